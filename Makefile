@@ -1,0 +1,85 @@
+# One word does one thing. `make check test` is what a change must pass; `.ci/run` does it all from a clean clone.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help venv view check lint format types layers test test-all test-slow test-oldest third-party demo bench lock clean
+
+# Without bytecode every worker process parses its modules again and starts three times slower.
+unexport PYTHONDONTWRITEBYTECODE
+# The checkout's root must never be importable: `schedulers.x` and `shoal.schedulers.x` would be two modules.
+unexport PYTHONPATH
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.made
+INSTALL = $(1)/bin/uv pip install --quiet --python $(1)/bin/python --compile-bytecode
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+venv: $(STAMP)  ## .venv with all that tests, checks and demos need, at the versions in constraints.txt
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv -c constraints.txt
+	$(call INSTALL,.venv) --constraints constraints.txt --build-constraints constraints.txt --editable '.[dev]'
+	touch $@
+
+view:
+	@$(PYTHON_OF_VENV) tools/make_view.py > /dev/null
+PYTHON_OF_VENV = $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
+
+check: lint types layers  ## formatting, lint, types of the package, types of the public API, direction of imports
+
+lint: venv
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+format: venv  ## let ruff write
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+types: venv view
+	$(BIN)/mypy -p shoal
+	PYTHONPATH=.view $(BIN)/basedpyright --verifytypes shoal --ignoreexternal --pythonpath $(BIN)/python
+
+layers: venv view
+	PYTHONPATH=.view $(BIN)/lint-imports --no-cache
+
+test: venv  ## the fast tests, a minute or two
+	$(BIN)/pytest -n auto -m "not slow"
+
+test-all: venv  ## every test
+	$(BIN)/pytest -n auto
+
+test-slow: venv
+	$(BIN)/pytest -n auto -m slow
+
+test-oldest: venv  ## the fast tests with the lowest versions that pyproject allows
+	test -x .venv-oldest/bin/python || $(BIN)/python -m venv --without-pip .venv-oldest
+	$(BIN)/uv pip install --quiet --python .venv-oldest/bin/python --compile-bytecode \
+	  --resolution lowest-direct --editable '.[dev]'
+	.venv-oldest/bin/pytest -n auto -m "not slow"
+
+third-party: venv  ## build, install and use the sample third-party plugin in an environment of its own
+	$(BIN)/python tools/check_third_party.py
+
+demo: venv  ## the demo: counts the tokens of the standard library on every core
+	$(BIN)/shoal demo
+
+bench: .venv-bench/.made  ## our numbers beside the reference system's and the machine's floor
+	.venv-bench/bin/python benchmarks/run.py
+
+.venv-bench/.made: $(STAMP)
+	test -x .venv-bench/bin/python || $(BIN)/python -m venv --without-pip .venv-bench
+	$(BIN)/uv pip install --quiet --python .venv-bench/bin/python --compile-bytecode \
+	  --constraints constraints.txt --build-constraints constraints.txt --editable '.[bench,cluster]'
+	touch $@
+
+lock: venv  ## resolve again and write constraints.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --upgrade --no-emit-index-url --no-emit-find-links \
+	  --extra dev --extra bench --extra data --no-annotate --custom-compile-command "make lock" \
+	  --output-file constraints.txt pyproject.toml
+
+clean:
+	rm -rf .venv .venv-oldest .venv-bench .view build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
