@@ -1,0 +1,24 @@
+"""The engine of this process.
+
+One per process, not a context variable: threads that user code starts must find the session too, and context
+variables do not reach them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shoal.interfaces.engine import Engine
+
+
+class CurrentEngine:
+    """Holds the engine that the public API talks to. A worker process sets it before it runs user code."""
+
+    __slots__ = ("engine",)
+
+    def __init__(self) -> None:
+        self.engine: Engine | None = None
+
+
+current = CurrentEngine()

@@ -1,0 +1,175 @@
+"""References: the names of values that may not exist yet."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from shoal.ids import ObjectID, TaskID
+
+if TYPE_CHECKING:
+    from shoal.interfaces.engine import Engine
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class ObjectRef(Generic[T_co], Awaitable[T_co]):
+    """The name of one immutable value, made by a task, an actor call or `put`.
+
+    Equal and hashed by identifier. The value lives at least as long as a reference to it, anywhere. `record` belongs
+    to the engine, and `on_drop(record)` is called when this Python object goes away: it must not block, take a lock
+    or raise, since the garbage collector may run it at any moment.
+
+    Example: `ref = f.remote(1); value = shoal.get(ref)` or, in async code, `value = await ref`.
+    """
+
+    __slots__ = ("__weakref__", "_id", "engine", "on_drop", "record")
+
+    def __init__(self, object_id: bytes, engine: Engine, record: Any, on_drop: Callable[[Any], None]) -> None:
+        self._id = object_id
+        self.engine = engine
+        self.record = record
+        self.on_drop = on_drop
+
+    def __del__(self) -> None:
+        try:
+            self.on_drop(self.record)
+        except AttributeError:  # __init__ did not get that far
+            return
+
+    @property
+    def id(self) -> ObjectID:
+        """The object's identifier."""
+        return ObjectID(self._id)
+
+    def binary(self) -> bytes:
+        """Return the identifier's bytes."""
+        return self._id
+
+    def hex(self) -> str:
+        """Return the identifier in hexadecimal."""
+        return self._id.hex()
+
+    def is_nil(self) -> bool:
+        """Tell whether the identifier names nothing."""
+        return self.id.is_nil()
+
+    def task_id(self) -> TaskID:
+        """Return the task that makes the value."""
+        return self.id.task_id()
+
+    def future(self) -> concurrent.futures.Future[T_co]:
+        """Return a `concurrent.futures.Future` that completes as the value, or its error, arrives."""
+        return self.engine.future(self)
+
+    def __await__(self) -> Generator[Any, None, T_co]:
+        import asyncio
+
+        return asyncio.wrap_future(self.engine.future(self)).__await__()
+
+    def as_future(self) -> Any:
+        """Return an `asyncio.Future` of the running loop."""
+        import asyncio
+
+        return asyncio.wrap_future(self.engine.future(self))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ObjectRef) and self._id == other._id
+
+    def __hash__(self) -> int:
+        return hash(self._id)
+
+    def __repr__(self) -> str:
+        return f"ObjectRef({self._id.hex()})"
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            f"{self!r} can only be pickled by Shoal: pass it as an argument, return it or put() it inside another "
+            "value. A plain pickle would not keep its value alive."
+        )
+
+    def __iter__(self) -> Any:
+        raise TypeError("an ObjectRef is not iterable; call shoal.get() on it first, or ask for num_returns > 1")
+
+    def __bool__(self) -> bool:
+        return True
+
+
+class ObjectRefGenerator(Generic[T], Iterator["ObjectRef[T]"], AsyncIterator["ObjectRef[T]"]):
+    """The references to what a streaming generator yields, one after the other, as they are made.
+
+    Iterate with `for ref in gen` or `async for ref in gen`. `record` belongs to the engine.
+    """
+
+    __slots__ = ("__weakref__", "engine", "on_drop", "record", "task")
+
+    def __init__(self, task: bytes, engine: Engine, record: Any, on_drop: Callable[[Any], None]) -> None:
+        self.task = task
+        self.engine = engine
+        self.record = record
+        self.on_drop = on_drop
+
+    def __del__(self) -> None:
+        try:
+            self.on_drop(self.record)
+        except AttributeError:  # __init__ did not get that far
+            return
+
+    def __iter__(self) -> ObjectRefGenerator[T]:
+        return self
+
+    def __next__(self) -> ObjectRef[T]:
+        return self.engine.stream_next(self, None)
+
+    def __aiter__(self) -> ObjectRefGenerator[T]:
+        return self
+
+    async def __anext__(self) -> ObjectRef[T]:
+        import asyncio
+
+        ref = await asyncio.wrap_future(self.engine.stream_next_future(self))
+        if ref is None:
+            raise StopAsyncIteration
+        return ref
+
+    def next_ready(self) -> bool:
+        """Tell whether the next reference (or the end) is there without waiting."""
+        return self.engine.stream_ready(self)
+
+    def is_finished(self) -> bool:
+        """Tell whether every item has been read."""
+        return self.engine.stream_finished(self)
+
+    def completed(self) -> ObjectRef[None]:
+        """Return a reference that is ready when the generator has ended, with its error if it raised."""
+        return self.engine.stream_completed(self)
+
+    def task_id(self) -> TaskID:
+        """Return the generator's task."""
+        return TaskID(self.task)
+
+    def __repr__(self) -> str:
+        return f"ObjectRefGenerator({self.task.hex()})"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("an ObjectRefGenerator belongs to the process that called the generator; pass its refs on")
+
+
+class DynamicObjectRefGenerator(Generic[T]):
+    """What `get` returns for a task with `num_returns="dynamic"`: its references, all of them made already."""
+
+    __slots__ = ("_refs",)
+
+    def __init__(self, refs: list[ObjectRef[T]]) -> None:
+        self._refs = refs
+
+    def __iter__(self) -> Iterator[ObjectRef[T]]:
+        return iter(self._refs)
+
+    def __len__(self) -> int:
+        return len(self._refs)
+
+    def __getitem__(self, index: int) -> ObjectRef[T]:
+        return self._refs[index]
