@@ -1,0 +1,74 @@
+"""Who may import whom: the only place where the direction is written. test_layers.py keeps it.
+
+A unit is the longest name below that a module begins with; inside a unit everything may import everything. What a
+unit may import is listed in full, so that one line tells the whole truth about it. Libraries on level 5 see the
+public `shoal` and the interfaces, never the kernel's inside.
+"""
+
+from __future__ import annotations
+
+VALUES = {"shoal.errors", "shoal.death", "shoal.ids", "shoal.spec"}
+BASE = VALUES | {"shoal.config", "shoal.interfaces"}
+MECHANISM = {"shoal.machines", "shoal.serial", "shoal.registry", "shoal.observe"}
+ENGINE = BASE | MECHANISM
+LIBRARY = BASE | {"shoal"}
+
+MAY_IMPORT: dict[str, set[str]] = {
+    # 0: frozen values
+    "shoal.death": set(),
+    "shoal.errors": {"shoal.death"},
+    "shoal.ids": {"shoal.errors", "shoal.death"},
+    "shoal.spec": {"shoal.errors", "shoal.death", "shoal.ids"},
+    # 1: the sockets
+    "shoal.config": VALUES,
+    "shoal.interfaces": VALUES | {"shoal.config"},
+    # 2: drivers. They see values and views, never an engine and never each other.
+    "shoal.schedulers": BASE,
+    "shoal.stores": BASE,
+    "shoal.accelerators": BASE,
+    "shoal.metadata": BASE,
+    "shoal.environments": BASE,
+    # 3: mechanism
+    "shoal.machines": BASE,
+    "shoal.serial": BASE,
+    "shoal.observe": BASE,
+    "shoal.registry": BASE | {"shoal.observe"},
+    # 4: the public API and the engines meet only in shoal.interfaces.engine
+    "shoal.api": ENGINE,
+    "shoal": ENGINE | {"shoal.api"},
+    "shoal.inline": ENGINE,
+    "shoal.native": ENGINE,
+    # 6: commands are the kernel's, so they too ask the registry for a driver and never name its module
+    "shoal.cli": ENGINE | {"shoal.api", "shoal"},
+    # contracts compare drivers with the plain reference driver of their kind
+    "shoal.testing": ENGINE | {"shoal.api", "shoal", "shoal.stores", "shoal.schedulers"},
+}
+
+# Outside packages that only some units may import at all, wherever in the file.
+ONLY_FOR: dict[str, tuple[str, ...]] = {
+    "grpc": ("shoal.native",),
+    "hypothesis": ("shoal.testing",),
+    "pytest": ("shoal.testing",),
+    "stevedore": ("shoal.registry.discover",),
+}
+
+# Outside packages that are slow or optional: imported inside functions, except in the modules named for them.
+LATE: dict[str, tuple[str, ...]] = {
+    "grpc": (),
+    "numpy": ("shoal.serial.numpy",),
+    "pandas": (),
+    "pyarrow": ("shoal.stores.arrow", "shoal.serial.arrow"),
+    "stevedore": (),
+    "torch": ("shoal.serial.tensor",),
+}
+
+OUR_FOLDERS = ("kernel", "plugins", "schedulers", "stores", "accelerators")
+
+
+def unit_of(name: str) -> str | None:
+    """The unit that a module belongs to; `shoal` itself is a unit only for the package file."""
+    while name:
+        if name in MAY_IMPORT and (name != "shoal"):
+            return name
+        name = name.rpartition(".")[0]
+    return None

@@ -1,0 +1,49 @@
+"""What holds for every test: no module under a second name, and no process or thread left behind."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+OUR_FOLDERS = ("accelerators", "kernel", "plugins", "schedulers", "stores")
+# Helpers of the standard library that live until the process ends, by design.
+HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
+SECONDS_TO_END = 10
+
+
+@pytest.fixture(autouse=True)
+def _no_module_has_two_names() -> Iterator[None]:
+    """`schedulers.x` and `shoal.schedulers.x` would be two modules with unequal classes out of one file."""
+    yield
+    wrong = [name for name in OUR_FOLDERS if name in sys.modules]
+    assert not wrong, f"{wrong} was imported by its folder's name: the repository root is on sys.path"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_is_left_behind() -> Iterator[None]:
+    """Whatever started a process or a thread has ended it when the last test is over."""
+    threads = set(threading.enumerate())
+    yield
+    children = [child for child in psutil.Process().children(recursive=True) if not _is_helper(child)]
+    _, alive = psutil.wait_procs(children, timeout=SECONDS_TO_END)
+    left = [f"process {child.pid}: {' '.join(_command(child))}" for child in alive]
+    for thread in set(threading.enumerate()) - threads:
+        if not thread.daemon:
+            thread.join(SECONDS_TO_END)
+            left += [f"thread {thread.name}"] if thread.is_alive() else []
+    assert not left, "left behind by the tests:\n" + "\n".join(left)
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def _is_helper(process: psutil.Process) -> bool:
+    return any(helper in word for word in _command(process) for helper in HELPERS)
