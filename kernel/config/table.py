@@ -1,0 +1,213 @@
+"""The settings: name, type, default, environment variable and meaning of each, in one declared table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from shoal.config.kinds import Flag, Kind, Names, Number, Size, Table, Text
+from shoal.errors import ConfigError, describe
+
+ARGUMENT = "argument"
+DEFAULT = "default"
+
+
+def _setting(default: Any, kind: Kind, doc: str) -> Any:
+    """Declare one field. A mapping as the default is made anew for each Config."""
+
+    def convert(value: Any, field: attrs.Attribute[Any]) -> Any:
+        try:
+            return kind(value)
+        except ValueError as error:
+            raise bad_value(field.name, value, ARGUMENT, error) from None
+
+    converter = attrs.Converter(convert, takes_field=True)
+    metadata = {"doc": doc, "kind": kind}
+    if isinstance(default, dict):
+        return attrs.field(factory=default.copy, converter=converter, metadata=metadata, hash=False)
+    return attrs.field(default=default, converter=converter, metadata=metadata)
+
+
+def bad_value(name: str, value: Any, origin: str, why: Exception) -> ConfigError:
+    """Make the error for one wrong value: what came, where from, what is allowed."""
+    return ConfigError(f"{name} {why}, not {describe(value)} (from {origin})")
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    """All settings of a session: frozen, checked, and the same in each of its processes.
+
+    None means that the session decides at its start. Units are in the names. `load_config` fills one from arguments,
+    SHOAL_… variables and files; a wrong value raises ConfigError, which says what is allowed.
+
+    Example: `Config(num_cpus=2, store="heap").scheduler` is `"hybrid"`.
+    """
+
+    # What executes, decides and keeps: names of plugins
+    engine: str = _setting("native", Text(), "Plugin that executes the program (group shoal.engines).")
+    scheduler: str = _setting("hybrid", Text(), "Plugin that places work on nodes (group shoal.schedulers).")
+    store: str = _setting("shm", Text(), "Plugin that keeps object bytes (group shoal.stores).")
+    metadata: str = _setting("sqlite", Text(), "Plugin that keeps the head's records (group shoal.metadata).")
+    accelerators: tuple[str, ...] = _setting(
+        ("cpu", "cuda"), Names(), "Plugins that look for devices (group shoal.accelerators)."
+    )
+    engine_options: Mapping[str, Any] = _setting({}, Table(), "Options of the engine.")
+    scheduler_options: Mapping[str, Any] = _setting({}, Table(), "Options of the scheduler.")
+    store_options: Mapping[str, Any] = _setting({}, Table(), "Options of the object store.")
+    metadata_options: Mapping[str, Any] = _setting({}, Table(), "Options of the metadata store.")
+
+    # What this node has
+    num_cpus: float | None = _setting(
+        None, Number(0, optional=True), "CPUs to offer; None: as many as usable."
+    )
+    num_gpus: float | None = _setting(None, Number(0, optional=True), "GPUs to offer; None: those detected.")
+    memory_bytes: int | None = _setting(
+        None,
+        Size(optional=True),
+        "Memory to offer to tasks; None: what the machine has, less the object store.",
+    )
+    object_store_bytes: int | None = _setting(
+        None, Size(2**20, optional=True), "Room for objects in shared memory; None: 30 % of the memory."
+    )
+    resources: Mapping[str, float] = _setting({}, Table(Number(0)), "Resources of your own naming to offer.")
+    labels: Mapping[str, str] = _setting({}, Table(Text(empty=True)), "Labels of this node.")
+    max_workers: int | None = _setting(
+        None, Number(1, whole=True, optional=True), "Worker processes at most; None: as work needs."
+    )
+
+    # The session
+    address: str | None = _setting(
+        None, Text(optional=True), "Cluster to join; None: a session of its own on this machine."
+    )
+    namespace: str | None = _setting(
+        None, Text(optional=True), "Where names of actors are looked up; None: the session's own."
+    )
+    runtime_env: Mapping[str, Any] = _setting({}, Table(), "Environment of every worker of the program.")
+    listen_host: str = _setting(
+        "127.0.0.1", Text(), "Address that servers bind to. Beyond loopback TLS is on."
+    )
+    listen_port: int = _setting(0, Number(0, 65535, whole=True), "Port of the head; 0: any free one.")
+    temp_dir: str | None = _setting(
+        None, Text(optional=True), "Folder of session folders; None: a private one below the system's."
+    )
+    spill_dir: str | None = _setting(
+        None, Text(optional=True), "Folder for spilled objects; None: inside the session folder."
+    )
+
+    # Objects and memory
+    inline_object_max_bytes: int = _setting(
+        100 * 1024,
+        Size(),
+        "Results and arguments up to this size travel inside messages, not through the store.",
+    )
+    memory_usage_threshold: float = _setting(
+        0.95,
+        Number(0, 1),
+        "Share of the machine's memory in use above which the newest retriable task is ended.",
+    )
+    memory_monitor_interval_seconds: float = _setting(
+        0.25, Number(0), "How often memory use is looked at; 0: never."
+    )
+
+    # Workers and scheduling
+    worker_start_timeout_seconds: float = _setting(60, Number(0.1), "How long a worker may take to come up.")
+    idle_worker_seconds: float = _setting(
+        60, Number(0), "An idle worker beyond one per CPU ends after this long."
+    )
+    lease_idle_seconds: float = _setting(
+        1, Number(0), "A caller gives an idle leased worker back after this long."
+    )
+    infeasible: str = _setting(
+        "warn", Text("warn", "error"), "Work that no node could ever run: wait and warn, or fail at once."
+    )
+    infeasible_warning_seconds: float = _setting(
+        10, Number(0), "How long such work waits before the warning."
+    )
+    get_warning_seconds: float = _setting(
+        30, Number(0), "get() says why it still waits after this long; 0: never."
+    )
+    node_timeout_seconds: float = _setting(
+        30, Number(0.1), "A node not heard from for this long counts as dead."
+    )
+
+    # Logs and records
+    log_to_driver: bool = _setting(True, Flag(), "Whether what workers print appears at the driver.")
+    log_level: str = _setting(
+        "info", Text("debug", "info", "warning", "error"), "Least level of Shoal's own log records."
+    )
+    log_file_max_bytes: int = _setting(128 * 2**20, Size(4096), "A log file is rotated at this size.")
+    log_files_max: int = _setting(5, Number(1, whole=True), "Rotated files kept of each log.")
+    session_log_max_bytes: int = _setting(2 * 2**30, Size(2**20), "All logs of a session together at most.")
+    timeline_events_max: int = _setting(100_000, Number(0, whole=True), "Events kept for the timeline.")
+
+    origins: Mapping[str, str] = attrs.field(factory=dict, eq=False, repr=False, hash=False)
+
+    def where_from(self, name: str) -> str:
+        """Say where a value came from: "argument", "default", a variable's or a file's name. KeyError if unknown."""
+        if name not in _KINDS:
+            raise KeyError(name)
+        if name in self.origins:
+            return self.origins[name]
+        return DEFAULT if getattr(self, name) == _DEFAULTS[name]() else ARGUMENT
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return the values as plain data, for another process of the session."""
+        return {name: getattr(self, name) for name in _KINDS}
+
+    @classmethod
+    def from_wire(cls, values: Mapping[str, Any]) -> Config:
+        """Make it again from `to_wire`, where lists may have taken the place of tuples. Raises ConfigError."""
+        try:
+            return cls(**values)
+        except TypeError as error:  # a name from another version
+            raise ConfigError(f"settings from another version of shoal: {error}") from error
+
+
+@attrs.frozen
+class Setting:
+    """One line of the table of settings, for people."""
+
+    name: str
+    environment: str
+    default: Any
+    allowed: str
+    doc: str
+
+
+def environment_name(name: str) -> str:
+    """Return the variable that sets `name`: SHOAL_NUM_CPUS for num_cpus."""
+    return "SHOAL_" + name.upper()
+
+
+def settings() -> list[Setting]:
+    """Return every setting in the order of the table."""
+    return [
+        Setting(field.name, environment_name(field.name), _DEFAULTS[field.name](), kind.allowed, _doc(field))
+        for field in attrs.fields(Config)
+        if (kind := _KINDS.get(field.name)) is not None
+    ]
+
+
+def kinds() -> Mapping[str, Kind]:
+    """Return the kind of every setting by name."""
+    return _KINDS
+
+
+def _doc(field: attrs.Attribute[Any]) -> str:
+    return str(field.metadata["doc"])
+
+
+def _default_of(field: attrs.Attribute[Any]) -> Callable[[], Any]:
+    default = field.default
+    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+        make: Callable[[], Any] = default.factory  # type: ignore[union-attr]
+        return make
+    return lambda: default
+
+
+_KINDS: dict[str, Kind] = {
+    field.name: field.metadata["kind"] for field in attrs.fields(Config) if "kind" in field.metadata
+}
+_DEFAULTS = {field.name: _default_of(field) for field in attrs.fields(Config)}
