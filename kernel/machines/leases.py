@@ -1,0 +1,319 @@
+"""The lease book of one node: who may use which resources, who waits, and in what order.
+
+A *want* is a standing wish of one holder (a client for a scheduling class, or an actor) for a number of leases; it is
+a level and not an event, so saying it twice changes nothing. Deeper wants go first: a task that waits for its child
+must not be starved by more of its own kind. Among equals the first to ask is served first.
+
+Resources live in pools: the node's own, and one per reserved bundle of a placement group. A lease of a worker that
+blocks gives its CPUs back until it goes on; the pool may then go below zero for a while.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Union
+
+import attrs
+
+from shoal.machines.devices import DevicePool
+from shoal.spec.resources import UNIT, ResourceSet
+from shoal.spec.strategy import PlacementGroupStrategy
+from shoal.spec.view import Decision, Demand, Infeasible, Placement
+
+Holder = bytes
+PoolKey = Union[None, tuple[bytes, int]]  # None: the node's own; else (group, bundle)
+
+
+@attrs.define(eq=False)
+class Want:
+    """A standing wish. `count` leases more are wanted."""
+
+    holder: Holder
+    class_key: bytes
+    demand: Demand
+    count: int
+    depth: int
+    number: int
+    reason: str = ""  # why it was not met at the last try
+    infeasible: bool = False
+
+
+@attrs.define(eq=False)
+class Lease:
+    """Resources in use. `devices` maps a resource to {device: units}."""
+
+    lease_id: int
+    holder: Holder
+    class_key: bytes
+    pool: PoolKey
+    resources: ResourceSet
+    devices: dict[str, dict[str, int]]
+    depth: int
+    blocked: bool = False
+
+
+class Pool:
+    """A bag of resources with its devices."""
+
+    __slots__ = ("available", "devices", "total")
+
+    def __init__(self, total: ResourceSet, devices: Mapping[str, list[str]]) -> None:
+        self.total = total
+        self.available = total
+        self.devices = {resource: DevicePool(ids) for resource, ids in devices.items()}
+
+    def take(self, resources: ResourceSet) -> dict[str, dict[str, int]] | None:
+        """Take resources and devices; None, with nothing taken, if the devices cannot be had."""
+        taken: dict[str, dict[str, int]] = {}
+        for resource, pool in self.devices.items():
+            units = resources.units.get(resource, 0)
+            if not units:
+                continue
+            some = pool.take(units)
+            if some is None:
+                for earlier, ids in taken.items():
+                    self.devices[earlier].give_back(ids)
+                return None
+            taken[resource] = some
+        self.available = self.available - resources
+        return taken
+
+    def give_back(self, resources: ResourceSet, devices: Mapping[str, Mapping[str, int]]) -> None:
+        """Undo `take`."""
+        self.available = self.available + resources
+        for resource, ids in devices.items():
+            self.devices[resource].give_back(ids)
+
+
+class LeaseBook:
+    """Grants leases on one node. `place` asks the scheduler plugin about the node's own pool."""
+
+    def __init__(
+        self,
+        total: ResourceSet,
+        devices: Mapping[str, list[str]],
+        place: Callable[[Demand, ResourceSet], Decision],
+    ) -> None:
+        self._place = place
+        self._pools: dict[PoolKey, Pool] = {None: Pool(total, devices)}
+        self._group_devices: dict[tuple[bytes, int], dict[str, dict[str, int]]] = {}
+        self._wants: dict[tuple[Holder, bytes], Want] = {}
+        self._leases: dict[int, Lease] = {}
+        self._numbers = itertools.count(1)
+        self._lease_ids = itertools.count(1)
+
+    # Events
+
+    def want(self, holder: Holder, class_key: bytes, demand: Demand, count: int, depth: int) -> None:
+        """Say how many more leases a holder wants; 0 withdraws."""
+        key = (holder, class_key)
+        if count <= 0:
+            self._wants.pop(key, None)
+            return
+        known = self._wants.get(key)
+        if known is None:
+            self._wants[key] = Want(holder, class_key, demand, count, depth, next(self._numbers))
+        else:
+            known.count = count
+            known.depth = depth
+
+    def give_back(self, lease_id: int) -> Lease | None:
+        """End a lease; unknown ones are ignored (they ended already)."""
+        lease = self._leases.pop(lease_id, None)
+        if lease is not None:
+            pool = self._pools.get(lease.pool)
+            if pool is not None:
+                held = _without_cpu(lease.resources) if lease.blocked else lease.resources
+                pool.give_back(held, lease.devices)
+        return lease
+
+    def resize(self, lease_id: int, resources: ResourceSet) -> None:
+        """Change what a lease holds, devices aside (an actor lives on less than it took to place it)."""
+        lease = self._leases.get(lease_id)
+        if lease is None:
+            return
+        pool = self._pools.get(lease.pool)
+        if pool is not None:
+            pool.available = pool.available + lease.resources - resources
+        lease.resources = resources
+
+    def block(self, lease_id: int, blocked: bool) -> None:
+        """A leased worker begins to wait (its CPUs are free meanwhile) or goes on."""
+        lease = self._leases.get(lease_id)
+        if lease is None or lease.blocked == blocked:
+            return
+        lease.blocked = blocked
+        pool = self._pools.get(lease.pool)
+        cpus = ResourceSet({"CPU": lease.resources.units.get("CPU", 0)})
+        if pool is not None:
+            pool.available = pool.available + cpus if blocked else pool.available - cpus
+
+    def forget_holder(self, holder: Holder) -> list[Lease]:
+        """Withdraw a holder's wants and end its leases; return those."""
+        for key in [key for key in self._wants if key[0] == holder]:
+            del self._wants[key]
+        mine = [lease for lease in self._leases.values() if lease.holder == holder]
+        for lease in mine:
+            self.give_back(lease.lease_id)
+        return mine
+
+    # Placement groups
+
+    def reserve(self, group: bytes, bundles: Mapping[int, ResourceSet]) -> bool:
+        """Reserve all bundles of a group from the node's own pool, or none."""
+        node = self._pools[None]
+        needed = ResourceSet()
+        for resources in bundles.values():
+            needed = needed + resources
+        if not node.available.covers(needed):
+            return False
+        done: list[tuple[int, dict[str, dict[str, int]]]] = []
+        for index, resources in bundles.items():
+            taken = node.take(resources)
+            if taken is None:
+                for other, devices in done:
+                    node.give_back(bundles[other], devices)
+                return False
+            done.append((index, taken))
+        for index, taken in done:
+            pool = Pool(bundles[index], {})
+            for resource, ids in taken.items():
+                pool.devices[resource] = DevicePool.of_parts(ids)
+            self._pools[group, index] = pool
+            self._group_devices[group, index] = taken
+        return True
+
+    def release_group(self, group: bytes) -> list[Lease]:
+        """Give a group's bundles back to the node; return the leases that were in them, which are over."""
+        keys = [key for key in self._pools if key is not None and key[0] == group]
+        over = [lease for lease in self._leases.values() if lease.pool in keys]
+        for lease in over:
+            self.give_back(lease.lease_id)
+        node = self._pools[None]
+        for key in keys:
+            pool = self._pools.pop(key)
+            assert key is not None
+            node.give_back(pool.total, self._group_devices.pop(key))
+        return over
+
+    # Effects
+
+    def grant(self) -> Iterator[tuple[Want, Lease]]:
+        """Grant what can be granted now, yielding each grant; afterwards every unmet want has its `reason`."""
+        if not self._wants:
+            return
+        failed: dict[bytes, str] = {}
+        order = sorted(self._wants.values(), key=lambda want: (-want.depth, want.number))
+        for want in order:
+            key = (want.holder, want.class_key)
+            while want.count > 0 and self._wants.get(key) is want:
+                if want.class_key in failed:
+                    want.reason = failed[want.class_key]
+                    break
+                lease = self._try(want)
+                if lease is None:
+                    failed[want.class_key] = want.reason
+                    break
+                want.count -= 1
+                if want.count == 0:
+                    del self._wants[key]
+                yield want, lease
+
+    def _try(self, want: Want) -> Lease | None:
+        strategy = want.demand.strategy
+        want.infeasible = False
+        if isinstance(strategy, PlacementGroupStrategy):
+            pool_key = self._bundle_for(strategy, want)
+            if pool_key is None:
+                return None
+        else:
+            decision = self._place(want.demand, self._pools[None].available)
+            if not isinstance(decision, Placement):
+                want.reason = decision.reason
+                want.infeasible = isinstance(decision, Infeasible)
+                return None
+            pool_key = None
+        pool = self._pools[pool_key]
+        resources = want.demand.resources
+        devices = pool.take(resources)
+        if devices is None:
+            want.reason = f"needs whole devices or fractions that are not free together: {resources!r}"
+            return None
+        lease = Lease(
+            next(self._lease_ids), want.holder, want.class_key, pool_key, resources, devices, want.depth
+        )
+        self._leases[lease.lease_id] = lease
+        return lease
+
+    def _bundle_for(self, strategy: PlacementGroupStrategy, want: Want) -> PoolKey:
+        resources = want.demand.resources
+        index = strategy.bundle_index
+        keys = [
+            key
+            for key in self._pools
+            if key is not None and key[0] == strategy.group_id and index in (-1, key[1])
+        ]
+        if not keys:
+            want.reason = f"placement group {strategy.group_id.hex()} is not reserved yet"
+            return None
+        for key in keys:
+            if self._pools[key].available.covers(resources):
+                return key
+        if not any(self._pools[key].total.covers(resources) for key in keys):
+            want.infeasible = True
+            want.reason = (
+                f"needs {resources!r}; the bundles of its placement group hold "
+                f"{[self._pools[key].total for key in keys]!r}"
+            )
+        else:
+            want.reason = f"needs {resources!r}; its placement group's bundles are in use"
+        return None
+
+    # Views
+
+    @property
+    def total(self) -> ResourceSet:
+        """What the node has."""
+        return self._pools[None].total
+
+    @property
+    def available(self) -> ResourceSet:
+        """What is free on the node, reserved bundles excluded. May be below zero for a while."""
+        return self._pools[None].available
+
+    def available_in_groups(self) -> ResourceSet:
+        """What is free, free parts of reserved bundles included."""
+        total = ResourceSet()
+        for pool in self._pools.values():
+            total = total + pool.available
+        return total
+
+    @property
+    def wants(self) -> list[Want]:
+        """Unmet wants, in the order they will be served."""
+        return sorted(self._wants.values(), key=lambda want: (-want.depth, want.number))
+
+    @property
+    def leases(self) -> Mapping[int, Lease]:
+        """Leases by number."""
+        return self._leases
+
+    def validate(self) -> None:
+        """Raise AssertionError if the books do not balance."""
+        for key, pool in self._pools.items():
+            used = ResourceSet()
+            for lease in self._leases.values():
+                if lease.pool == key:
+                    used = used + (_without_cpu(lease.resources) if lease.blocked else lease.resources)
+            if key is None:
+                for other, reserved in self._pools.items():
+                    if other is not None:
+                        used = used + reserved.total
+            assert pool.available + used == pool.total, (key, pool.available, used, pool.total)
+            for devices in pool.devices.values():
+                assert all(0 <= units <= UNIT for units in devices.free_units().values())
+
+
+def _without_cpu(resources: ResourceSet) -> ResourceSet:
+    return ResourceSet({name: units for name, units in resources.units.items() if name != "CPU"})

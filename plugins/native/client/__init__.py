@@ -1,0 +1,1 @@
+"""The part that drivers and workers share: owning objects, submitting work, waiting."""

@@ -1,0 +1,1 @@
+"""The node daemon: leases, worker processes, actors, placement groups, logs."""

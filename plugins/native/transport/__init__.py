@@ -1,0 +1,1 @@
+"""Connections and the loop that serves them."""

@@ -1,0 +1,431 @@
+"""The loop that serves a process's connections, driven by whoever waits (leader and followers).
+
+A thread that waits for something becomes the *leader*: it polls the sockets itself and handles what arrives, so a
+synchronous call pays no hand-off between threads. Other waiting threads are followers; the leader wakes a follower
+whose condition has come true, and passes the lead on when it leaves. A background thread leads only when nobody has
+waited for a few milliseconds, so that messages are served while the program computes. The pattern is Schmidt et al.,
+"Leader/Followers" (PLoP 2000).
+
+State of the process is changed under `lock` only. Callbacks run under it; what must not (user code, futures) is
+queued with `call_soon_unlocked`.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import os
+import select
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from shoal.native.transport.connection import Connection, Message
+
+_log = logging.getLogger(__name__)
+
+_WATCH_SECONDS = 0.001  # how often the background thread looks while the program is active
+_QUIET_LOOKS = 4  # how many looks without anybody waiting until the background thread leads
+_LONG_LEAD_SECONDS = 0.005
+
+
+class Readable(Protocol):
+    """What the loop can watch."""
+
+    def fileno(self) -> int:
+        """Return the descriptor to watch."""
+        ...
+
+    def on_readable(self) -> None:
+        """Handle input; called under the lock."""
+        ...
+
+
+class _Follower:
+    __slots__ = ("done", "gate", "woken")
+
+    def __init__(self, done: Callable[[], bool]) -> None:
+        self.done = done
+        self.gate = threading.Lock()
+        self.gate.acquire()
+        self.woken = False
+
+    def wake(self) -> None:
+        if not self.woken:
+            self.woken = True
+            self.gate.release()
+
+
+class Listener:
+    """Accepts connections on a listening socket and hands them to `accept`."""
+
+    __slots__ = ("accept", "sock")
+
+    def __init__(self, sock: socket.socket, accept: Callable[[socket.socket], None]) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+        self.accept = accept
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor."""
+        return self.sock.fileno()
+
+    def on_readable(self) -> None:
+        """Accept all that wait."""
+        while True:
+            try:
+                sock, _ = self.sock.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                _log.exception("accept failed")
+                return
+            self.accept(sock)
+
+
+class Reactor:
+    """Watches descriptors and timers of one process. See the module's text for who runs it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self._epoll = select.epoll()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll.register(self._wake, select.EPOLLIN)
+        self._watched: dict[int, Readable] = {}
+        self._dirty: list[Connection] = []  # connections with output
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._timer_numbers = itertools.count()
+        self._unlocked: deque[Callable[[], None]] = deque()
+        self._leader = threading.Lock()
+        self._leads = 0  # grows whenever a thread of the program waits: a sign of activity
+        self._followers: list[_Follower] = []
+        self._background: threading.Thread | None = None
+        self._background_gate = threading.Semaphore(0)
+        self._background_idle = False  # the background thread leads and blocks in poll
+        self._kicked = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pumps = 0
+        self.closed = False
+
+    # What is watched
+
+    def watch(self, readable: Readable) -> None:
+        """Call `readable.on_readable()` whenever it has input."""
+        fd = readable.fileno()
+        self._watched[fd] = readable
+        self._epoll.register(fd, select.EPOLLIN)
+
+    def unwatch(self, fd: int) -> None:
+        """Forget a descriptor; unknown or closed ones are ignored."""
+        if self._watched.pop(fd, None) is not None:
+            try:
+                self._epoll.unregister(fd)
+            except (OSError, ValueError):
+                return  # closed already: the kernel has dropped it
+
+    def add_connection(self, connection: Connection) -> None:
+        """Serve a connection; its `on_close` must call `drop_connection` with the descriptor it had."""
+        self.watch(connection)
+        if connection.has_output:
+            self.mark(connection)
+
+    def mark(self, connection: Connection) -> None:
+        """Note that a connection has output, to be written at the next flush."""
+        self._dirty.append(connection)
+
+    def send(self, connection: Connection, message: Message) -> None:
+        """Queue a message, to be written at the next flush."""
+        connection.send(message)
+        self._dirty.append(connection)
+
+    def flush(self) -> None:
+        """Write what waits, as far as the sockets take it. Called with the lock held."""
+        if not self._dirty:
+            return
+        dirty = self._dirty
+        self._dirty = []
+        for connection in dirty:
+            if connection.has_output and not connection.closed and not connection.blocked and connection.flush():
+                self._epoll.modify(connection.fileno(), select.EPOLLIN | select.EPOLLOUT)
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Run `callback` under the lock, not before `seconds` have passed. Called with the lock held."""
+        heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._timer_numbers), callback))
+        if self._timers[0][2] is callback:
+            self._rouse_background()
+
+    def call_soon_unlocked(self, callback: Callable[[], None]) -> None:
+        """Run `callback` without the lock, in the thread that leads, after the current events."""
+        self._unlocked.append(callback)
+        if self._background_idle:
+            self.wake()
+
+    def wake(self) -> None:
+        """Make the leader's poll return."""
+        try:
+            os.eventfd_write(self._wake, 1)
+        except (BlockingIOError, OSError):
+            return  # it is awake, or closed
+
+    # Running
+
+    def poll(self, timeout: float | None) -> None:
+        """Wait for events up to `timeout` seconds and handle them. The caller leads and does not hold the lock."""
+        if self._timers:
+            until = max(0.0, self._timers[0][0] - time.monotonic())
+            timeout = until if timeout is None else min(timeout, until)
+        if self._unlocked:
+            timeout = 0
+        try:
+            events = self._epoll.poll(-1 if timeout is None else timeout, 64)
+        except InterruptedError:
+            events = []
+        with self.lock:
+            watched = self._watched
+            for fd, mask in events:
+                if fd == self._wake:
+                    self._drain_wake()
+                    continue
+                readable = watched.get(fd)
+                if readable is None:
+                    continue
+                if mask & ~select.EPOLLOUT:
+                    readable.on_readable()
+                if mask & select.EPOLLOUT:
+                    self._on_writable(fd, readable)
+            if self._timers:
+                self._run_timers()
+            if self._dirty:
+                self.flush()
+        while self._unlocked:
+            self._run_unlocked()
+        if self._followers:
+            self._wake_done()
+
+    def _drain_wake(self) -> None:
+        self._kicked = False
+        try:
+            os.eventfd_read(self._wake)
+        except BlockingIOError:
+            return
+
+    def _on_writable(self, fd: int, readable: Any) -> None:
+        if readable.closed:
+            return
+        if not readable.flush():
+            self._epoll.modify(fd, select.EPOLLIN)
+
+    def _run_timers(self) -> None:
+        now = time.monotonic()
+        while self._timers and self._timers[0][0] <= now:
+            _, _, callback = heapq.heappop(self._timers)
+            callback()
+
+    def _run_unlocked(self) -> None:
+        try:
+            callback = self._unlocked.popleft()
+        except IndexError:
+            return  # another thread took it
+        try:
+            callback()
+        except Exception:  # user code in a future's callback may raise anything
+            _log.exception("a callback raised")
+
+    def _wake_done(self) -> None:
+        with self.lock:
+            for follower in list(self._followers):
+                if follower.done():
+                    self._followers.remove(follower)
+                    follower.wake()
+
+    # Waiting
+
+    def run_until(self, done: Callable[[], bool], deadline: float | None = None) -> bool:
+        """Serve until `done()`; return False if `deadline` (of time.monotonic) passes first.
+
+        `done` must be cheap and is called with or without the lock held. Raises nothing of its own but lets
+        KeyboardInterrupt through.
+        """
+        self._leads += 1
+        while True:
+            if self._leader.acquire(blocking=False):
+                try:
+                    return self._lead(done, deadline)
+                finally:
+                    self._leader.release()
+                    self._pass_on()
+            if self._follow(done, deadline):
+                return True
+            if deadline is not None and time.monotonic() >= deadline:
+                return done()
+
+    def _lead(self, done: Callable[[], bool], deadline: float | None) -> bool:
+        if self._dirty:
+            with self.lock:
+                self.flush()
+        began = 0.0
+        while not done():
+            if self.closed:
+                return done()
+            if deadline is None:
+                self.poll(None if began == 0.0 else None)
+            else:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    self.poll(0)
+                    return done()
+                self.poll(left)
+        return True
+
+    def _follow(self, done: Callable[[], bool], deadline: float | None) -> bool:
+        follower = _Follower(done)
+        with self.lock:
+            if self._dirty:
+                self.flush()
+            if done() or self.closed:
+                return True
+            self._followers.append(follower)
+        if self._background_idle:
+            self.wake()
+        # The bound is a safety net: a lead that was passed on while we were about to sleep is found again.
+        timeout = 0.05 if deadline is None else max(0.0, min(0.05, deadline - time.monotonic()))
+        try:
+            follower.gate.acquire(timeout=timeout)
+        finally:
+            with self.lock:
+                if follower in self._followers:
+                    self._followers.remove(follower)
+        return done()
+
+    def _pass_on(self) -> None:
+        if self._followers:
+            with self.lock:
+                for follower in self._followers:
+                    follower.wake()
+                    return
+        if self._background is not None and (self._dirty or self._unlocked):
+            self._rouse_background()
+
+    # The background thread
+
+    def start_background(self, name: str) -> None:
+        """Start the thread that serves while nobody waits."""
+        self._background = threading.Thread(target=self._serve_in_background, name=name, daemon=True)
+        self._background.start()
+
+    def _rouse_background(self) -> None:
+        """Make sure that somebody looks at timers and output within a millisecond or so."""
+        if self._background_idle and not self._kicked:
+            self._kicked = True
+            self.wake()
+
+    def nudge(self) -> None:
+        """Tell that output was left to be gathered with more: the background thread is to flush it soon."""
+        if self._background_idle and not self._kicked:
+            self._kicked = True
+            self.wake()
+
+    def _serve_in_background(self) -> None:
+        quiet = 0
+        seen = -1
+        pause = _WATCH_SECONDS
+        while not self.closed:
+            self._background_gate.acquire(timeout=pause)
+            if self.closed:
+                return
+            if self._loop is not None:
+                pause = self._guard_loop()
+                continue
+            if self._dirty:
+                with self.lock:
+                    self.flush()
+            if self._leads != seen:
+                seen = self._leads
+                quiet = 0
+                pause = _WATCH_SECONDS
+                continue
+            quiet += 1
+            if quiet < _QUIET_LOOKS:
+                continue
+            if not self._leader.acquire(blocking=False):
+                pause = min(0.05, pause * 2)  # somebody waits for long: it serves
+                continue
+            pause = _WATCH_SECONDS
+            quiet = 0
+            try:
+                self._lead_in_background()
+            finally:
+                self._leader.release()
+                self._pass_on()
+
+    def _lead_in_background(self) -> None:
+        leads = self._leads
+        while not self.closed and not self._followers and self._leads == leads and self._loop is None:
+            self._background_idle = True
+            try:
+                if self._followers or self._dirty or self._unlocked:
+                    self.poll(0)
+                else:
+                    self.poll(None)
+            except Exception:  # the last line of this thread: a fault must be seen, and must not end service
+                _log.exception("serving connections failed")
+            finally:
+                self._background_idle = False
+
+    # With asyncio
+
+    def attach_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let an asyncio loop serve the connections from now on; called in the loop's thread."""
+        self._loop = loop
+        loop.add_reader(self._epoll.fileno(), self.pump)
+        self.wake()
+
+    def detach_loop(self) -> None:
+        """Undo `attach_loop`."""
+        if self._loop is not None:
+            self._loop.remove_reader(self._epoll.fileno())
+            self._loop = None
+
+    def pump(self) -> None:
+        """Handle what is ready, without waiting. Runs in the asyncio loop."""
+        self._pumps += 1
+        if self._leader.acquire(blocking=False):
+            try:
+                self.poll(0)
+            finally:
+                self._leader.release()
+                self._pass_on()
+
+    def _guard_loop(self) -> float:
+        """Serve for an asyncio loop that does not come round. Return how long to pause before the next look."""
+        seen = self._pumps
+        waiter = select.poll()
+        waiter.register(self._epoll.fileno(), select.POLLIN)
+        ready = waiter.poll(20 if not self._timers else 2)
+        if self._dirty:
+            with self.lock:
+                self.flush()
+        if ready or self._timers or self._followers:
+            time.sleep(0.002)
+            if self._pumps == seen:
+                self.pump()
+        return 0.0005
+
+    def close(self) -> None:
+        """Stop watching; wake every waiter. Connections are the caller's to close."""
+        with self.lock:
+            self.closed = True
+            for follower in self._followers:
+                follower.wake()
+        self.wake()
+        self._background_gate.release()
+        background = self._background
+        if background is not None and background is not threading.current_thread():
+            background.join(timeout=2)

@@ -1,0 +1,1 @@
+"""What goes over a connection: message kinds and the handshake."""
