@@ -1,0 +1,1 @@
+"""Looking in, never deciding: logs, metrics, traces."""

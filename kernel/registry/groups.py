@@ -1,0 +1,74 @@
+"""The groups of plugins: where each kind registers, what it must be, and whether one or all are used."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+from shoal.errors import ConfigError
+from shoal.interfaces.accelerator import Accelerator
+from shoal.interfaces.engine import Engine
+from shoal.interfaces.environment import EnvironmentStep
+from shoal.interfaces.metadata import Metadata
+from shoal.interfaces.scheduler import Scheduler
+from shoal.interfaces.store import ObjectStore
+
+T = TypeVar("T")
+
+
+class Picks(enum.Enum):
+    """How many plugins of a group serve a session."""
+
+    ONE = "one"  # a driver, chosen by a setting
+    SOME = "some"  # those that a setting lists
+    ALL = "all"  # every one that is installed
+
+
+@attrs.frozen
+class Group(Generic[T]):
+    """One kind of plugin.
+
+    `setting` is the name in Config that chooses; empty if nothing does. An `interface` of None means that any object
+    will do: observers are judged by the hooks they implement.
+    """
+
+    name: str  # entry-point group
+    noun: str  # what a person calls one of them
+    interface: type[T] | None
+    picks: Picks
+    setting: str = ""
+
+
+ENGINES: Group[Engine] = Group("shoal.engines", "engine", Engine, Picks.ONE, "engine")
+SCHEDULERS: Group[Scheduler] = Group("shoal.schedulers", "scheduler", Scheduler, Picks.ONE, "scheduler")
+STORES: Group[ObjectStore] = Group("shoal.stores", "store", ObjectStore, Picks.ONE, "store")
+METADATA: Group[Metadata] = Group("shoal.metadata", "metadata store", Metadata, Picks.ONE, "metadata")
+ACCELERATORS: Group[Accelerator] = Group(
+    "shoal.accelerators", "accelerator", Accelerator, Picks.SOME, "accelerators"
+)
+ENVIRONMENTS: Group[EnvironmentStep] = Group(
+    "shoal.environments", "environment step", EnvironmentStep, Picks.ALL
+)
+HOOKS: Group[Any] = Group("shoal.hooks", "observer", None, Picks.ALL)
+
+GROUPS: tuple[Group[Any], ...] = (
+    ENGINES,
+    SCHEDULERS,
+    STORES,
+    METADATA,
+    ACCELERATORS,
+    ENVIRONMENTS,
+    HOOKS,
+)
+
+
+def group_named(name: str) -> Group[Any]:
+    """Return the group with that entry-point name. Raises ConfigError naming those there are."""
+    for group in GROUPS:
+        if group.name == name:
+            return group
+    raise ConfigError(
+        f"no plugin group is named {name!r}; there are {', '.join(each.name for each in GROUPS)}"
+    )

@@ -1,0 +1,48 @@
+"""Every plugin that pyproject registers loads, and fits the interface of its group."""
+
+from __future__ import annotations
+
+from importlib.metadata import distribution
+
+import pytest
+from tree import PYPROJECT, modules
+
+from shoal.registry.discover import find
+from shoal.registry.drivers import load_driver
+from shoal.registry.groups import GROUPS, group_named
+
+TABLES: dict[str, dict[str, str]] = PYPROJECT["project"]["entry-points"]
+OURS = [
+    (group, name, target)
+    for group, table in TABLES.items()
+    if group.startswith("shoal.")
+    for name, target in table.items()
+]
+KNOWN = {module.name for module in modules()}
+
+
+@pytest.mark.parametrize(("group", "name", "target"), OURS)
+def test_a_registered_plugin_fits_its_group(group: str, name: str, target: str) -> None:
+    if target.partition(":")[0] not in KNOWN:
+        pytest.skip("its module is not written yet")
+    loaded = load_driver(group_named(group), name)
+    assert f"{loaded.__module__}:{loaded.__qualname__}" == target
+
+
+def test_what_is_installed_is_what_pyproject_says() -> None:
+    # An editable install keeps the entry points of the day it was made: run `make venv` after changing them.
+    installed = {(one.group, one.name, one.target) for group in GROUPS for one in find(group)}
+    assert set(OURS) <= installed
+
+
+def test_commands_and_pytest_plugins_load() -> None:
+    entries = [
+        one for one in distribution("shoal").entry_points if one.group in ("console_scripts", "pytest11")
+    ]
+    assert len(entries) >= 2
+    for one in entries:
+        assert one.load() is not None
+
+
+def test_targets_are_written_in_full() -> None:
+    assert [target for _, _, target in OURS if target.partition(":")[0].partition(".")[0] != "shoal"] == []
