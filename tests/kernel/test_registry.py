@@ -43,7 +43,7 @@ def test_the_defaults_name_plugins_that_we_ship() -> None:
 def test_a_group_is_found_by_its_name() -> None:
     assert group_named("shoal.stores") is STORES
     with pytest.raises(
-        ConfigError, match="no plugin group is named 'shoal.shops'; there are shoal.engines, "
+        ConfigError, match=r"no plugin group is named 'shoal.shops'; there are shoal.engines, "
     ):
         group_named("shoal.shops")
 
