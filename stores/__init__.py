@@ -1,0 +1,1 @@
+"""Drivers that keep object bytes: one store a file, each chosen by name."""
