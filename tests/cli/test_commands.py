@@ -88,7 +88,7 @@ def test_a_wrong_setting_is_a_message_not_a_traceback(shoal, monkeypatch: pytest
     monkeypatch.setenv("SHOAL_NUM_CPUS", "many")
     done = shoal("config")
     assert done.exit_code == 1
-    assert done.stderr == (
+    assert done.output == (
         "Error: num_cpus must be a number of at least 0 or None, not 'many' "
         "(from environment variable SHOAL_NUM_CPUS)\n"
     )
