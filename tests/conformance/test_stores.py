@@ -1,0 +1,45 @@
+"""The contract of ObjectStore over each of our own stores."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shoal.interfaces.store import ObjectStore, StoreSettings
+from shoal.stores.heap import HeapStore
+from shoal.stores.segment import HEADER, read_size
+from shoal.stores.shm import ShmStore
+from shoal.testing.stores import ObjectStoreContract
+
+
+class TestHeapStore(ObjectStoreContract):
+    @pytest.fixture
+    def store_class(self) -> type[ObjectStore]:
+        return HeapStore
+
+
+class OnSharedMemory(ObjectStoreContract):
+    @pytest.fixture
+    def base(self) -> Iterator[Path]:
+        folder = Path(tempfile.mkdtemp(prefix="shoal-test-", dir="/dev/shm"))
+        yield folder
+        shutil.rmtree(folder)
+
+    def read_raw(self, settings: StoreSettings, object_id: bytes) -> bytes | None:
+        try:
+            file = (Path(settings.folder) / object_id.hex()).open("rb")
+        except FileNotFoundError:
+            return None
+        with file:
+            size = read_size(file.fileno())
+            return file.read()[HEADER : HEADER + size]
+
+
+class TestShmStore(OnSharedMemory):
+    @pytest.fixture
+    def store_class(self) -> type[ObjectStore]:
+        return ShmStore
