@@ -1,0 +1,20 @@
+"""The contracts over whichever plugins the command line names; see `shoal.testing.pytest_plugin`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from shoal.testing.stores import ObjectStoreContract
+
+
+@pytest.mark.shoal_contract("store")
+class TestStore(ObjectStoreContract):
+    """--store=NAME"""
+
+    @pytest.fixture
+    def store_class(self, shoal_plugin: Callable[[str], Any]) -> Any:
+        """Return the named store."""
+        return shoal_plugin("store")
