@@ -36,8 +36,7 @@ class Found:
 
 def find(group: Group[Any]) -> list[Found]:
     """Return the registrations of a group, sorted by name; nothing is imported. Doubles are all in the list."""
-    found = [_describe(group, entry_point) for entry_point in _scan(tuple(sys.path)).select(group=group.name)]
-    return sorted(found, key=lambda one: (one.name, one.distribution))
+    return list(_found(group.name, tuple(sys.path)))
 
 
 def refuse_doubles(group: Group[Any], found: list[Found]) -> None:
@@ -64,6 +63,7 @@ def load(found: Found) -> Any:
 def forget() -> None:
     """Look again at the next `find`: something was installed while this process runs."""
     _scan.cache_clear()
+    _found.cache_clear()
 
 
 @functools.lru_cache(maxsize=1)
@@ -72,9 +72,18 @@ def _scan(path: tuple[str, ...]) -> Any:  # its type has another name in each ve
     return entry_points()
 
 
-def _describe(group: Group[Any], entry_point: EntryPoint) -> Found:
+@functools.lru_cache(maxsize=32)
+def _found(group: str, path: tuple[str, ...]) -> tuple[Found, ...]:
+    found = []
+    for entry_point in _scan(path).select(group=group):
+        name, version = _origin(entry_point)
+        found.append(Found(group, entry_point.name, entry_point.value, name, version, entry_point))
+    return tuple(sorted(found, key=lambda one: (one.name, one.distribution)))
+
+
+def _origin(entry_point: EntryPoint) -> tuple[str, str]:
     distribution = entry_point.dist
-    name, version = ("unknown", "unknown")
-    if distribution is not None:
-        name, version = distribution.metadata["Name"] or "unknown", distribution.version or "unknown"
-    return Found(group.name, entry_point.name, entry_point.value, name, version, entry_point)
+    if distribution is None:
+        return "unknown", "unknown"
+    metadata = distribution.metadata  # parsed anew at each access
+    return metadata["Name"] or "unknown", metadata["Version"] or "unknown"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,14 +17,15 @@ from shoal.registry import discover
 
 
 @pytest.fixture
-def shoal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
+def shoal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Result]]:
     """Call the command in an empty folder."""
     monkeypatch.chdir(tmp_path)
 
     def call(*words: str) -> Result:
         return CliRunner().invoke(build(), list(words), catch_exceptions=False)
 
-    return call
+    yield call
+    discover.forget()
 
 
 def fake_dist(
@@ -33,7 +36,8 @@ def fake_dist(
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
     (info / "entry_points.txt").write_text(entry_points)
     monkeypatch.syspath_prepend(folder)
-    monkeypatch.setattr(discover, "_scan", discover._scan.__wrapped__)  # type: ignore[attr-defined]
+    importlib.invalidate_caches()  # the folder may have been listed within the clock's last tick
+    discover.forget()
 
 
 def test_version(shoal) -> None:
