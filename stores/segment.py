@@ -88,6 +88,11 @@ class Mapping(mmap.mmap):
         self.length = size
 
 
+def header(object_id: bytes, size: int) -> bytes:
+    """Return what stands before an object's bytes in a file."""
+    return _LAYOUT.pack(_MAGIC, size, 0, object_id).ljust(HEADER, b"\0")
+
+
 def map_file(descriptor: int, length: int, inode: int, writable: bool) -> Mapping:
     """Map a file's first `length` bytes. The descriptor may be closed afterwards."""
     mapping = Mapping(-1, length, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)

@@ -15,7 +15,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -59,7 +59,7 @@ def holds(view: memoryview | None, data: bytes) -> bool:
 class ObjectStoreContract:
     """What every store must do. Tests for shared stores skip themselves for one that is not."""
 
-    options: dict[str, Any] = {}  # noqa: RUF012  # a subclass replaces it
+    options: ClassVar[dict[str, Any]] = {}
 
     @pytest.fixture
     def store_class(self) -> type[ObjectStore]:
@@ -281,7 +281,7 @@ class ObjectStoreContract:
         store.create(oid(2), 100 * KIB)
         found = store.statistics()
         assert found.objects == 1
-        assert 200 * KIB <= found.used <= 300 * KIB
+        assert 200 * KIB <= found.used + found.spilled <= 300 * KIB
         assert found.capacity == CAPACITY
 
     def test_a_closed_store_says_so(self, open_store: OpenStore) -> None:
@@ -432,7 +432,8 @@ class ObjectStoreContract:
         store.sweep("other")
         assert store.ids() == [oid(1)]
         assert read(store, oid(1)) == b"\xab" * 1000
-        assert 1000 <= store.statistics().used < 100 * KIB
+        left = store.statistics()
+        assert 1000 <= left.used + left.spilled < 100 * KIB
         assert store.delete(oid(1))
         assert store.statistics().used == 0
         assert store.statistics().recycled == 0
