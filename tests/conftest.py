@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psutil
 import pytest
+
+from shoal.registry import discover
 
 OUR_FOLDERS = ("accelerators", "kernel", "plugins", "schedulers", "stores")
 # Helpers of the standard library that live until the process ends, by design.
@@ -36,6 +40,31 @@ def _nothing_is_left_behind() -> Iterator[None]:
             thread.join(SECONDS_TO_END)
             left += [f"thread {thread.name}"] if thread.is_alive() else []
     assert not left, "left behind by the tests:\n" + "\n".join(left)
+
+
+@pytest.fixture
+def fake_dist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str, str], None]]:
+    """Make a distribution of files on the path, so that discovery is real and nothing is installed.
+
+    It takes a name (also its module's), the text of entry_points.txt, and the module's source.
+    """
+    (folder := tmp_path / "distributions").mkdir()
+    monkeypatch.syspath_prepend(folder)
+    made: list[str] = []
+
+    def make(name: str, entry_points: str, source: str) -> None:
+        made.append(name)
+        (folder / f"{name}.py").write_text(source)
+        (info := folder / f"{name}-1.2.dist-info").mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
+        (info / "entry_points.txt").write_text(entry_points)
+        importlib.invalidate_caches()  # the folder may have been listed within the clock's last tick
+        discover.forget()
+
+    yield make
+    for name in made:
+        sys.modules.pop(name, None)
+    discover.forget()
 
 
 def _command(process: psutil.Process) -> list[str]:

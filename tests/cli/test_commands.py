@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,31 +12,17 @@ from click.testing import CliRunner, Result
 
 from shoal.cli.main import build
 from shoal.config import settings
-from shoal.registry import discover
 
 
 @pytest.fixture
-def shoal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Result]]:
+def shoal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Call the command in an empty folder."""
     monkeypatch.chdir(tmp_path)
 
     def call(*words: str) -> Result:
         return CliRunner().invoke(build(), list(words), catch_exceptions=False)
 
-    yield call
-    discover.forget()
-
-
-def fake_dist(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, entry_points: str, source: str
-) -> None:
-    (folder / f"{name}.py").write_text(source)
-    (info := folder / f"{name}-1.2.dist-info").mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
-    (info / "entry_points.txt").write_text(entry_points)
-    monkeypatch.syspath_prepend(folder)
-    importlib.invalidate_caches()  # the folder may have been listed within the clock's last tick
-    discover.forget()
+    return call
 
 
 def test_version(shoal) -> None:
@@ -59,9 +44,9 @@ def test_plugins_follows_the_settings(shoal, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_chosen_plugin_that_is_broken_is_explained_and_fails_the_command(
-    shoal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shoal, fake_dist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake_dist(tmp_path, monkeypatch, "odd", "[shoal.schedulers]\nodd = odd:Odd\n", "Odd = 7")
+    fake_dist("odd", "[shoal.schedulers]\nodd = odd:Odd\n", "Odd = 7")
     monkeypatch.setenv("SHOAL_SCHEDULER", "odd")
     done = shoal("plugins")
     assert done.exit_code == 1
@@ -98,7 +83,7 @@ def test_a_wrong_setting_is_a_message_not_a_traceback(shoal, monkeypatch: pytest
     )
 
 
-def test_a_plugin_adds_a_verb(shoal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plugin_adds_a_verb(shoal, fake_dist) -> None:
     source = (
         "import click\n"
         "from shoal.interfaces.hooks import hookimpl\n"
@@ -109,17 +94,15 @@ def test_a_plugin_adds_a_verb(shoal, tmp_path: Path, monkeypatch: pytest.MonkeyP
         "def shoal_cli_commands(group):\n"
         "    group.add_command(greet)\n"
     )
-    fake_dist(tmp_path, monkeypatch, "greeter", "[shoal.hooks]\ngreeter = greeter\n", source)
+    fake_dist("greeter", "[shoal.hooks]\ngreeter = greeter\n", source)
     assert shoal("greet").output == "hello\n"
 
 
-def test_a_broken_observer_does_not_take_the_command_line_with_it(
-    shoal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_broken_observer_does_not_take_the_command_line_with_it(shoal, fake_dist) -> None:
     source = (
         "from shoal.interfaces.hooks import hookimpl\n@hookimpl\ndef shoal_cli_comands(group):\n    pass\n"
     )
-    fake_dist(tmp_path, monkeypatch, "typist", "[shoal.hooks]\ntypist = typist\n", source)
+    fake_dist("typist", "[shoal.hooks]\ntypist = typist\n", source)
     done = shoal("config")
     assert done.exit_code == 0
     assert "num_cpus" in done.stdout
