@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv view check lint format types layers test test-all test-slow test-oldest third-party demo bench lock clean
+.PHONY: help venv view check lint format types layers test test-all test-slow test-oldest third-party demo docs bench lock clean
 
 # Without bytecode every worker process parses its modules again and starts three times slower.
 unexport PYTHONDONTWRITEBYTECODE
@@ -75,6 +75,9 @@ bench: .venv-bench/.made  ## our numbers beside the reference system's and the m
 	$(BIN)/uv pip install --quiet --python .venv-bench/bin/python --compile-bytecode \
 	  --constraints constraints.txt --build-constraints constraints.txt --editable '.[bench,cluster]'
 	touch $@
+
+docs: venv  ## write the pages that are made from the code
+	$(BIN)/python tools/make_docs.py
 
 lock: venv  ## resolve again and write constraints.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --upgrade --no-emit-index-url --no-emit-find-links \
