@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Union
 
 import attrs
@@ -46,7 +46,9 @@ class Demand:
 
     resources: ResourceSet
     strategy: Strategy = attrs.field(factory=DefaultStrategy)
-    label_selector: Mapping[str, str] = attrs.field(factory=dict, hash=False)  # "in(a,b)", "!in(a)", "!a", "a"
+    label_selector: Mapping[str, str] = attrs.field(
+        factory=dict, hash=False
+    )  # "in(a,b)", "!in(a)", "!a", "a"
     argument_bytes: Mapping[NodeID, int] = attrs.field(factory=dict, hash=False)  # where arguments lie
     turn: int = 0  # grows with every request; breaks ties evenly and repeatably
 
@@ -99,11 +101,15 @@ class GroupSpec:
     soft_target_node: NodeID | None = None
 
 
+def _in_order(nodes: Iterable[NodeID]) -> tuple[NodeID, ...]:
+    return tuple(nodes)
+
+
 @attrs.frozen
 class GroupPlacement:
     """Bundle i goes to `nodes[i]`, now, all of them or none."""
 
-    nodes: tuple[NodeID, ...] = attrs.field(converter=tuple)
+    nodes: tuple[NodeID, ...] = attrs.field(converter=_in_order)
 
 
 GroupDecision = Union[GroupPlacement, Wait, Infeasible]

@@ -1,0 +1,1 @@
+"""Drivers that decide where work goes: one policy a file, each chosen by name."""
