@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
+from shoal.testing.schedulers import SchedulerContract
 from shoal.testing.stores import ObjectStoreContract
+
+
+@pytest.mark.shoal_contract("scheduler")
+class TestScheduler(SchedulerContract):
+    """--scheduler=NAME"""
+
+    @pytest.fixture
+    def scheduler(self, shoal_plugin: Callable[[str], Any]) -> Any:
+        """Return the named scheduler with its defaults."""
+        return shoal_plugin("scheduler")()
 
 
 @pytest.mark.shoal_contract("store")
