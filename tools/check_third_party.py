@@ -20,18 +20,30 @@ UV = Path(sys.executable).with_name("uv")
 CHOICE = {"SHOAL_SCHEDULER": "roundrobin", "SHOAL_METADATA": "jsonlines"}
 
 
-def run(*command: str | Path, cwd: Path, **variables: str) -> None:
+def run(*command: str | Path, cwd: Path, quiet: bool = False, **variables: str) -> None:
     """Show a command and run it; its failure is ours."""
     print("$", " ".join(str(word) for word in command), flush=True)
+    out = subprocess.DEVNULL if quiet else None
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    subprocess.run(command, cwd=cwd, env=kept | variables, check=True)
+    subprocess.run(command, cwd=cwd, env=kept | variables, check=True, stdout=out)
 
 
 def build(source: Path, out: Path, work: Path) -> Path:
     """Build a wheel from a copy: setuptools leaves a build folder behind whose stale files would be packed."""
     copy = work / source.name
     shutil.copytree(source, copy, ignore=shutil.ignore_patterns(".*", "__pycache__", "build", "*.egg-info"))
-    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, copy, cwd=work)
+    run(
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        out,
+        copy,
+        cwd=work,
+        quiet=True,
+    )
     return max(out.glob("*.whl"), key=lambda path: path.stat().st_mtime_ns)
 
 
