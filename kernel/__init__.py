@@ -1,1 +1,84 @@
 """Shoal: tasks, actors and objects on many processes and machines. Nothing runs at import."""
+
+from shoal import errors as exceptions
+from shoal.api.actor_class import ActorClass
+from shoal.api.actors import exit_actor, get_actor, kill, list_named_actors
+from shoal.api.context import RuntimeContext, get_gpu_ids, get_runtime_context
+from shoal.api.function import RemoteFunction
+from shoal.api.groups import (
+    PlacementGroup,
+    get_current_placement_group,
+    get_placement_group,
+    placement_group,
+    placement_group_table,
+    remove_placement_group,
+)
+from shoal.api.handle import ActorHandle, ActorMethod
+from shoal.api.objects import cancel, free, get, put, wait
+from shoal.api.remote import method, remote
+from shoal.api.session import SessionContext, init, is_initialized, shutdown
+from shoal.api.state import available_resources, cluster_resources, explain, nodes, timeline
+from shoal.api.strategies import (
+    In,
+    NodeAffinitySchedulingStrategy,
+    NodeLabelSchedulingStrategy,
+    NotIn,
+    PlacementGroupSchedulingStrategy,
+)
+from shoal.ids import ActorID, JobID, NodeID, ObjectID, PlacementGroupID, TaskID, WorkerID
+from shoal.interfaces.refs import DynamicObjectRefGenerator, ObjectRef, ObjectRefGenerator
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ActorClass",
+    "ActorHandle",
+    "ActorID",
+    "ActorMethod",
+    "DynamicObjectRefGenerator",
+    "In",
+    "JobID",
+    "NodeAffinitySchedulingStrategy",
+    "NodeID",
+    "NodeLabelSchedulingStrategy",
+    "NotIn",
+    "ObjectID",
+    "ObjectRef",
+    "ObjectRefGenerator",
+    "PlacementGroup",
+    "PlacementGroupID",
+    "PlacementGroupSchedulingStrategy",
+    "RemoteFunction",
+    "RuntimeContext",
+    "SessionContext",
+    "TaskID",
+    "WorkerID",
+    "__version__",
+    "available_resources",
+    "cancel",
+    "cluster_resources",
+    "exceptions",
+    "exit_actor",
+    "explain",
+    "free",
+    "get",
+    "get_actor",
+    "get_current_placement_group",
+    "get_gpu_ids",
+    "get_placement_group",
+    "get_runtime_context",
+    "init",
+    "is_initialized",
+    "kill",
+    "list_named_actors",
+    "method",
+    "nodes",
+    "placement_group",
+    "placement_group_table",
+    "put",
+    "remote",
+    "remove_placement_group",
+    "shutdown",
+    "timeline",
+    "wait",
+]

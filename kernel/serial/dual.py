@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from shoal.errors import TaskError
 
@@ -23,7 +23,7 @@ def dual_error(plain: TaskError, data: bytes, load: Callable[[bytes], BaseExcept
     if not isinstance(original, Exception) or isinstance(original, TaskError):
         return plain
     try:
-        error = _instance_of(_dual_class(type(original)), original)
+        error = _instance_of(_dual_class(cast(Any, type(original))), original)
         if not isinstance(error, TaskError):
             return plain
         state = error.__dict__

@@ -1,0 +1,1 @@
+"""What users call: thin, typed, over the engine of this process."""

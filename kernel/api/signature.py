@@ -1,0 +1,75 @@
+"""Whether arguments fit a function, told at the call: cheaply when they plainly do."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+_ANY = 1 << 30
+
+
+class Arguments:
+    """What a callable takes. With no keywords and `least` ≤ positional arguments ≤ `most`, they fit.
+
+    `bound` positional parameters (self) are supplied by someone else. A callable without a Python signature takes
+    anything here; it complains where it runs.
+    """
+
+    __slots__ = ("_bound", "_function", "_signature", "least", "most")
+
+    def __init__(self, function: Callable[..., Any] | None, bound: int = 0) -> None:
+        self._function = function
+        self._bound = bound
+        self._signature: inspect.Signature | None = None
+        self.least, self.most = 0, _ANY
+        code = getattr(function, "__code__", None)
+        if code is None or not inspect.isfunction(function):
+            self._function = None
+            return
+        if code.co_kwonlyargcount > len(function.__kwdefaults__ or ()):
+            self.least = _ANY  # a keyword is required: always the long way
+            return
+        self.least = max(code.co_argcount - len(function.__defaults__ or ()) - bound, 0)
+        if not code.co_flags & inspect.CO_VARARGS:
+            self.most = code.co_argcount - bound
+
+    def check(self, args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> None:
+        """Raise TypeError as a local call would, with the name of what was called."""
+        if self._function is None:
+            return
+        if self._signature is None:
+            self._signature = inspect.signature(self._function, follow_wrapped=False)
+        try:
+            self._signature.bind(*(None,) * self._bound, *args, **kwargs)
+        except TypeError as error:
+            shown = str(self._signature)
+            raise TypeError(f"{name}{shown}: {error}") from None
+
+
+ANYTHING = Arguments(None)
+
+
+def of_constructor(cls: type) -> Arguments:
+    """Return what `cls(...)` takes."""
+    init: Any = cls.__init__  # type: ignore[misc]
+    new: Any = cls.__new__
+    if inspect.isfunction(init):
+        return Arguments(init, bound=1)
+    if init is object.__init__ and new is object.__new__:
+        return Arguments(_nothing)
+    return ANYTHING
+
+
+def of_method(cls: type, name: str) -> Arguments:
+    """Return what the method takes when called on an instance."""
+    member = inspect.getattr_static(cls, name, None)
+    if isinstance(member, staticmethod):
+        return Arguments(member.__func__)
+    if isinstance(member, classmethod):
+        return Arguments(member.__func__, bound=1)
+    return Arguments(member, bound=1)
+
+
+def _nothing() -> None:
+    """Stand for a constructor without parameters."""
