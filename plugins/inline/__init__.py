@@ -1,0 +1,1 @@
+"""The inline engine: everything in the calling process, deterministic; the plain model of the native engine."""
