@@ -41,7 +41,7 @@ format: venv  ## let ruff write
 
 types: venv view
 	$(BIN)/mypy -p shoal
-	PYTHONPATH=.view $(BIN)/basedpyright --verifytypes shoal --ignoreexternal --pythonpath $(BIN)/python
+	$(BIN)/python tools/check_public_types.py
 
 layers: venv view
 	PYTHONPATH=.view $(BIN)/lint-imports --no-cache

@@ -15,6 +15,7 @@ class Kind(ABC):
     """A set of values. `check` returns the value in its one form or raises ValueError with what is allowed."""
 
     __slots__ = ("optional",)
+    optional: bool
 
     def __init__(self, optional: bool = False) -> None:
         self.optional = optional  # whether None is a value: it means that the session decides
@@ -67,6 +68,9 @@ class Number(Kind):
     """A finite number from `least` to `most`; whole numbers only if `whole`."""
 
     __slots__ = ("least", "most", "whole")
+    least: float
+    most: float
+    whole: bool
 
     def __init__(
         self, least: float, most: float = math.inf, *, whole: bool = False, optional: bool = False
@@ -105,6 +109,7 @@ class Size(Kind):
     """A number of bytes: a whole number, or text with a unit such as "512MB" (10**6) or "2 GiB" (2**30)."""
 
     __slots__ = ("least",)
+    least: int
 
     def __init__(self, least: int = 0, *, optional: bool = False) -> None:
         super().__init__(optional)
@@ -131,6 +136,8 @@ class Text(Kind):
     """Text; one of `choices` if there are any."""
 
     __slots__ = ("choices", "empty")
+    choices: tuple[str, ...]
+    empty: bool
 
     def __init__(self, *choices: str, empty: bool = False, optional: bool = False) -> None:
         super().__init__(optional)
@@ -167,6 +174,7 @@ class Table(Kind):
     """A mapping from names to values of a kind (None: any plain data); as text, JSON."""
 
     __slots__ = ("values",)
+    values: Kind | None
 
     def __init__(self, values: Kind | None = None) -> None:
         super().__init__()
