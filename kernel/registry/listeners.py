@@ -41,7 +41,7 @@ class Listeners:
         """Begin with these observers, by name."""
         self._plugins: dict[str, object] = dict(observers or {})
         self._by_hook: dict[str, tuple[Listener, ...]] = {}
-        self.failures: list[Failure] = []  # installed observers that could not be imported
+        self.failures: list[Failure] = []  # installed observers that could not be made
 
     def register(self, name: str, observer: object) -> None:
         """Add an observer. Raises PluginBroken if the name is taken."""
@@ -50,18 +50,19 @@ class Listeners:
         self._plugins[name] = observer
 
     def find_installed(self) -> None:
-        """Register every observer that an installed package has. One that fails to import is kept in `failures`."""
+        """Register every observer that an installed package has. One that cannot be made is kept in `failures`."""
         found = find(HOOKS)
         refuse_doubles(HOOKS, found)
         for one in found:
             try:
                 observer = load(one)
+                observer = observer() if isinstance(observer, type) else observer
             except (Exception, SystemExit) as error:  # a stranger's module may raise anything
                 kept = error if isinstance(error, Exception) else PluginBroken(f"its module exits: {error}")
                 self.failures.append(Failure(one, kept))
-                log.warning("observer %r (%s) cannot be imported and is left out: %r", one.name, one, error)
+                log.warning("observer %r (%s) cannot be made and is left out: %r", one.name, one, error)
                 continue
-            self.register(one.name, observer() if isinstance(observer, type) else observer)
+            self.register(one.name, observer)
 
     def start(self) -> None:
         """Resolve hooks to lists. Raises PluginBroken for a hook that does not exist, naming those that do."""

@@ -70,6 +70,7 @@ def test_one_that_raises_is_logged_and_switched_off_and_the_others_go_on(
     assert raiser.calls == 1
     assert caplog.messages == ["observer 'raiser' failed in shoal_task_finished and is now off"]
     assert "not today" in caplog.text
+    assert "no port is free" in caplog.text
     assert listeners.listening("shoal_task_finished")
     assert not listeners.listening("shoal_session_ended")
 
@@ -114,8 +115,15 @@ def test_installed_observers_are_found_and_a_broken_one_is_left_out(
         "    @hookimpl\n"
         "    def shoal_task_finished(self, event):\n"
         "        seen.append(event)\n"
+        "class Fussy:\n"
+        "    def __init__(self):\n"
+        "        raise OSError('no port is free')\n"
     )
-    fake_dist("watchers", "[shoal.hooks]\nwatch = watchers:Watch\nlost = watchers:Lost\n", source)
+    fake_dist(
+        "watchers",
+        "[shoal.hooks]\nwatch = watchers:Watch\nlost = watchers:Lost\nfussy = watchers:Fussy\n",
+        source,
+    )
     listeners = Listeners()
     listeners.find_installed()
     listeners.start()
@@ -123,5 +131,6 @@ def test_installed_observers_are_found_and_a_broken_one_is_left_out(
     import watchers  # type: ignore[import-not-found]
 
     assert watchers.seen == ["event"]
-    assert [failure.found.name for failure in listeners.failures] == ["lost"]
-    assert "observer 'lost' (watchers:Lost of watchers 1.2) cannot be imported and is left out" in caplog.text
+    assert [failure.found.name for failure in listeners.failures] == ["fussy", "lost"]
+    assert "observer 'lost' (watchers:Lost of watchers 1.2) cannot be made and is left out" in caplog.text
+    assert "no port is free" in caplog.text
