@@ -100,6 +100,8 @@ class Reactor:
         self._epoll.register(self._wake, select.EPOLLIN)
         self._watched: dict[int, Readable] = {}
         self._dirty: list[Connection] = []  # connections with output
+        self.gatherers: list[Callable[[], None]] = []  # turn gathered work into messages; called before a flush
+        self.pending = False  # a gatherer has work
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_numbers = itertools.count()
         self._unlocked: deque[Callable[[], None]] = deque()
@@ -147,6 +149,10 @@ class Reactor:
 
     def flush(self) -> None:
         """Write what waits, as far as the sockets take it. Called with the lock held."""
+        if self.pending:
+            self.pending = False
+            for gather in self.gatherers:
+                gather()
         if not self._dirty:
             return
         dirty = self._dirty
@@ -159,7 +165,7 @@ class Reactor:
         """Run `callback` under the lock, not before `seconds` have passed. Called with the lock held."""
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._timer_numbers), callback))
         if self._timers[0][2] is callback:
-            self._rouse_background()
+            self.nudge()
 
     def call_soon_unlocked(self, callback: Callable[[], None]) -> None:
         """Run `callback` without the lock, in the thread that leads, after the current events."""
@@ -202,7 +208,7 @@ class Reactor:
                     self._on_writable(fd, readable)
             if self._timers:
                 self._run_timers()
-            if self._dirty:
+            if self._dirty or self.pending:
                 self.flush()
         while self._unlocked:
             self._run_unlocked()
@@ -267,15 +273,14 @@ class Reactor:
                 return done()
 
     def _lead(self, done: Callable[[], bool], deadline: float | None) -> bool:
-        if self._dirty:
+        if self._dirty or self.pending:
             with self.lock:
                 self.flush()
-        began = 0.0
         while not done():
             if self.closed:
                 return done()
             if deadline is None:
-                self.poll(None if began == 0.0 else None)
+                self.poll(None)
             else:
                 left = deadline - time.monotonic()
                 if left <= 0:
@@ -287,7 +292,7 @@ class Reactor:
     def _follow(self, done: Callable[[], bool], deadline: float | None) -> bool:
         follower = _Follower(done)
         with self.lock:
-            if self._dirty:
+            if self._dirty or self.pending:
                 self.flush()
             if done() or self.closed:
                 return True
@@ -310,8 +315,8 @@ class Reactor:
                 for follower in self._followers:
                     follower.wake()
                     return
-        if self._background is not None and (self._dirty or self._unlocked):
-            self._rouse_background()
+        if self._background is not None and (self._dirty or self.pending or self._unlocked):
+            self.nudge()
 
     # The background thread
 
@@ -320,14 +325,8 @@ class Reactor:
         self._background = threading.Thread(target=self._serve_in_background, name=name, daemon=True)
         self._background.start()
 
-    def _rouse_background(self) -> None:
-        """Make sure that somebody looks at timers and output within a millisecond or so."""
-        if self._background_idle and not self._kicked:
-            self._kicked = True
-            self.wake()
-
     def nudge(self) -> None:
-        """Tell that output was left to be gathered with more: the background thread is to flush it soon."""
+        """Tell that a timer or output was left: the background thread is to look within a millisecond or so."""
         if self._background_idle and not self._kicked:
             self._kicked = True
             self.wake()
@@ -343,7 +342,7 @@ class Reactor:
             if self._loop is not None:
                 pause = self._guard_loop()
                 continue
-            if self._dirty:
+            if self._dirty or self.pending:
                 with self.lock:
                     self.flush()
             if self._leads != seen:
@@ -370,7 +369,10 @@ class Reactor:
         while not self.closed and not self._followers and self._leads == leads and self._loop is None:
             self._background_idle = True
             try:
-                if self._followers or self._dirty or self._unlocked:
+                if self._dirty or self.pending:
+                    with self.lock:
+                        self.flush()
+                if self._followers or self._unlocked:
                     self.poll(0)
                 else:
                     self.poll(None)
@@ -408,8 +410,13 @@ class Reactor:
         seen = self._pumps
         waiter = select.poll()
         waiter.register(self._epoll.fileno(), select.POLLIN)
-        ready = waiter.poll(20 if not self._timers else 2)
-        if self._dirty:
+        wait = None
+        if self._timers:
+            wait = max(0.0, self._timers[0][0] - time.monotonic()) * 1000
+        self._background_idle = True
+        ready = waiter.poll(wait)
+        self._background_idle = False
+        if self._dirty or self.pending:
             with self.lock:
                 self.flush()
         if ready or self._timers or self._followers:

@@ -67,6 +67,7 @@ LOG_LINES: Final = 78  # worker, pid, name, stream, lines
 EXIT: Final = 79  # nothing: end this process now
 RELIEVE: Final = 80  # bytes: make room in the store
 GROUP_STATE: Final = 81  # group, state
+WARNING: Final = 82  # text: the driver logs it
 
 # Statuses of a value
 PLAIN: Final = 0  # payload: a pickle without buffers

@@ -1,0 +1,364 @@
+"""The node daemon: one thread, one loop; leases, workers, the directory of actors, placement groups, logs.
+
+It sees leases, never tasks: nothing here grows with the number of calls or objects.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from shoal.config import Config
+from shoal.death import Cause, DeathCertificate
+from shoal.interfaces.accelerator import Accelerator
+from shoal.interfaces.metadata import Metadata
+from shoal.interfaces.scheduler import Scheduler
+from shoal.native.client.client import DAEMON, plain_certificate
+from shoal.native.client.peers import socket_path
+from shoal.native.daemon import memory
+from shoal.native.daemon.actors import ActorsShell
+from shoal.native.daemon.groups import GroupsShell
+from shoal.native.daemon.logs import LogPipes
+from shoal.native.daemon.requests import Requests
+from shoal.native.daemon.scheduling import Scheduling
+from shoal.native.daemon.workers import WorkerPool, WorkerProcess
+from shoal.native.process.session import Session
+from shoal.native.process.store import import_target, open_store
+from shoal.native.transport.connection import Connection, Message
+from shoal.native.transport.reactor import Listener, Reactor
+from shoal.native.wire import kinds
+from shoal.native.wire.handshake import ServerHandshake
+from shoal.spec.resources import ResourceSet, to_units
+
+_log = logging.getLogger("shoal.daemon")
+_SWEEP_SECONDS = 5.0
+
+
+@attrs.define(eq=False)
+class ClientConnection:
+    """A driver or worker that is connected."""
+
+    worker_id: bytes
+    connection: Connection
+    kind: str = ""
+    pid: int = 0
+    contended: bool = False  # it was told that others wait for leases
+
+
+class Daemon:
+    """One node of one session. `run` is its life."""
+
+    def __init__(self, session: Session, zygote: socket.socket, lifeline: socket.socket) -> None:
+        self.session = session
+        self.config = Config.from_wire(session.config)
+        self.reactor = Reactor()
+        self.clients: dict[bytes, ClientConnection] = {}
+        self.ended = False
+        self._lifeline = lifeline
+        self._soon: deque[Callable[[], None]] = deque()
+        self._stepping = False
+        self._again = False
+        self.labels = dict(self.config.labels)
+        targets = session.targets
+        self.scheduler: Scheduler = import_target(targets["scheduler"])(self.config.scheduler_options)
+        self.accelerators: list[Accelerator] = [
+            import_target(target)() for name, target in sorted(targets.items()) if name.startswith("accelerator:")
+        ]
+        metadata_class = import_target(targets["metadata"])
+        self.metadata: Metadata = metadata_class(
+            os.path.join(session.folder, "metadata.db"), self.config.metadata_options
+        )
+        self.store = open_store(session, "daemon")
+        logs = LogPipes(
+            self.reactor,
+            os.path.join(session.folder, "logs"),
+            self.config.log_file_max_bytes,
+            self.config.log_files_max,
+            self.config.session_log_max_bytes,
+            self._send_lines,
+        )
+        self.pool = WorkerPool(self.reactor, session, zygote, logs, self._worker_died, self._zygote_lost)
+        total, devices = self._resources()
+        self.scheduling = Scheduling(self, total, devices)
+        self.actors = ActorsShell(self)
+        self.groups = GroupsShell(self)
+        self.requests = Requests(self)
+        self._handlers: dict[int, Callable[[ClientConnection, Message], None]] = {
+            kinds.REGISTER: self._on_register,
+            kinds.DEMAND: self._on_demand,
+            kinds.RETURN: self._on_return,
+            kinds.BLOCKED: lambda client, message: self._on_block(client, True),
+            kinds.UNBLOCKED: lambda client, message: self._on_block(client, False),
+            kinds.SUBSCRIBE_ACTOR: lambda client, message: self.actors.subscribe(message[1], client.worker_id),
+            kinds.KILL_ACTOR: lambda client, message: self.actors.kill(message[1], message[2]),
+            kinds.END_ACTOR: lambda client, message: self.actors.end(message[1]),
+            kinds.ACTOR_READY: self._on_actor_ready,
+            kinds.ACTOR_FAILED: self._on_actor_failed,
+            kinds.ACTOR_EXITING: lambda client, message: self.actors.exiting(
+                message[1], DeathCertificate(**message[2])
+            ),
+            kinds.KILL_WORKER: self._on_kill_worker,
+            kinds.REQUEST: lambda client, message: self.requests.handle(
+                client, message[1], message[2], message[3]
+            ),
+        }
+
+    def _resources(self) -> tuple[ResourceSet, dict[str, list[str]]]:
+        """Return what this node offers, settings first, then what was detected."""
+        config = self.config
+        units: dict[str, int] = {name: to_units(name, value) for name, value in config.resources.items()}
+        devices: dict[str, list[str]] = {}
+        given = {"CPU": config.num_cpus, "GPU": config.num_gpus}
+        for accelerator in self.accelerators:
+            name = accelerator.resource
+            found = list(accelerator.detect())
+            quantity = accelerator.quantity(found)
+            asked = given.get(name)
+            if asked is not None:
+                quantity = asked
+            if not quantity:
+                continue
+            units[name] = to_units(name, quantity)
+            self.labels.update(accelerator.type_labels(found))
+            if name != "CPU":
+                ids = [device.id for device in found]
+                # More than was detected: a laptop that pretends, as the reference allows. Numbers stand for devices.
+                devices[name] = ids[: int(quantity)] or [str(i) for i in range(int(quantity))]
+        for name, asked in given.items():
+            if asked and name not in units:
+                units[name] = to_units(name, asked)
+                if name == "GPU":
+                    devices[name] = [str(i) for i in range(int(asked))]
+        _, total = memory.memory_in_use()
+        offered = config.memory_bytes
+        if offered is None:
+            offered = max(0, int(total * 0.9) - self.session.store_bytes)
+        units["memory"] = to_units("memory", offered)
+        units["object_store_memory"] = to_units("object_store_memory", self.session.store_bytes)
+        self.labels.setdefault("shoal.io/node-id", self.session.node_id.hex())
+        return ResourceSet(units), devices
+
+    # Life
+
+    def run(self) -> None:
+        """Serve until the driver that owns the session is gone."""
+        path = socket_path(self.session.folder, DAEMON)
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listening.bind(path)
+        listening.listen(1024)
+        self.reactor.watch(Listener(listening, self._accept))
+        self.reactor.watch(_Lifeline(self._lifeline, self.end))
+        self._lifeline.send(b"R")
+        cpus = self.scheduling.book.total.get("CPU", 1)
+        self.prestarted = max(1, min(int(cpus), 8))
+        self.scheduling.prestart(self.prestarted)
+        self._sweep()
+        if self.config.memory_monitor_interval_seconds:
+            self._watch_memory()
+        while not self.ended:
+            self.reactor.poll(None)
+        self.pool.end_all()
+        self.metadata.close()
+
+    def end(self) -> None:
+        """The session is over."""
+        self.ended = True
+
+    def _zygote_lost(self) -> None:
+        _log.error("the process that forks workers has died; the session ends")
+        self.ended = True
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Run a callback in the daemon's loop; from any thread."""
+        self._soon.append(callback)
+        self.reactor.call_soon_unlocked(self._run_soon)
+        self.reactor.wake()
+
+    def _run_soon(self) -> None:
+        with self.reactor.lock:
+            while self._soon:
+                self._soon.popleft()()
+            self.reactor.flush()
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Run a callback after a while."""
+        self.reactor.call_later(seconds, callback)
+
+    def _sweep(self) -> None:
+        self.pool.end_idle(self.prestarted, self.config.idle_worker_seconds)
+        self.reactor.call_later(_SWEEP_SECONDS, self._sweep)
+
+    def _watch_memory(self) -> None:
+        used, total = memory.memory_in_use()
+        if used > total * self.config.memory_usage_threshold:
+            workers = list(self.pool.workers.values())
+            victim = memory.choose_victim(workers)
+            if victim is not None:
+                certificate = memory.verdict(used, total, self.config.memory_usage_threshold, workers)
+                _log.warning("%s", certificate)
+                self.pool.kill(victim, certificate)
+        self.reactor.call_later(self.config.memory_monitor_interval_seconds, self._watch_memory)
+
+    # Clients
+
+    def _accept(self, sock: socket.socket) -> None:
+        handshake = ServerHandshake(self.session.token, DAEMON)
+        connection = Connection(sock, handshake, self._on_message, self._on_close, self._on_open)
+        connection.data = (None, connection.fileno())
+        self.reactor.add_connection(connection)
+
+    def _on_open(self, connection: Connection) -> None:
+        client = ClientConnection(connection.peer, connection)
+        self.clients[connection.peer] = client
+        connection.data = (client, connection.data[1])
+
+    def _on_message(self, connection: Connection, message: Message) -> None:
+        client = connection.data[0]
+        handler = self._handlers.get(message[0])
+        if handler is None:
+            _log.error("client %s sent a message of unknown kind %r", client.worker_id.hex(), message[0])
+            connection.close()
+            return
+        handler(client, message)
+
+    def _on_close(self, connection: Connection) -> None:
+        client, fd = connection.data
+        self.reactor.unwatch(fd)
+        if client is None or self.clients.get(client.worker_id) is not client:
+            return
+        del self.clients[client.worker_id]
+        self.scheduling.withdraw(client.worker_id)
+        self.actors.client_gone(client.worker_id)
+        self.groups.client_gone(client.worker_id)
+        worker = self.pool.workers.get(client.worker_id)
+        if worker is not None:
+            self.pool.connection_lost(worker)
+        if client.worker_id == self.session.driver:
+            self.end()
+        self.schedule()
+
+    def tell(self, worker_id: bytes, message: Message) -> None:
+        """Send to a client if it is connected."""
+        client = self.clients.get(worker_id)
+        if client is not None:
+            self.reactor.send(client.connection, message)
+
+    def schedule(self) -> None:
+        """Grant what can be granted now. Calls from inside a grant are taken care of by the outer one."""
+        if self._stepping:
+            self._again = True
+            return
+        self._stepping = True
+        try:
+            self._again = True
+            while self._again:
+                self._again = False
+                self.groups.try_pending()
+                self.scheduling.step()
+        finally:
+            self._stepping = False
+
+    # Messages
+
+    def _on_register(self, client: ClientConnection, message: Message) -> None:
+        facts: dict[str, Any] = message[1]
+        client.kind = facts["kind"]
+        client.pid = facts["pid"]
+        if client.kind == "worker":
+            worker = self.pool.registered(client.worker_id, client.connection)
+            if worker is not None:
+                if not worker.pid:
+                    worker.pid = client.pid
+                self.scheduling.worker_ready(worker)
+                self.schedule()
+
+    def _on_demand(self, client: ClientConnection, message: Message) -> None:
+        _, key, count, depth, wire = message
+        self.scheduling.demand(client.worker_id, key, count, depth, wire)
+        self.schedule()
+
+    def _on_return(self, client: ClientConnection, message: Message) -> None:
+        for lease_id, must_end in message[1]:
+            self.scheduling.returned(lease_id, must_end)
+        self.schedule()
+
+    def _on_block(self, client: ClientConnection, blocked: bool) -> None:
+        worker = self.pool.workers.get(client.worker_id)
+        if worker is not None:
+            self.scheduling.block(worker, blocked)
+            self.schedule()
+
+    def _on_actor_ready(self, client: ClientConnection, message: Message) -> None:
+        worker = self.pool.workers.get(client.worker_id)
+        if worker is not None:
+            self.actors.ready(worker, message[1], message[2])
+
+    def _on_actor_failed(self, client: ClientConnection, message: Message) -> None:
+        worker = self.pool.workers.get(client.worker_id)
+        if worker is not None:
+            self.actors.init_failed(worker, message[1], message[2], message[3])
+
+    def _on_kill_worker(self, client: ClientConnection, message: Message) -> None:
+        worker = self.pool.workers.get(message[1])
+        if worker is not None:
+            self.pool.kill(worker, DeathCertificate(**message[2]))
+
+    # Deaths
+
+    def _worker_died(self, worker: WorkerProcess, certificate: DeathCertificate, started: int) -> None:
+        """A worker is gone for certain; its last words are in the certificate."""
+        expected = certificate.cause in (Cause.INTENDED_EXIT, Cause.OUT_OF_SCOPE)
+        if worker.state in ("starting", "registered") or (worker.connection is None and not expected):
+            self.scheduling.worker_never_started(worker, certificate)
+        lease = worker.lease
+        if lease is not None and len(lease.holder) == 8:
+            message = [kinds.WORKER_DIED, worker.worker_id, plain_certificate(certificate), started]
+            self.tell(lease.holder, message)
+        self.scheduling.worker_gone(worker)
+        self.actors.worker_died(worker, certificate)
+        self.store.sweep(worker.worker_id.hex())
+        self._remove_socket(worker.worker_id)
+        self.schedule()
+
+    def _remove_socket(self, worker_id: bytes) -> None:
+        try:
+            os.unlink(socket_path(self.session.folder, worker_id))
+        except FileNotFoundError:
+            return
+
+    def observe_actor(self, actor_id: bytes, restarting: bool, certificate: DeathCertificate) -> None:
+        """An actor died: for the daemon's own log."""
+        level = logging.INFO if certificate.cause in (Cause.OUT_OF_SCOPE, Cause.KILLED_BY_USER) else logging.WARNING
+        _log.log(level, "actor %s %s\n%s", actor_id.hex(), "restarts" if restarting else "died", certificate)
+
+    def _send_lines(self, worker_id: bytes, pid: int, label: str, stream: str, lines: list[str]) -> None:
+        if self.config.log_to_driver:
+            self.tell(self.session.driver, [kinds.LOG_LINES, worker_id, pid, label, stream, lines])
+
+
+class _Lifeline:
+    """A socket whose other end only the driver holds: its end of file is the driver's end, kill -9 included."""
+
+    __slots__ = ("_end", "_sock")
+
+    def __init__(self, sock: socket.socket, end: Callable[[], None]) -> None:
+        self._sock = sock
+        self._end = end
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor."""
+        return self._sock.fileno()
+
+    def on_readable(self) -> None:
+        """End of file, or the driver's word to end."""
+        with contextlib.suppress(OSError):
+            self._sock.recv(16)
+        self._end()
+

@@ -1,0 +1,74 @@
+"""The beginning of the daemon's process: `python -m shoal.native.daemon.main <session folder> <lifeline descriptor>`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+
+
+def main() -> None:
+    """Fork the zygote while this process is still small and single-threaded, then be the daemon."""
+    folder, descriptor = sys.argv[1], int(sys.argv[2])
+    lifeline = socket.socket(fileno=descriptor)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    from shoal.native.process.session import Session
+    from shoal.native.process.zygote import fork_zygote
+    from shoal.native.worker.main import prepare, run_worker
+
+    session = Session.read(folder)
+    prepare(session)
+    zygote_pid, link = fork_zygote(lambda request: run_worker(session, request))
+    _open_log(folder, session.config.get("log_level", "info"))
+    from shoal.native.daemon.daemon import Daemon
+    from shoal.native.process.session import remove_folders
+
+    daemon = None
+    try:
+        daemon = Daemon(session, link, lifeline)
+        daemon.run()
+    except Exception:
+        logging.getLogger("shoal.daemon").exception("the daemon failed")
+        if daemon is None:
+            _say_failure(lifeline)
+        raise
+    finally:
+        _kill(zygote_pid)
+        remove_folders(session.folder, session.store_folder)
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _open_log(folder: str, level: str) -> None:
+    from logging.handlers import RotatingFileHandler
+
+    path = os.path.join(folder, "logs", "daemon.log")
+    handler = RotatingFileHandler(path, maxBytes=16 * 2**20, backupCount=2, delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+
+
+def _say_failure(lifeline: socket.socket) -> None:
+    """Tell the driver why the daemon did not come up."""
+    import traceback
+
+    try:
+        lifeline.send(b"F" + traceback.format_exc().encode()[-60_000:])
+    except OSError:
+        return  # the driver is gone
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    except (ProcessLookupError, ChildProcessError):
+        return
+
+
+if __name__ == "__main__":
+    main()

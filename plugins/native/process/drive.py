@@ -1,0 +1,78 @@
+"""Starting a driver: the session, its daemon, and this process's part in it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import Any
+
+from shoal.config import Config
+from shoal.native.client.client import Client
+from shoal.native.client.log_printer import LogPrinter
+from shoal.native.engine import NativeEngine
+from shoal.native.process.launch import prepare_session, start_daemon
+from shoal.native.process.store import open_store
+from shoal.native.process.sweep import sweep_old_sessions
+from shoal.native.wire import kinds
+
+
+def start_session(config: Config) -> NativeEngine:
+    """Start a session of one's own; see Engine.start."""
+    if config.address is not None:
+        from shoal.errors import ConfigError
+
+        raise ConfigError(f"address={config.address!r}: this engine starts sessions of its own only; leave address out")
+    worker_id = os.urandom(8)
+    session = prepare_session(config, worker_id)
+    daemon = start_daemon(session)
+    client = None
+    try:
+        store = open_store(session, worker_id.hex())
+        daemon.wait_ready(config.worker_start_timeout_seconds)
+        client = Client(session, config, worker_id, store)
+        client.job_environment = session.environment
+        engine = NativeEngine(client, None, daemon)
+        client.engine = engine
+        if config.log_to_driver:
+            client.on_log_lines = LogPrinter(client.reactor).on_lines  # type: ignore[method-assign]
+        client.handle_daemon(kinds.WARNING, lambda message: client.warn(message[1]))
+        client.on_daemon_lost = lambda: client.reactor.call_soon_unlocked(daemon.end)
+        with client.reactor.lock:
+            client.tell_daemon([kinds.REGISTER, {"pid": os.getpid(), "kind": "driver"}])
+            client.reactor.flush()
+        _shield_from_interrupts(client)
+        client.reactor.start_background("shoal-io")
+    except BaseException:
+        if client is not None:
+            client.close()
+        daemon.end()
+        raise
+    threading.Thread(
+        target=sweep_old_sessions, args=(config.temp_dir,), name="shoal-sweep", daemon=True
+    ).start()
+    return engine
+
+
+def _shield_from_interrupts(client: Client) -> None:
+    """Let Ctrl-C raise KeyboardInterrupt between our steps, never in the middle of one.
+
+    Only Python's own handler is replaced; a program that handles SIGINT itself is left alone.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return
+    reactor = client.reactor
+    main = threading.get_ident()
+
+    def again() -> None:
+        signal.pthread_kill(main, signal.SIGINT)
+
+    def handle(number: int, frame: Any) -> None:
+        if not client.closed and reactor.lock._is_owned():  # type: ignore[attr-defined]
+            reactor.call_later(0.005, again)
+            return
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, handle)

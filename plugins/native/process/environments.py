@@ -1,0 +1,59 @@
+"""Runtime environments: checked where they are asked for, built where workers start."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from shoal.errors import ConfigError
+from shoal.interfaces.environment import EnvironmentStep, WorkerChanges
+
+_steps: dict[str, EnvironmentStep] = {}
+
+
+def steps() -> dict[str, EnvironmentStep]:
+    """Return every installed step by the key it serves, loaded once per process."""
+    if not _steps:
+        from shoal.registry.drivers import load_all
+        from shoal.registry.groups import ENVIRONMENTS
+
+        working, _ = load_all(ENVIRONMENTS)
+        for name, cls in working.items():
+            _steps[name] = cls()
+    return _steps
+
+
+def check_environment(runtime_env: Any) -> dict[str, Any]:
+    """Return a runtime_env with every value in canonical form. Raises ConfigError, naming key, value and cure."""
+    if not runtime_env:
+        return {}
+    known = steps()
+    checked = {}
+    for key, value in dict(runtime_env).items():
+        step = known.get(key)
+        if step is None:
+            near = difflib.get_close_matches(str(key), known, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"runtime_env has no key {key!r}{hint} It has: {', '.join(sorted(known))}")
+        checked[key] = step.check(value)
+    return checked
+
+
+def build_environment(environment: dict[str, Any], folder: str) -> WorkerChanges:
+    """Build every part of a checked environment below `folder`; return all changes joined. Raises RuntimeEnvSetup."""
+    import os
+
+    variables: dict[str, str] = {}
+    path: list[str] = []
+    working_folder = ""
+    command: list[str] = []
+    known = steps()
+    for key in sorted(environment, key=lambda key: known[key].order):
+        part = os.path.join(folder, key)
+        os.makedirs(part, exist_ok=True)
+        changes = known[key].build(environment[key], part)
+        variables.update(changes.variables)
+        path.extend(changes.path)
+        working_folder = changes.working_folder or working_folder
+        command.extend(changes.command)
+    return WorkerChanges(variables=variables, path=path, working_folder=working_folder, command=command)

@@ -1,0 +1,134 @@
+"""A session's folder: where its processes meet and what they share.
+
+    <folder>/            0700
+        token            32 random bytes, 0600
+        settings         what every process must know, MessagePack, 0600
+        s/               sockets, one per process
+        p/               a page of memory per worker: the call it has started last
+        logs/            what workers and the daemon print
+        env/             environments that were built
+        spill/           objects on disk
+    /dev/shm/shoal-…     object bytes, 0700
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from typing import Any
+
+import attrs
+import msgspec
+
+from shoal.errors import SystemFailure
+
+_FOLDERS = ("s", "p", "logs", "env", "spill")
+
+
+@attrs.frozen(kw_only=True)
+class Session:
+    """What a process knows of its session."""
+
+    name: str
+    folder: str
+    token: bytes = attrs.field(repr=False)
+    node_id: bytes
+    job_id: bytes
+    store_folder: str
+    namespace: str
+    driver: bytes  # worker identifier of the driver
+    path: tuple[str, ...] = attrs.field(default=(), converter=tuple)  # the driver's sys.path
+    main_folder: str = ""  # where the driver runs
+    config: dict[str, Any] = attrs.field(factory=dict, repr=False)
+    targets: dict[str, str] = attrs.field(factory=dict)  # plugin classes as "module:name", looked up by the driver
+    store_bytes: int = 0
+    spill_folder: str = ""
+    environment: dict[str, Any] = attrs.field(factory=dict)  # the session's runtime_env, checked
+
+    def write(self) -> None:
+        """Write `token` and `settings` into the folder."""
+        fields = attrs.asdict(self)
+        token = fields.pop("token")
+        fields["path"] = list(self.path)
+        _write_private(os.path.join(self.folder, "token"), token)
+        _write_private(os.path.join(self.folder, "settings"), msgspec.msgpack.encode(fields))
+
+    @classmethod
+    def read(cls, folder: str) -> Session:
+        """Read a session from its folder. Raises SystemFailure if it is not one, or not ours."""
+        try:
+            with open(os.path.join(folder, "token"), "rb") as file:
+                token = file.read()
+            with open(os.path.join(folder, "settings"), "rb") as file:
+                fields = msgspec.msgpack.decode(file.read())
+        except OSError as error:
+            raise SystemFailure(f"{folder} is not the folder of a session of yours: {error}") from error
+        return cls(token=token, **fields)
+
+
+def _write_private(path: str, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+
+
+def sessions_folder(temp_dir: str | None) -> str:
+    """Return the folder of session folders, made private to this user. Raises SystemFailure if it is not."""
+    folder = temp_dir or os.path.join(tempfile.gettempdir(), f"shoal-{os.getuid()}")
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    status = os.stat(folder)
+    if temp_dir is None and (status.st_uid != os.getuid() or status.st_mode & 0o077):
+        raise SystemFailure(f"{folder} must belong to you and have mode 0700; remove it or set temp_dir")
+    return folder
+
+
+def make_folders(temp_dir: str | None) -> tuple[str, str, str]:
+    """Make the folders of a new session; return (name, folder, store folder)."""
+    parent = sessions_folder(temp_dir)
+    stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
+    name = f"session_{stamp}_{os.getpid()}_{os.urandom(2).hex()}"
+    folder = os.path.join(parent, name)
+    os.mkdir(folder, 0o700)
+    for inner in _FOLDERS:
+        os.mkdir(os.path.join(folder, inner), 0o700)
+    if len(os.path.join(folder, "s", "0" * 16)) > 100:
+        shutil.rmtree(folder)
+        raise SystemFailure(f"the path of {parent} is too long for Unix sockets; set temp_dir to a shorter one")
+    root = "/dev/shm" if os.path.isdir("/dev/shm") else parent
+    store_folder = os.path.join(root, f"shoal-{os.getuid()}-{name}")
+    os.mkdir(store_folder, 0o700)
+    return name, folder, store_folder
+
+
+def remove_folders(folder: str, store_folder: str, keep_logs: bool = True) -> None:
+    """Remove what a session leaves: all of it but its logs."""
+    shutil.rmtree(store_folder, ignore_errors=True)
+    if not keep_logs:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    try:
+        entries = os.listdir(folder)
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if entry != "logs":
+            path = os.path.join(folder, entry)
+            if os.path.isdir(path):
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                _unlink(path)
+    try:
+        logs = os.path.join(folder, "logs")
+        if not any(os.path.getsize(os.path.join(logs, name)) for name in os.listdir(logs)):
+            shutil.rmtree(folder, ignore_errors=True)
+    except FileNotFoundError:
+        return
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return

@@ -1,0 +1,133 @@
+"""The zygote: a process that has imported what a worker needs, and forks workers in milliseconds.
+
+It is forked from the daemon before that starts threads or opens anything, runs one thread, and talks to the daemon over
+one packet socket:
+
+    daemon → zygote   {worker, variables, path, folder} with two descriptors: standard output and error
+    zygote → daemon   ["forked", worker, pid] | ["exited", pid, status]
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from shoal.native.process.parent import die_with_parent
+
+_PACKET = 1 << 20
+
+
+def fork_zygote(run_worker: Callable[[dict[str, Any]], None]) -> tuple[int, socket.socket]:
+    """Fork the zygote off this process; return (pid, the daemon's end of the socket).
+
+    `run_worker` is called in each forked worker with the request, and its process ends when it returns.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in (ours, theirs):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _PACKET)
+    parent = os.getpid()
+    gc.collect()
+    gc.freeze()  # what exists now is shared with every worker: the collector must not write to it
+    pid = os.fork()
+    if pid:
+        theirs.close()
+        return pid, ours
+    code = 1
+    try:
+        ours.close()
+        die_with_parent(parent)
+        _serve(theirs, run_worker)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _serve(link: socket.socket, run_worker: Callable[[dict[str, Any]], None]) -> None:
+    link.setblocking(False)
+    wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    poll = select.poll()
+    poll.register(link, select.POLLIN)
+    poll.register(wake_read, select.POLLIN)
+    while True:
+        for fd, _ in poll.poll():
+            if fd == wake_read:
+                _drain(wake_read)
+                _reap(link)
+            elif not _handle(link, run_worker, (wake_read, wake_write)):
+                return
+
+
+def _drain(fd: int) -> None:
+    try:
+        os.read(fd, 4096)
+    except BlockingIOError:
+        return
+
+
+def _send(link: socket.socket, message: list[Any]) -> None:
+    link.setblocking(True)
+    link.send(msgspec.msgpack.encode(message))
+    link.setblocking(False)
+
+
+def _reap(link: socket.socket) -> None:
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        _send(link, ["exited", pid, status])
+
+
+def _handle(
+    link: socket.socket, run_worker: Callable[[dict[str, Any]], None], wakes: tuple[int, int]
+) -> bool:
+    """Fork one worker. Returns False when the daemon is gone."""
+    try:
+        data, descriptors, _, _ = socket.recv_fds(link, _PACKET, 2)
+    except BlockingIOError:
+        return True
+    if not data:
+        return False
+    request = msgspec.msgpack.decode(data)
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        _send(link, ["forked", request["worker"], pid])
+        return True
+    code = 1
+    try:
+        die_with_parent(parent)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        link.close()
+        for wake in wakes:
+            os.close(wake)
+        for target, descriptor in enumerate(descriptors, start=1):
+            os.dup2(descriptor, target)
+            os.close(descriptor)
+        run_worker(request)
+        code = 0
+    except BaseException:  # the last line of a worker: what went wrong goes to its log
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        import sys
+
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

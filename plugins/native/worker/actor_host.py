@@ -1,0 +1,403 @@
+"""The actor that lives in a worker process: constructed once, then called, in one of three ways.
+
+*Serial* (the default): calls run one after the other on the main thread. *Threaded* (max_concurrency > 1 or concurrency
+groups): each group has its own threads. *Async* (the class has coroutine methods): calls run in an asyncio loop on the
+main thread, which serves the connections as well; a plain method blocks the loop while it runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import inspect
+import os
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from shoal.death import Cause, DeathCertificate
+from shoal.errors import ActorExit, TaskCancelled
+from shoal.native.client.client import plain_certificate
+from shoal.native.client.functions import DYNAMIC, SINGLE, STREAMING
+from shoal.native.client.peers import Peer
+from shoal.native.wire import kinds
+from shoal.native.worker import calls
+from shoal.native.worker.execution import Execution, running
+from shoal.serial import dump_error, load_function
+
+if TYPE_CHECKING:
+    from shoal.native.worker.worker import Worker
+
+_CALL = "__shoal_call__"
+_ASYNC_DEFAULT = 1_000  # calls that an async actor runs at once unless told otherwise
+
+Call = tuple[Peer, list[Any]]
+
+
+class ActorHost:
+    """One actor. `accept` takes calls (under the lock); `serve` is the main thread's life."""
+
+    def __init__(self, worker: Worker, specification: dict[str, Any]) -> None:
+        self._worker = worker
+        self._specification = specification
+        self.actor_id: bytes = specification["actor"]
+        self.incarnation: int = specification["incarnation"]
+        options = specification["options"]
+        self.class_name: str = options["class_name"]
+        self.is_async: bool = options["async"]
+        self._concurrency: int = options["max_concurrency"]
+        self._groups: dict[str, int] = options["groups"]
+        self.name: str = specification["name"]
+        self.namespace: str = specification["namespace"]
+        self.is_serial = not self.is_async and self._concurrency == 1 and not self._groups
+        self.restarted = self.incarnation > 1
+        self.instance: Any = None
+        self._methods: dict[str, Callable[..., Any]] = {}
+        self._queue: deque[Call] = deque()  # serial calls, and all calls until the constructor has run
+        self._threads: dict[str | None, queue.SimpleQueue[Call | None]] = {}
+        self._started = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._semaphores: dict[str | None, asyncio.Semaphore] = {}
+        self._flushing = False
+        self._exit: asyncio.Event | None = None
+        self._held: list[Any] = []  # references that the constructor's arguments came with
+
+    # Messages; the lock is held
+
+    def accept(self, peer: Peer, item: list[Any]) -> None:
+        """Take a call."""
+        if self._loop is not None and self._started:
+            if threading.get_ident() == self._worker._main:
+                self._start_async(peer, item)
+            else:
+                self._loop.call_soon_threadsafe(self._start_async, peer, item)
+        elif self._threads:
+            self._threads[self._group_of(item)].put((peer, item))
+        else:
+            self._queue.append((peer, item))
+
+    def cancel_queued(self, peer: Peer, counter: int) -> bool:
+        """Drop a call that was not started. Returns whether it was there."""
+        for index, (other, item) in enumerate(self._queue):
+            if other is peer and item[0] == counter:
+                del self._queue[index]
+                return True
+        return False
+
+    def cancel_async(self, execution: Execution) -> None:
+        """Cancel an async call that runs."""
+        handle, loop = execution.handle, self._loop
+        if handle is not None and loop is not None:
+            loop.call_soon_threadsafe(handle.cancel)
+
+    def stop(self) -> None:
+        """The process is to exit."""
+        if self._loop is not None and self._exit is not None:
+            self._loop.call_soon_threadsafe(self._exit.set)
+
+    # The main thread
+
+    def serve(self) -> None:
+        """Construct the actor, then serve calls until told to exit."""
+        worker = self._worker
+        if not self._construct():
+            worker.reactor.run_until(lambda: worker.exiting, time.monotonic() + 60)
+            return
+        if self.is_async:
+            asyncio.run(self._serve_async())
+        elif self._concurrency > 1 or self._groups:
+            self._serve_threads()
+        else:
+            self._serve_serially()
+
+    def _construct(self) -> bool:
+        worker = self._worker
+        specification = self._specification
+        name = f"{self.class_name}.__init__"
+        caller = worker.client.peers.get(specification["creator"]) if specification["creator"] else Peer(b"")
+        worker.current = Execution(0, caller, name)
+        try:
+            captured = specification.get("captured") or ()
+            with worker.reactor.lock:
+                self._held = [worker.client.objects.adopt(object_id, 0) for object_id in captured]
+            cls = load_function(specification["class"], self._held)
+            args, kwargs, ids = calls.load_arguments(
+                worker, specification["arguments"], specification["extra"]
+            )
+            if ids:
+                with worker.reactor.lock:
+                    self._held += [worker.client.objects.adopt(object_id, 0) for object_id in ids]
+            self.instance = cls.__new__(cls)
+            self.instance.__init__(*args, **kwargs)
+        except BaseException as error:  # user code may raise anything: it is the actor's death
+            payload = dump_error(error, name, os.getpid(), worker.node_hex)
+            with worker.reactor.lock:
+                worker.client.tell_daemon([kinds.ACTOR_FAILED, self.actor_id, self.incarnation, payload])
+                worker.reactor.flush()
+            return False
+        finally:
+            worker.current = None
+        with worker.reactor.lock:
+            worker.client.tell_daemon([kinds.ACTOR_READY, self.actor_id, self.incarnation])
+            worker.reactor.flush()
+        return True
+
+    def _serve_serially(self) -> None:
+        worker = self._worker
+        reactor = worker.reactor
+        pending = self._queue
+        while not worker.exiting:
+            reactor.run_until(lambda: bool(pending) or worker.exiting)
+            flushed = time.perf_counter()
+            gathered = 0
+            while pending and not worker.exiting:
+                peer, item = pending.popleft()
+                self._run(peer, item, main=True)
+                gathered += 1
+                if pending:
+                    now = time.perf_counter()
+                    if gathered >= 64 or now - flushed > 0.0005:
+                        worker.flush()
+                        flushed = now
+                        gathered = 0
+                    else:
+                        reactor.nudge()
+
+    def _serve_threads(self) -> None:
+        worker = self._worker
+        sizes: dict[str | None, int] = {None: max(1, self._concurrency), **self._groups}
+        with worker.reactor.lock:
+            for group, size in sizes.items():
+                calls_of_group: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
+                self._threads[group] = calls_of_group
+                for number in range(size):
+                    threading.Thread(
+                        target=self._serve_thread,
+                        args=(calls_of_group,),
+                        name=f"{self.class_name}-{group or 'default'}-{number}",
+                        daemon=True,
+                    ).start()
+            while self._queue:
+                peer, item = self._queue.popleft()
+                self._threads[self._group_of(item)].put((peer, item))
+        worker.reactor.run_until(lambda: worker.exiting)
+
+    def _serve_thread(self, calls_of_group: queue.SimpleQueue[Call | None]) -> None:
+        while (call := calls_of_group.get()) is not None:
+            peer, item = call
+            self._run(peer, item, main=False)
+            if calls_of_group.empty():
+                self._worker.flush()
+            else:
+                self._worker.reactor.nudge()
+
+    def _group_of(self, item: list[Any]) -> str | None:
+        group = item[3].get("g") if item[3] else None
+        if group is None:
+            group = getattr(self._method(item[1]), "__shoal_concurrency_group__", None)
+        return group if group in self._groups else None
+
+    def _method(self, name: str) -> Callable[..., Any]:
+        method = self._methods.get(name)
+        if method is None:
+            if name == _CALL:
+                method = self._call_function
+            else:
+                method = getattr(self.instance, name)
+            self._methods[name] = method
+        return method
+
+    def _call_function(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return function(self.instance, *args, **kwargs)
+
+    def _run(self, peer: Peer, item: list[Any], main: bool) -> None:
+        worker = self._worker
+        counter, name, payload, extra = item
+        started = time.perf_counter()
+        execution = Execution(counter, peer, f"{self.class_name}.{name}", extra.get("a", 0) if extra else 0)
+        mode, count, backpressure = _mode(extra)
+        if main:
+            execution.thread = worker._main
+            worker.current = execution
+        else:
+            running.set(execution)
+            worker.executions[peer.worker_id, counter] = execution
+        ids: list[bytes] | None = None
+        args: Any = None
+        kwargs: Any = None
+        try:
+            args, kwargs, ids = calls.load_arguments(worker, payload, extra)
+            if main:
+                worker._interruptible = counter
+            try:
+                value = self._method(name)(*args, **kwargs)
+                if calls.is_generated(mode):
+                    value = calls.run_generator(worker, execution, value, mode, backpressure)
+            finally:
+                worker._interruptible = 0
+            args = kwargs = None
+        except (ActorExit, SystemExit) as error:
+            self._leave(error)
+        except BaseException as error:  # user code may raise anything: it is the call's result
+            args = kwargs = None
+            if execution.cancelled and isinstance(error, KeyboardInterrupt):
+                error = TaskCancelled(f"{execution.name} was cancelled while it ran")
+            calls.send_error(worker, peer, counter, started, error, execution.name, ids)
+        else:
+            if main:
+                worker.current = None
+            calls.send_value(worker, peer, counter, started, value, mode, count, ids, execution.name)
+            value = None
+        finally:
+            if main:
+                worker.current = None
+            else:
+                worker.executions.pop((peer.worker_id, counter), None)
+                running.set(None)
+
+    def _leave(self, error: BaseException) -> None:
+        """exit_actor(), or sys.exit() in a method: the actor ends for good, its atexit functions run."""
+        worker = self._worker
+        code = error.code if isinstance(error, SystemExit) else 0
+        detail = "exit_actor() was called" if isinstance(error, ActorExit) else f"sys.exit({code!r}) was called"
+        certificate = DeathCertificate(
+            what="actor",
+            identity=self.actor_id.hex(),
+            name=self.class_name,
+            node=worker.node_hex,
+            process=os.getpid(),
+            when=time.time(),
+            cause=Cause.INTENDED_EXIT,
+            detail=detail,
+        )
+        with worker.reactor.lock:
+            worker.client.tell_daemon([kinds.ACTOR_EXITING, self.actor_id, plain_certificate(certificate)])
+            worker.reactor.flush()
+        atexit._run_exitfuncs()
+        os._exit(code if isinstance(code, int) else 0)
+
+    # Async
+
+    async def _serve_async(self) -> None:
+        worker = self._worker
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        self._exit = asyncio.Event()
+        size = self._concurrency if self._concurrency > 1 else _ASYNC_DEFAULT
+        self._semaphores = {None: asyncio.Semaphore(size)}
+        for group, count in self._groups.items():
+            self._semaphores[group] = asyncio.Semaphore(count)
+        worker.reactor.attach_loop(loop)
+        with worker.reactor.lock:
+            self._started = True
+            while self._queue:
+                self._start_async(*self._queue.popleft())
+        try:
+            await self._exit.wait()
+        finally:
+            worker.flush()
+            worker.reactor.detach_loop()
+
+    def _start_async(self, peer: Peer, item: list[Any]) -> None:
+        """Start a call in the loop. Runs in the loop's thread."""
+        execution = Execution(item[0], peer, f"{self.class_name}.{item[1]}", item[3].get("a", 0) if item[3] else 0)
+        self._worker.executions[peer.worker_id, item[0]] = execution
+        assert self._loop is not None
+        execution.handle = self._loop.create_task(self._run_async(execution, item))
+
+    async def _run_async(self, execution: Execution, item: list[Any]) -> None:
+        counter, name, _, extra = item
+        peer = execution.peer
+        started = time.perf_counter()
+        worker = self._worker
+        running.set(execution)
+        try:
+            semaphore = self._semaphores[self._group_of(item)] if self._groups else self._semaphores[None]
+            if semaphore.locked():
+                async with semaphore:
+                    await self._call_async(execution, item, started)
+            else:
+                await semaphore.acquire()
+                try:
+                    await self._call_async(execution, item, started)
+                finally:
+                    semaphore.release()
+        except asyncio.CancelledError:
+            error = TaskCancelled(f"{execution.name} was cancelled")
+            calls.send_error(worker, peer, counter, started, error, execution.name, None)
+        except BaseException as error:  # a name that is no method, a fault before the call
+            calls.send_error(worker, peer, counter, started, error, execution.name, None)
+        finally:
+            worker.executions.pop((peer.worker_id, counter), None)
+            self._flush_soon()
+
+    async def _call_async(self, execution: Execution, item: list[Any], started: float) -> None:
+        worker = self._worker
+        counter, name, payload, extra = item
+        peer = execution.peer
+        mode, count, backpressure = _mode(extra)
+        ids: list[bytes] | None = None
+        args: Any = None
+        kwargs: Any = None
+        try:
+            args, kwargs, ids = calls.load_arguments(worker, payload, extra)
+            value = self._method(name)(*args, **kwargs)
+            if calls.is_generated(mode):
+                value = await self._run_async_generator(execution, value, mode, backpressure)
+            elif inspect.isawaitable(value):
+                value = await value
+            args = kwargs = None
+        except asyncio.CancelledError:
+            if not execution.cancelled:
+                calls.send_error(
+                    worker, peer, counter, started, TaskCancelled("the call cancelled itself"), execution.name, ids
+                )
+                return
+            raise
+        except (ActorExit, SystemExit) as error:
+            self._leave(error)
+        except BaseException as error:  # user code may raise anything: it is the call's result
+            args = kwargs = None
+            calls.send_error(worker, peer, counter, started, error, execution.name, ids)
+        else:
+            calls.send_value(worker, peer, counter, started, value, mode, count, ids, execution.name)
+
+    async def _run_async_generator(
+        self, execution: Execution, iterable: Any, mode: int, backpressure: int
+    ) -> int:
+        sender = calls.ItemSender(self._worker, execution, backpressure if mode == STREAMING else 0)
+        if inspect.isawaitable(iterable):
+            iterable = await iterable
+        if hasattr(iterable, "__aiter__"):
+            async for value in iterable:
+                sender.send(value)
+                while not sender.may_go_on():
+                    await asyncio.sleep(0.001)
+                if execution.peer.gone:
+                    break
+        else:
+            for value in iterable:
+                sender.send(value)
+                while not sender.may_go_on():
+                    await asyncio.sleep(0.001)
+        return sender.count
+
+    def _flush_soon(self) -> None:
+        """Send the answers of this turn of the loop together."""
+        if not self._flushing and self._loop is not None:
+            self._flushing = True
+            self._loop.call_soon(self._flush_now)
+
+    def _flush_now(self) -> None:
+        self._flushing = False
+        self._worker.flush()
+
+
+def _mode(extra: dict[str, Any] | None) -> tuple[int, int, int]:
+    if not extra:
+        return SINGLE, 1, 0
+    mode = extra.get("m", SINGLE)
+    return mode, extra.get("n", 1) if mode != DYNAMIC else 1, extra.get("bp", 0)

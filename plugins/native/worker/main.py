@@ -1,0 +1,83 @@
+"""The beginning of a worker process, forked from the zygote."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import random
+import sys
+from typing import Any
+
+from shoal.config import Config
+from shoal.interfaces.current import current
+from shoal.native.client.client import Client
+from shoal.native.engine import NativeEngine
+from shoal.native.process.session import Session
+from shoal.native.process.store import open_store
+from shoal.native.wire import kinds
+from shoal.native.worker.worker import Worker
+
+PAGE_BYTES = 4096
+
+
+def prepare(session: Session) -> None:
+    """Import what every worker needs, in the zygote."""
+    import asyncio  # noqa: F401  async actors
+    import encodings.idna  # noqa: F401  what sockets of user code ask for
+
+    import cloudpickle  # noqa: F401
+
+    import shoal.native.worker.actor_host
+    import shoal.serial.pickler  # noqa: F401
+    from shoal.native.process.store import store_class
+
+    store_class(session)
+
+
+def run_worker(session: Session, request: dict[str, Any]) -> None:
+    """Live the life of one worker."""
+    worker_id: bytes = request["worker"]
+    os.environ.update(request["variables"])
+    sys.path[:] = [*request["path"], *session.path]
+    folder = request["folder"] or session.main_folder
+    if os.path.isdir(folder):
+        os.chdir(folder)
+    sys.argv = [f"shoal-worker-{worker_id.hex()}"]
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    random.seed()
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed()
+    page = _open_page(os.path.join(session.folder, "p", worker_id.hex()))
+    config = Config.from_wire(session.config)
+    store = open_store(session, worker_id.hex())
+    client = Client(session, config, worker_id, store)
+    client.job_environment = session.environment
+    worker = Worker(client, page)
+    engine = NativeEngine(client, worker)
+    client.engine = engine
+    current.engine = engine
+    with client.reactor.lock:
+        client.tell_daemon([kinds.REGISTER, {"pid": os.getpid(), "kind": "worker"}])
+        client.reactor.flush()
+    client.reactor.start_background("shoal-io")
+    worker.serve()
+    worker.flush()
+    current.engine = None
+    _run_exit_functions()
+
+
+def _run_exit_functions() -> None:
+    """Run what user code has registered with atexit: the process ends without Python's own shutdown."""
+    import atexit
+
+    atexit._run_exitfuncs()
+
+
+def _open_page(path: str) -> mmap.mmap:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.ftruncate(descriptor, PAGE_BYTES)
+        return mmap.mmap(descriptor, PAGE_BYTES)
+    finally:
+        os.close(descriptor)
