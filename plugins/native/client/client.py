@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import pickle
 import threading
 import time
 from collections import OrderedDict, deque
@@ -159,9 +160,7 @@ class Client:
             self._check_usable()
         ok, value = answer
         if not ok:
-            from shoal.serial import load_error
-
-            raise load_error(value)
+            raise pickle.loads(value)  # from our own daemon, which has proved itself
         return value
 
     def request_later(self, name: str, arguments: list[Any], then: Callable[[bool, Any], None]) -> None:
@@ -484,7 +483,7 @@ class Client:
         self.tasks.fail_all(error)
         self.actors.fail_all(error)
         for then in list(self._requests.values()):
-            then(False, _dump(error))
+            then(False, pickle.dumps(error))
         self._requests.clear()
         self.reactor.wake()
 
@@ -499,12 +498,6 @@ class Client:
             self._daemon.close()
         self.reactor.close()
         self.store.close()
-
-
-def _dump(error: Exception) -> bytes:
-    from shoal.serial import dump_error
-
-    return dump_error(error, "shoal")
 
 
 def _first_ready(refs: Sequence[ObjectRef[Any]], count: int) -> list[int]:

@@ -32,12 +32,19 @@ class Objects:
         self._client = client
         self._me = client.worker_id
         self._table: dict[bytes, Record] = {}  # borrowed objects, and owned ones that others may ask for
+        self._reactor = client.reactor
         self._dropped: deque[Record] = deque()
-        self.drop: Callable[[Record], None] = self._dropped.append  # called by the garbage collector
+        client.reactor.gatherers.append(self.collect)
         self.recover: Callable[[Record], bool] = lambda record: False  # set by the task submitter
         self._subscribers: dict[bytes, set[bytes]] = {}  # owned object → peers to send its value to
 
     # References
+
+    def drop(self, record: Record) -> None:
+        """A reference went away. The garbage collector calls this at any moment: it only notes it."""
+        self._dropped.append(record)
+        self._reactor.pending = True
+        self._reactor.nudge()
 
     def ref(self, record: Record) -> ObjectRef[Any]:
         """Return a new reference to an object."""

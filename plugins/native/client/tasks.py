@@ -41,6 +41,7 @@ _TARGET_MICROSECONDS = 1_000.0  # work that may wait at one worker
 _DEEPEST = 512  # calls that may wait at one worker
 _SLICE_SECONDS = 0.1  # how long a lease lasts while others wait for one
 _MOST_WANTED = 4_096
+_VERDICT_SECONDS = 5.0  # how long the daemon may take to say how a worker died
 
 
 class Lease:
@@ -539,7 +540,6 @@ class Tasks:
         peer.lease = None
         if lease in lease.klass.leases:
             lease.klass.leases.remove(lease)
-        self._client.tell_daemon([kinds.RETURN, [[lease.lease_id, True]]])
         tasks = list(peer.inflight.values())
         peer.inflight.clear()
         certificate = self._client.deaths.get(peer.worker_id)
@@ -547,7 +547,13 @@ class Tasks:
             self._settle(tasks, *certificate)
             return
         self._limbo[peer.worker_id] = tasks
-        self._reactor.call_later(5.0, lambda: self.on_worker_died(peer.worker_id, None, 0))
+        self._reactor.call_later(_VERDICT_SECONDS, lambda: self._no_verdict(peer.worker_id, lease.lease_id))
+
+    def _no_verdict(self, worker_id: bytes, lease_id: int) -> None:
+        """The connection broke, but the daemon knows of no death: have it end the worker."""
+        if worker_id in self._limbo:
+            self._client.tell_daemon([kinds.RETURN, [[lease_id, True]]])
+            self.on_worker_died(worker_id, None, 0)
 
     def on_worker_died(self, worker_id: bytes, certificate: DeathCertificate | None, started: int) -> None:
         """The daemon tells how a worker died, and which call it had started last."""

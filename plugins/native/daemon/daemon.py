@@ -78,7 +78,7 @@ class Daemon:
         self.store = open_store(session, "daemon")
         logs = LogPipes(
             self.reactor,
-            os.path.join(session.folder, "logs"),
+            session.folder,
             self.config.log_file_max_bytes,
             self.config.log_files_max,
             self.config.session_log_max_bytes,
@@ -226,7 +226,10 @@ class Daemon:
             _log.error("client %s sent a message of unknown kind %r", client.worker_id.hex(), message[0])
             connection.close()
             return
-        handler(client, message)
+        try:
+            handler(client, message)
+        except Exception:  # a fault in one client's matter must not end the node
+            _log.exception("a message of kind %r from client %s failed", message[0], client.worker_id.hex())
 
     def _on_close(self, connection: Connection) -> None:
         client, fd = connection.data

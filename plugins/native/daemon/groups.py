@@ -51,7 +51,7 @@ class GroupsShell:
             bundles = {bundle.index: bundle.resources for bundle in record.spec.bundles}
             if self._daemon.scheduling.book.reserve(record.spec.group_id, bundles):
                 self.book.created(record.spec.group_id, tuple(decision.nodes))
-                self._tell(record.spec.group_id, "CREATED")
+                self._tell(bytes(record.spec.group_id), "CREATED")
             else:
                 record.reason = "devices are not free together"
 
@@ -61,7 +61,7 @@ class GroupsShell:
         if before is None:
             return
         self._daemon.scheduling.group_removed(group_id)
-        self._tell(group_id, "REMOVED")
+        self._tell(bytes(group_id), "REMOVED")
 
     def client_gone(self, client: bytes) -> None:
         """A process is gone: its groups that are not detached end."""

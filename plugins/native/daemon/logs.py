@@ -8,6 +8,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from shoal.native.process import page
 from shoal.native.transport.reactor import Reactor
 
 if TYPE_CHECKING:
@@ -128,14 +129,15 @@ class LogPipes:
     def __init__(
         self,
         reactor: Reactor,
-        folder: str,
+        session_folder: str,
         file_bytes: int,
         files: int,
         session_bytes: int,
         send: Callable[[bytes, int, str, str, list[str]], None],
     ) -> None:
         self._reactor = reactor
-        self._folder = folder
+        self._folder = os.path.join(session_folder, "logs")
+        self._session_folder = session_folder
         self._file_bytes = file_bytes
         self._files = files
         self._session_bytes = session_bytes
@@ -180,7 +182,8 @@ class LogPipes:
         """Keep the last lines and send them on, no faster than a person could bear."""
         if not lines:
             return
-        last = self._last.get(pipe.worker.worker_id)
+        worker_id = pipe.worker.worker_id
+        last = self._last.get(worker_id)
         if last is not None:
             last.extend(line[:_LINE_BYTES].decode("utf-8", "replace") for line in lines[-_LAST:])
         second = int(time.monotonic())
@@ -196,8 +199,13 @@ class LogPipes:
         self._untold += len(lines) - len(shown)
         self._sent += len(shown)
         if shown:
+            if pipe.worker.state == "leased":  # tasks change faster than leases: the page knows which one runs
+                pipe.worker.label = self._running(worker_id) or pipe.worker.label
             texts = [line[:_LINE_BYTES].decode("utf-8", "replace") for line in shown]
             self._send(pipe.worker.worker_id, pipe.worker.pid, pipe.worker.label, pipe.stream, texts)
+
+    def _running(self, worker_id: bytes) -> str:
+        return page.read(page.path_of(self._session_folder, worker_id))[1]
 
     def closed(self, pipe: _Pipe, fd: int) -> None:
         """A pipe is at its end."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ShoalError, SystemFailure
 from shoal.interfaces.metadata import Write
 from shoal.native.wire import kinds
-from shoal.serial import dump_error
 
 if TYPE_CHECKING:
     from shoal.native.daemon.daemon import ClientConnection, Daemon
@@ -52,7 +52,7 @@ class Requests:
                 raise SystemFailure(f"the daemon knows no request {name!r}")
             value = method(client, *arguments)
         except (ShoalError, ValueError, OSError) as error:
-            self._daemon.reactor.send(client.connection, [kinds.REPLY, number, False, dump_error(error, name)])
+            self._daemon.reactor.send(client.connection, [kinds.REPLY, number, False, pickle.dumps(error)])
             return
         self._daemon.reactor.send(client.connection, [kinds.REPLY, number, True, value])
 

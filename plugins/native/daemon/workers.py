@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ import attrs
 import msgspec
 
 from shoal.death import Cause, DeathCertificate
+from shoal.native.process import page
 from shoal.native.transport.connection import Connection
 from shoal.native.transport.reactor import Reactor
 
@@ -255,20 +257,15 @@ class WorkerPool:
         idle = self._idle.get(worker.environment_key, [])
         if worker in idle:
             idle.remove(worker)
-        started = self._read_page(worker)
+        path = page.path_of(self._session.folder, worker.worker_id)
+        started, name = page.read(path)
+        if worker.state == "leased":
+            worker.label = name or worker.label
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
         certificate = self._certificate(worker)
         self._logs.close(worker)
         self._on_death(worker, certificate, started)
-
-    def _read_page(self, worker: WorkerProcess) -> int:
-        path = os.path.join(self._session.folder, "p", worker.worker_id.hex())
-        try:
-            with open(path, "rb") as file:
-                started = int.from_bytes(file.read(8), "little")
-            os.unlink(path)
-        except FileNotFoundError:
-            return 0
-        return started
 
     def _certificate(self, worker: WorkerProcess) -> DeathCertificate:
         status = worker.status

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import random
 import sys
@@ -12,12 +11,11 @@ from shoal.config import Config
 from shoal.interfaces.current import current
 from shoal.native.client.client import Client
 from shoal.native.engine import NativeEngine
+from shoal.native.process.page import create, path_of
 from shoal.native.process.session import Session
 from shoal.native.process.store import open_store
 from shoal.native.wire import kinds
 from shoal.native.worker.worker import Worker
-
-PAGE_BYTES = 4096
 
 
 def prepare(session: Session) -> None:
@@ -48,7 +46,7 @@ def run_worker(session: Session, request: dict[str, Any]) -> None:
     random.seed()
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
-    page = _open_page(os.path.join(session.folder, "p", worker_id.hex()))
+    page = create(path_of(session.folder, worker_id))
     config = Config.from_wire(session.config)
     store = open_store(session, worker_id.hex())
     client = Client(session, config, worker_id, store)
@@ -73,11 +71,3 @@ def _run_exit_functions() -> None:
 
     atexit._run_exitfuncs()
 
-
-def _open_page(path: str) -> mmap.mmap:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.ftruncate(descriptor, PAGE_BYTES)
-        return mmap.mmap(descriptor, PAGE_BYTES)
-    finally:
-        os.close(descriptor)

@@ -16,6 +16,7 @@ from shoal.death import Cause, DeathCertificate
 from shoal.errors import ActorExit, TaskCancelled
 from shoal.native.client.client import Client, plain_certificate
 from shoal.native.client.peers import Peer
+from shoal.native.process.page import write_name
 from shoal.native.transport.connection import Message
 from shoal.native.wire import kinds
 from shoal.native.worker import calls
@@ -69,7 +70,8 @@ class Worker:
         self.grant: dict[str, Any] = {}
         self.host: ActorHost | None = None
         self.exiting = False
-        self._page = page  # the counter of the call that was started last: read by the daemon if we die
+        self._page = page  # what was started last, see Page: read by the daemon, also when we are dead
+        self._page_name = ""
         self._queue: deque[tuple[Peer, list[Any]]] = deque()
         self._functions: dict[tuple[bytes, int], Function] = {}
         self._answering: list[Peer] = []
@@ -375,6 +377,9 @@ class Worker:
         function = self._functions[peer.worker_id, key]
         started = time.perf_counter()
         self._page[0:8] = counter.to_bytes(8, "little")
+        if function.name != self._page_name:
+            self._page_name = function.name
+            write_name(self._page, function.name)
         attempt = extra.get("a", 0) if extra else 0
         execution = Execution(counter, peer, function.name, attempt)
         execution.thread = self._main
