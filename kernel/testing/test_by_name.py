@@ -7,8 +7,51 @@ from typing import Any
 
 import pytest
 
+from shoal.testing.accelerators import AcceleratorContract
+from shoal.testing.environments import EnvironmentStepContract
+from shoal.testing.metadata import MetadataContract
 from shoal.testing.schedulers import SchedulerContract
 from shoal.testing.stores import ObjectStoreContract
+
+
+@pytest.mark.shoal_contract("accelerator")
+class TestAccelerator(AcceleratorContract):
+    """--accelerator=NAME"""
+
+    @pytest.fixture
+    def accelerator(self, shoal_plugin: Callable[[str], Any]) -> Any:
+        """Return the named accelerator."""
+        return shoal_plugin("accelerator")()
+
+
+@pytest.mark.shoal_contract("environment")
+class TestEnvironmentStep(EnvironmentStepContract):
+    """--environment=NAME. Tests that need a value which the step accepts are for its own package to run."""
+
+    @pytest.fixture
+    def step(self, shoal_plugin: Callable[[str], Any]) -> Any:
+        """Return the named step."""
+        return shoal_plugin("environment")()
+
+
+@pytest.mark.shoal_contract("metadata")
+class TestMetadata(MetadataContract):
+    """--metadata=NAME"""
+
+    @pytest.fixture
+    def metadata_class(self, shoal_plugin: Callable[[str], Any]) -> Any:
+        """Return the named metadata store; its location is a file in an empty folder."""
+        return shoal_plugin("metadata")
+
+
+@pytest.mark.shoal_contract("metadata")
+class TestMetadata(MetadataContract):
+    """--metadata=NAME"""
+
+    @pytest.fixture
+    def metadata_class(self, shoal_plugin: Callable[[str], Any]) -> Any:
+        """Return the named metadata store."""
+        return shoal_plugin("metadata")
 
 
 @pytest.mark.shoal_contract("scheduler")

@@ -1,0 +1,83 @@
+"""CudaAccelerator: NVIDIA devices."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from shoal.accelerators.numbers import is_number
+from shoal.accelerators.nvidia import Gpu, find
+from shoal.errors import ConfigError, describe
+from shoal.interfaces.accelerator import Accelerator, Device
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+_NONE = ("", "NoDevFiles", "-1")
+
+
+class CudaAccelerator(Accelerator):
+    """The GPUs that CUDA_VISIBLE_DEVICES allows, or all. A GPU that is divided (MIG) counts as its parts.
+
+    Identifiers are what the variable holds: indices, as nvidia-smi numbers them, or UUIDs, of GPUs or of MIG devices.
+    """
+
+    name: ClassVar[str] = "cuda"
+    resource: ClassVar[str] = "GPU"
+    __slots__ = ()
+
+    def detect(self) -> Sequence[Device]:
+        visible = os.environ.get(VISIBLE)
+        if visible is not None and visible.strip() in _NONE:
+            return []
+        gpus = find()
+        if visible is None:
+            return [device for gpu in gpus for device in _devices(gpu)]
+        devices: list[Device] = []
+        for word in visible.split(","):
+            device = _named(word.strip(), gpus)
+            if device is None or device in devices:
+                break  # as CUDA does: what follows a device that does not exist is not visible either
+            devices.append(device)
+        return devices
+
+    def quantity(self, devices: Sequence[Device]) -> float:
+        return float(len(devices))
+
+    def check(self, quantity: float) -> None:
+        if (
+            not is_number(quantity)
+            or not 0 <= quantity < math.inf
+            or (quantity > 1 and quantity != int(quantity))
+        ):
+            raise ConfigError(
+                f"num_gpus must be a whole number, or a share of one GPU that is less than 1, got {describe(quantity)}"
+            )
+
+    def environment(self, device_ids: Sequence[str]) -> Mapping[str, str]:
+        # Without the order CUDA numbers the fastest device 0, and nvidia-smi the first on the bus.
+        return {VISIBLE: ",".join(device_ids), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+
+    def type_labels(self, devices: Sequence[Device]) -> Mapping[str, str]:
+        types = Counter(device.type for device in devices if device.type)
+        if not types:
+            return {}
+        most = max(sorted(types), key=lambda each: types[each])
+        return {"shoal.io/accelerator-type": most}
+
+
+def _devices(gpu: Gpu) -> list[Device]:
+    if not gpu.parts:
+        return [Device(id=gpu.index, type=gpu.model, memory=gpu.memory)]
+    return [Device(id=part, type=gpu.model) for part in gpu.parts]
+
+
+def _named(word: str, gpus: Sequence[Gpu]) -> Device | None:
+    """Return the device that a word of the variable means, named by that word; None if there is none."""
+    for gpu in gpus:
+        if word == gpu.index or (word.startswith("GPU-") and gpu.uuid.startswith(word)):
+            return Device(id=word, type=gpu.model, memory=gpu.memory)
+        if word.startswith("MIG-") and any(part.startswith(word) for part in gpu.parts):
+            return Device(id=word, type=gpu.model)
+    return None
