@@ -62,7 +62,7 @@ def check(work: Path) -> None:
     shutil.copytree(SAMPLE / "tests", tests)
     pytest = (binaries / "pytest", "-q", "-p", "no:cacheprovider")
     run(*pytest, tests, cwd=work)
-    run(*pytest, "--pyargs", "shoal.testing", "--scheduler=roundrobin", cwd=work)
+    run(*pytest, "--pyargs", "shoal.testing", "--scheduler=roundrobin", "--metadata=jsonlines", cwd=work)
 
 
 if __name__ == "__main__":

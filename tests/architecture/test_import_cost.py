@@ -6,9 +6,7 @@ import json
 import subprocess
 import sys
 
-import pytest
 from layers import unit_of
-from tree import modules
 
 HEAVY = {
     "asyncio",
@@ -54,10 +52,6 @@ def test_config_is_cheap_for_workers() -> None:
     assert loaded & {"tomllib", "tomli", "difflib", "importlib.metadata", "stevedore"} == set()
 
 
-@pytest.mark.skipif(
-    not any(module.name.startswith(WORKER) for module in modules()),
-    reason="the native engine has no worker yet",
-)
 def test_a_worker_loads_no_driver_discovery_and_nothing_heavy() -> None:
     loaded = loaded_by(WORKER)
     assert (HEAVY - {"asyncio"}) & {name.partition(".")[0] for name in loaded} == set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import subprocess
@@ -17,10 +16,7 @@ from click.testing import CliRunner
 from shoal.cli import demo as parts
 from shoal.cli.main import build
 
-NEEDS_NATIVE = pytest.mark.skipif(
-    importlib.util.find_spec("shoal.native.engine") is None, reason="the native engine is not written yet"
-)
-ENGINES = ["inline", pytest.param("native", marks=[pytest.mark.processes, NEEDS_NATIVE])]
+ENGINES = ["inline", pytest.param("native", marks=pytest.mark.processes)]
 README = Path(__file__).resolve().parents[2] / "README.md"
 
 
@@ -36,7 +32,6 @@ def test_the_demo_agrees_with_a_single_process(
     assert re.search(rf"^shoal\.engines +{engine} +shoal \d", done.output, re.MULTILINE)
 
 
-@NEEDS_NATIVE
 @pytest.mark.processes
 def test_the_demo_on_processes_reads_one_array_in_shared_memory() -> None:
     outcome = parts.run("native", 40)

@@ -99,7 +99,7 @@ class JsonLinesMetadata(Metadata):
         os.ftruncate(self._descriptor, self._read)
 
     def _append(self, writes: Sequence[Write]) -> None:
-        rows = [[one.table, one.key.hex(), None if one.value is None else one.value.hex()] for one in writes]
+        rows = [[one.table, one.key.hex(), _text(one.value)] for one in writes]
         line = json.dumps(rows).encode() + b"\n"
         try:
             written = os.pwrite(self._descriptor, line, self._read)
@@ -120,6 +120,10 @@ class JsonLinesMetadata(Metadata):
                 records.pop(one.key, None)
             else:
                 records[one.key] = one.value
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else memoryview(value).hex()  # TypeError for what is not bytes
 
 
 def _bytes(text: str | None) -> bytes | None:
