@@ -58,6 +58,7 @@ def check(work: Path) -> None:
     run(*install, "--constraints", ROOT / "constraints.txt", wheels[0], f"{wheels[1]}[test]", cwd=work)
 
     run(binaries / "shoal", "plugins", cwd=work, **CHOICE)
+    run(binaries / "shoal", "demo", "--files", "20", cwd=work, **CHOICE)
     tests = work / "tests"
     shutil.copytree(SAMPLE / "tests", tests)
     pytest = (binaries / "pytest", "-q", "-p", "no:cacheprovider")
