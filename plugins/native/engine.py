@@ -125,6 +125,9 @@ class NativeEngine(Engine):
         self.client.check_usable()
         with self.client.reactor.lock:
             self.client.reactor.flush()
+            actor = self.client.actors.find(actor_id)
+            if actor is not None and actor.state == "ALIVE":
+                actor.doomed = True
             self.client.tell_daemon([kinds.KILL_ACTOR, actor_id, no_restart])
             self.client.reactor.flush()
 

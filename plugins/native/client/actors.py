@@ -29,6 +29,7 @@ class ActorClient:
         "_client",
         "actor_id",
         "certificate",
+        "doomed",
         "error",
         "incarnation",
         "info",
@@ -38,7 +39,6 @@ class ActorClient:
         "pending",
         "queue",
         "state",
-        "token_held",
     )
 
     def __init__(self, actors: Actors, client: Client, actor_id: bytes, info: ActorInfo) -> None:
@@ -55,7 +55,7 @@ class ActorClient:
         self.certificate: DeathCertificate | None = None
         self.error: bytes | None = None
         self.methods: dict[int, PreparedMethod] = {}
-        self.token_held: Any = None
+        self.doomed = False  # kill() was called: calls wait for what becomes of it
 
     def answered(self) -> None:
         """Some answers came: there may be room again."""
@@ -75,7 +75,13 @@ class ActorClient:
     def add(self, task: Task) -> None:
         """Append a call and send it if it can go."""
         peer = self.peer
-        if peer is not None and not self.queue and task.slots is None and task.extra is None:
+        if (
+            peer is not None
+            and not self.queue
+            and task.slots is None
+            and task.extra is None
+            and not self.doomed
+        ):
             self._send(peer, task)
             return
         self.queue.append(task)
@@ -89,7 +95,7 @@ class ActorClient:
             self._fail_all()
             return
         peer = self.peer
-        if peer is None:
+        if peer is None or self.doomed:
             return
         while queue:
             task = queue[0]
@@ -138,6 +144,8 @@ class ActorClient:
         """The directory tells a new state."""
         if incarnation < self.incarnation or self.state == "DEAD":
             return
+        if state != "ALIVE" or incarnation > self.incarnation:
+            self.doomed = False
         self.state = state
         self.certificate = certificate
         self.error = error

@@ -68,6 +68,7 @@ class Peers:
         self._worker_id = worker_id
         self._handlers = handlers
         self._peers: dict[bytes, Peer] = {}
+        self._connections: set[Connection] = set()
         self.on_gone: Callable[[Peer], None] = lambda peer: None
         path = socket_path(session, worker_id)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -94,6 +95,7 @@ class Peers:
         connection.data = (peer, connection.fileno())
         peer.connection = connection
         peer.connections = 1
+        self._connections.add(connection)
         self._reactor.add_connection(connection)
         return peer
 
@@ -111,6 +113,7 @@ class Peers:
         handshake = ServerHandshake(self._token, self._worker_id)
         connection = Connection(sock, handshake, self._on_message, self._on_close, self._on_open)
         connection.data = (None, connection.fileno())
+        self._connections.add(connection)
         self._reactor.add_connection(connection)
 
     def _on_open(self, connection: Connection) -> None:
@@ -133,6 +136,7 @@ class Peers:
     def _on_close(self, connection: Connection) -> None:
         peer, fd = connection.data
         self._reactor.unwatch(fd)
+        self._connections.discard(connection)
         if peer is None:
             return
         peer.connections -= 1
@@ -154,9 +158,8 @@ class Peers:
         self.on_gone = lambda peer: None
         self._reactor.unwatch(self._listening.fileno())
         self._listening.close()
-        for peer in list(self._peers.values()):
-            if peer.connection is not None:
-                peer.connection.close()
+        for connection in list(self._connections):
+            connection.close()
         try:
             os.unlink(self._path)
         except FileNotFoundError:

@@ -155,6 +155,7 @@ class Daemon:
         listening.listen(1024)
         self.reactor.watch(Listener(listening, self._accept))
         self.reactor.watch(_Lifeline(self._lifeline, self.end))
+        self._watch_driver()
         self._lifeline.send(b"R")
         cpus = self.scheduling.book.total.get("CPU", 1)
         self.prestarted = max(1, min(int(cpus), 8))
@@ -166,6 +167,17 @@ class Daemon:
             self.reactor.poll(None)
         self.pool.end_all()
         self.metadata.close()
+
+    def _watch_driver(self) -> None:
+        """End with the driver even if a process that it forked still holds the lifeline's other end."""
+        try:
+            descriptor = os.pidfd_open(self.session.driver_pid)
+        except ProcessLookupError:
+            self.end()
+            return
+        except OSError:  # a kernel without pidfd: the lifeline has to do
+            return
+        self.reactor.watch(_Process(descriptor, self.end))
 
     def end(self) -> None:
         """The session is over."""
@@ -344,6 +356,20 @@ class Daemon:
     def _send_lines(self, worker_id: bytes, pid: int, label: str, stream: str, lines: list[str]) -> None:
         if self.config.log_to_driver:
             self.tell(self.session.driver, [kinds.LOG_LINES, worker_id, pid, label, stream, lines])
+
+
+class _Process:
+    """A process whose end is noticed."""
+
+    __slots__ = ("_descriptor", "on_readable")
+
+    def __init__(self, descriptor: int, end: Callable[[], None]) -> None:
+        self._descriptor = descriptor
+        self.on_readable = end
+
+    def fileno(self) -> int:
+        """Return the process's descriptor, which is readable when it has ended."""
+        return self._descriptor
 
 
 class _Lifeline:

@@ -93,6 +93,7 @@ def prepare_session(config: Config, worker_id: bytes) -> Session:
         store_folder=store_folder,
         namespace=config.namespace or os.urandom(8).hex(),
         driver=worker_id,
+        driver_pid=os.getpid(),
         path=tuple(_absolute_path()),
         main_folder=os.getcwd(),
         config=wire,

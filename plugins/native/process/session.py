@@ -39,6 +39,7 @@ class Session:
     store_folder: str
     namespace: str
     driver: bytes  # worker identifier of the driver
+    driver_pid: int
     path: tuple[str, ...] = attrs.field(default=(), converter=tuple)  # the driver's sys.path
     main_folder: str = ""  # where the driver runs
     config: dict[str, Any] = attrs.field(factory=dict, repr=False)

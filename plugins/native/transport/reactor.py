@@ -175,8 +175,11 @@ class Reactor:
 
     def wake(self) -> None:
         """Make the leader's poll return."""
+        wake = self._wake
+        if wake < 0:
+            return
         try:
-            os.eventfd_write(self._wake, 1)
+            os.eventfd_write(wake, 1)
         except (BlockingIOError, OSError):
             return  # it is awake, or closed
 
@@ -189,10 +192,9 @@ class Reactor:
             timeout = until if timeout is None else min(timeout, until)
         if self._unlocked:
             timeout = 0
-        try:
-            events = self._epoll.poll(-1 if timeout is None else timeout, 64)
-        except InterruptedError:
-            events = []
+        if self.closed:
+            return
+        events = self._epoll.poll(-1 if timeout is None else timeout, 64)
         with self.lock:
             watched = self._watched
             for fd, mask in events:
@@ -426,7 +428,9 @@ class Reactor:
         return 0.0005
 
     def close(self) -> None:
-        """Stop watching; wake every waiter. Connections are the caller's to close."""
+        """Stop watching; wake every waiter. Connections are the caller's to close. A second close does nothing."""
+        if self.closed:
+            return
         with self.lock:
             self.closed = True
             for follower in self._followers:
@@ -436,3 +440,14 @@ class Reactor:
         background = self._background
         if background is not None and background is not threading.current_thread():
             background.join(timeout=2)
+            if background.is_alive():
+                return  # it is inside a callback: the descriptors go with the process
+        if not self._leader.acquire(timeout=1):
+            return  # a thread of the program is still on its way out
+        try:
+            with self.lock:
+                os.close(self._wake)
+                self._wake = -1
+                self._epoll.close()
+        finally:
+            self._leader.release()
