@@ -1,0 +1,110 @@
+"""What the parts of the engine's contract share: one session for a class, gates, and the check that nothing is left."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import pytest
+
+import shoal
+from shoal.interfaces.current import current
+from shoal.testing.engine_gates import SECONDS, Gate, Marks
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_NEEDS = "shoal_needs"
+SETTINGS: dict[str, Any] = {"num_cpus": 4, "resources": {"widget": 2}, "namespace": "contract"}
+
+
+def get(refs: Any) -> Any:
+    """Get with the suite's bound: nothing here may wait for ever."""
+    return shoal.get(refs, timeout=SECONDS)
+
+
+class EnginePart:
+    """A part of the contract. Its tests share one session; `engine_name` says of which engine."""
+
+    _open: ClassVar[contextlib.ExitStack | None] = None
+
+    @pytest.fixture
+    def engine_name(self) -> str:
+        """Return the name under which the engine is registered. Implementers override it."""
+        raise NotImplementedError("return the engine's name")
+
+    @pytest.fixture
+    def settings(self) -> dict[str, Any]:
+        """Return further arguments of init."""
+        return {}
+
+    @pytest.fixture(autouse=True)
+    def session(self, engine_name: str, settings: dict[str, Any]) -> None:
+        """Begin the session with the first test of the class; it ends with the last."""
+        cls = type(self)
+        if cls._open is None:
+            with contextlib.ExitStack() as stack:
+                stack.enter_context(no_leaks())
+                stack.enter_context(shoal.init(engine=engine_name, **{**SETTINGS, **settings}))
+                cls._open = stack.pop_all()
+
+    @classmethod
+    def teardown_class(cls) -> None:
+        """End the session; no thread and no process of it is left."""
+        stack, cls._open = cls._open, None
+        if stack is not None:
+            stack.close()
+            assert not shoal.is_initialized()
+
+    @pytest.fixture(autouse=True)
+    def _needs(self, request: pytest.FixtureRequest, session: None) -> None:
+        assert current.engine is not None
+        missing = sorted(getattr(request.function, _NEEDS, frozenset()) - current.engine.capabilities)
+        if missing:
+            pytest.skip(f"engine {current.engine.name!r} has no {', '.join(missing)}")
+
+    @pytest.fixture
+    def gate(self, tmp_path: Path) -> Iterator[Gate]:
+        """A closed gate; it opens at the end of the test whatever happens, so that no task stays behind it."""
+        gate = Gate(str(tmp_path / "gate"))
+        yield gate
+        gate.open()
+
+    @pytest.fixture
+    def marks(self, tmp_path: Path) -> Marks:
+        """No marks yet."""
+        return Marks(str(tmp_path / "marks"))
+
+
+def needs(*capabilities: str) -> Callable[[F], F]:
+    """Skip the test on engines without these capabilities, saying so."""
+
+    def keep(test: F) -> F:
+        setattr(test, _NEEDS, frozenset(capabilities))
+        return test
+
+    return keep
+
+
+@contextlib.contextmanager
+def no_leaks() -> Iterator[None]:
+    """Assert that the threads and child processes started inside are gone at the end."""
+    import psutil  # type: ignore[import-untyped, unused-ignore]
+
+    threads, children = set(threading.enumerate()), _children()
+    yield
+    _, alive = psutil.wait_procs([child for child in _children() if child not in children], timeout=10)
+    new = [thread for thread in threading.enumerate() if thread not in threads]
+    for thread in new:
+        thread.join(10)
+    left = [f"process {child.pid}" for child in alive]
+    left += [f"thread {thread.name}" for thread in new if thread.is_alive()]
+    assert not left, f"the session left behind: {', '.join(left)}"
+
+
+def _children() -> list[Any]:
+    import psutil  # type: ignore[import-untyped, unused-ignore]
+
+    return list(psutil.Process().children(recursive=True))
