@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from types import MemberDescriptorType
 from typing import Any, cast
 
 from shoal.errors import TaskError
@@ -84,18 +85,18 @@ def _instance_of(cls: type[BaseException], original: BaseException) -> BaseExcep
     base = _builtin_base(type(original))
     error: BaseException = base.__new__(cls, *original.args)
     base.__init__(error, *original.args)  # type: ignore[misc]
-    _copy_state(original, error, base)
+    _copy_state(original, error)
     return error
 
 
-def _copy_state(source: BaseException, target: BaseException, base: type) -> None:
-    for name, member in vars(base).items():
-        # What a built-in exception keeps in C: errno and filename, a StopIteration's value, an ImportError's name.
-        if type(member).__name__ == "member_descriptor":
-            value = getattr(source, name, None)
-            if value is not None and getattr(target, name, None) != value:
-                _try_set(member, target, value)
+def _copy_state(source: BaseException, target: BaseException) -> None:
     for cls in type(source).__mro__:
+        # What a built-in exception keeps in C: errno and filename, a StopIteration's value, an ImportError's name.
+        for name, member in vars(cls).items() if cls.__module__ == "builtins" else ():
+            if type(member) is MemberDescriptorType:
+                value = getattr(source, name, None)
+                if value is not None and getattr(target, name, None) is not value:
+                    _try_set(member, target, value)
         slots = cls.__dict__.get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else tuple(slots):
             member = cls.__dict__.get(name)

@@ -22,7 +22,7 @@ from shoal.errors import (
     PendingCallsLimitExceeded,
     TaskUnschedulable,
 )
-from shoal.inline.calls import DONE, QUEUED, RUNNING, Call, running
+from shoal.inline.calls import DONE, QUEUED, RUNNING, Call, failed_argument, running
 from shoal.inline.core import Core
 from shoal.inline.node import GroupGone, Holding
 from shoal.inline.results import READY, Result
@@ -32,7 +32,6 @@ from shoal.inline.tasks import (
     cancelled,
     check_environment,
     environment,
-    failed_argument,
     inherited,
     make_call,
 )
@@ -169,7 +168,7 @@ class Actors:
             if failed is not None:
                 from shoal.serial import load_error
 
-                raise load_error(failed) if isinstance(failed, bytes) else failed
+                raise load_error(failed)
             with environment(creation.runtime_env):
                 args, kwargs = creation.arguments()
                 actor.instance = actor.cls(*args, **kwargs)
@@ -259,7 +258,7 @@ class Actors:
 
     def _open_stream(self, actor: Actor, call: Call) -> None:
         self._enter(actor, call)
-        call.stream.function = self._method(actor, call)
+        call.stream.open(self._method(actor, call))
 
     def _run_method(self, actor: Actor, call: Call) -> None:
         life = actor.life

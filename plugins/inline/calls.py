@@ -66,6 +66,15 @@ class Call:
         return isinstance(error, self.retry_exceptions)
 
 
+def failed_argument(call: Call) -> bytes | None:
+    """Return the error of the first argument that has one: the call fails with just that."""
+    for ref in call.waits_for:
+        if ref.record.error:
+            error: bytes = ref.record.error
+            return error
+    return None
+
+
 def _resolved(argument: Any) -> Any:
     return argument.record.value() if type(argument) is ObjectRef else argument
 

@@ -15,6 +15,7 @@ class LoopThread:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._closed = False
 
     @property
     def here(self) -> bool:
@@ -23,7 +24,8 @@ class LoopThread:
 
     def call(self, function: Callable[..., Any], *args: Any) -> None:
         """Run a function in the loop's thread soon, in the order of these calls."""
-        self._started().call_soon_threadsafe(function, *args)
+        if not self._closed:
+            self._started().call_soon_threadsafe(function, *args)
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Start a coroutine. Only from the loop's own thread."""
@@ -37,6 +39,7 @@ class LoopThread:
     def close(self) -> None:
         """Cancel all that runs and end the thread."""
         with self._lock:
+            self._closed = True
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
         if loop is None or thread is None:
             return

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import inspect
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from shoal.inline.calls import DONE, RUNNING, Call, running
+from shoal.inline.calls import DONE, RUNNING, Call, failed_argument, running
 from shoal.inline.core import Core, nothing
 from shoal.inline.results import Result
 from shoal.interfaces.refs import ObjectRef, ObjectRefGenerator
@@ -63,8 +64,16 @@ class Stream:
         return self.core.ref(self._end)
 
     def blocked(self) -> bool:
-        """Tell whether an argument is not there yet."""
-        return not self.ended and not all(ref.record.done for ref in self.call.waits_for)
+        """Tell whether an argument, or the actor, is not there yet."""
+        if self.ended:
+            return False
+        return self.function is None or not all(ref.record.done for ref in self.call.waits_for)
+
+    def open(self, function: Callable[..., Any]) -> None:
+        """Say what makes the generator, once the actor has it."""
+        with self.core.changed:
+            self.function = function
+            self.core.changed.notify_all()
 
     def abort(self, error: bytes) -> None:
         """End with an error as the last item. Called under the lock."""
@@ -84,8 +93,6 @@ class Stream:
         self.core.wait_until(lambda: self.ended or bool(self._ahead), timeout)
 
     def _run_step(self) -> None:
-        from shoal.inline.tasks import failed_argument
-
         call = self.call
         error_of_argument = failed_argument(call)
         if error_of_argument is not None:

@@ -12,7 +12,7 @@ import attrs
 
 from shoal.death import Cause, DeathCertificate
 from shoal.errors import ActorExit, ConfigError, PlacementGroupRemoved, ShoalError, TaskCancelled
-from shoal.inline.calls import DONE, QUEUED, RUNNING, Call, running
+from shoal.inline.calls import DONE, QUEUED, RUNNING, Call, failed_argument, running
 from shoal.inline.core import Core
 from shoal.inline.node import GroupGone
 from shoal.inline.streams import Stream
@@ -193,15 +193,6 @@ def make_call(
         retries=0,
         retry_exceptions=False,
     )
-
-
-def failed_argument(call: Call) -> BaseException | bytes | None:
-    """Return the error of the first argument that has one: the call fails with just that."""
-    for ref in call.waits_for:
-        if ref.record.error:
-            error: bytes = ref.record.error
-            return error
-    return None
 
 
 def cancelled(call: Call) -> TaskCancelled:
