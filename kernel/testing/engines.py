@@ -14,8 +14,9 @@ needs a capability which the engine does not declare is skipped with that reason
 
 from __future__ import annotations
 
-from shoal.testing.engine_actors import ActorDeathPart, ActorPart, ConcurrentActorPart, HandlePart
+from shoal.testing.engine_actors import ActorPart, HandlePart
 from shoal.testing.engine_errors import CancelPart, ErrorPart, RetryPart, StreamPart, TimeoutPart
+from shoal.testing.engine_lives import ActorDeathPart, ConcurrentActorPart
 from shoal.testing.engine_objects import ArrayPart, ObjectPart, ReferencePart, WaitPart
 from shoal.testing.engine_places import ContextPart, NamedActorPart, PlacementGroupPart, ResourcePart
 from shoal.testing.engine_sessions import EngineSessionContract
