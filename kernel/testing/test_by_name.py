@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from shoal.testing.accelerators import AcceleratorContract
+from shoal.testing.engines import EngineContract, EngineSessionContract
 from shoal.testing.environments import EnvironmentStepContract
 from shoal.testing.metadata import MetadataContract
 from shoal.testing.schedulers import SchedulerContract
@@ -22,6 +23,26 @@ class TestAccelerator(AcceleratorContract):
     def accelerator(self, shoal_plugin: Callable[[str], Any]) -> Any:
         """Return the named accelerator."""
         return shoal_plugin("accelerator")()
+
+
+@pytest.mark.shoal_contract("engine")
+class TestEngine(EngineContract):
+    """--engine=NAME"""
+
+    @pytest.fixture
+    def engine_name(self, shoal_plugin: Callable[[str], Any]) -> str:
+        """Return the name, once it is known that it names an engine."""
+        return str(shoal_plugin("engine").name)
+
+
+@pytest.mark.shoal_contract("engine")
+class TestEngineSessions(EngineSessionContract):
+    """--engine=NAME"""
+
+    @pytest.fixture
+    def engine_name(self, shoal_plugin: Callable[[str], Any]) -> str:
+        """Return the name, once it is known that it names an engine."""
+        return str(shoal_plugin("engine").name)
 
 
 @pytest.mark.shoal_contract("environment")
@@ -41,16 +62,6 @@ class TestMetadata(MetadataContract):
     @pytest.fixture
     def metadata_class(self, shoal_plugin: Callable[[str], Any]) -> Any:
         """Return the named metadata store; its location is a file in an empty folder."""
-        return shoal_plugin("metadata")
-
-
-@pytest.mark.shoal_contract("metadata")
-class TestMetadata(MetadataContract):
-    """--metadata=NAME"""
-
-    @pytest.fixture
-    def metadata_class(self, shoal_plugin: Callable[[str], Any]) -> Any:
-        """Return the named metadata store."""
         return shoal_plugin("metadata")
 
 
