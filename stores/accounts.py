@@ -92,7 +92,12 @@ class Accounts:
 
     def pooled(self) -> int:
         """Return the bytes that all processes keep warm."""
-        return sum(self._pooled[: self._high[0]])
+        high = self._high[0]
+        pooled = sum(self._pooled[:high])
+        if not any(self._returned[:high]):
+            return pooled
+        # What was taken from a living process's pool, which it has not noticed, is in both of its columns.
+        return pooled - sum(self._returned[s] for s in range(high) if self._state[s] == _LIVE)
 
     def charge(self, size: int, capacity: int) -> bool:
         """Add `size` to our account if the total then is within `capacity`."""
@@ -106,6 +111,10 @@ class Accounts:
         """Charge while no other process does the same. Takes the lock."""
         with self.locked():
             return self.charge(size, capacity)
+
+    def charged(self) -> int:
+        """Return our own account: our objects, and what we keep warm."""
+        return self._used[self.slot]
 
     def refund(self, size: int) -> None:
         """Take `size` off our account."""

@@ -15,11 +15,11 @@ def round_up(size: int, step: int) -> int:
 def size_class(size: int) -> int:
     """Return the size that a new segment gets, so that segments of like sizes can stand in for each other.
 
-    Eight classes to each power of two: at most an eighth is wasted.
+    At most a thirty-second is wasted, beyond a page.
 
     Example: `size_class(1)` is one page.
     """
-    step = max(PAGE, 1 << max(0, size.bit_length() - 4))
+    step = max(PAGE, 1 << max(0, size.bit_length() - 6))
     return max(PAGE, round_up(size, step))
 
 

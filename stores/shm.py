@@ -224,6 +224,11 @@ class ShmStore(ObjectStore):
         self._check_open()
         return self._accounts.total() - self._accounts.pooled()
 
+    def charged(self) -> int:
+        """Return the bytes of memory that this process alone answers for, what it keeps warm included."""
+        self._check_open()
+        return self._accounts.charged()
+
     def statistics(self) -> StoreStatistics:
         with self._lock:
             self._check_open()

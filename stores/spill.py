@@ -30,6 +30,10 @@ class SupportsChoice(Protocol):
         """Return the bytes of objects, cheaply."""
         ...
 
+    def charged(self) -> int:
+        """Return the bytes that this process answers for."""
+        ...
+
     def in_use(self, object_id: bytes) -> bool:
         """Tell whether moving this process's own object would free nothing, since a view of it lives here."""
         ...
@@ -148,13 +152,13 @@ class SpillStore(ObjectStore):
     def relieve(self, size: int) -> int:
         """Free about `size` bytes of memory: first what is only kept warm, then by spilling. Raises OutOfDisk."""
         with self._lock:
-            freed = self._give_up(size)
-            while freed < size:
-                spilled = self._spill(size - freed)
-                if not spilled:
+            if not isinstance(self.inner, SupportsChoice):
+                return self._spill(size)
+            before = self.inner.charged()
+            while (missing := size - (before - self.inner.charged())) > 0:
+                if not self._give_up(missing) and not self._spill(missing):
                     break
-                freed += self._give_up(size - freed) if isinstance(self.inner, SupportsRelief) else spilled
-            return freed
+            return before - self.inner.charged()
 
     def reclaim(self) -> int:
         """Notice what other processes have deleted; return how many objects it was."""
