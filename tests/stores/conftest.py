@@ -1,7 +1,8 @@
-"""A folder in shared memory for each test."""
+"""A folder in shared memory for each test, and the check that a store leaves nothing open."""
 
 from __future__ import annotations
 
+import gc
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -9,9 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from shoal.testing.leaks import no_leaks
+
 
 @pytest.fixture
 def memory() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="shoal-test-", dir="/dev/shm"))
-    yield folder
-    shutil.rmtree(folder)
+    with no_leaks(shared_prefix="shoal-store-test-"):
+        folder = Path(tempfile.mkdtemp(prefix="shoal-store-test-", dir="/dev/shm"))
+        yield folder
+        shutil.rmtree(folder)
+        gc.collect()
