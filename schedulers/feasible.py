@@ -11,7 +11,11 @@ from shoal.spec.resources import UNIT, ResourceSet
 from shoal.spec.strategy import NodeAffinityStrategy, NodeLabelStrategy
 from shoal.spec.view import ClusterView, Demand, Infeasible, NodeView, Wait
 
-_STRIDE = 2_654_435_761  # Knuth's multiplicative hash: neighbouring turns begin far from each other
+
+def _mixed(turn: int) -> int:
+    """Scatter turns, so that neighbouring ones begin far from each other (Knuth's multiplicative hash, folded)."""
+    product = turn * 2_654_435_761 & 0xFFFF_FFFF
+    return product ^ product >> 15
 
 
 def fits(units: Mapping[str, int], asked: Mapping[str, int]) -> bool:
@@ -50,10 +54,11 @@ def ready(demand: Demand, view: ClusterView, limit: int) -> list[NodeView]:
         found = [node for node in view.nodes.values() if _can(node, demand) and accepts(demand, node)]
         return [node for node in found if prefers(demand, node)] or found
     nodes = list(view.nodes.values())
-    start = demand.turn * _STRIDE % len(nodes) if len(nodes) > limit else 0
+    start = _mixed(demand.turn) % len(nodes) if len(nodes) > limit else 0
     found = []
+    asked = demand.resources.units
     for node in chain(islice(nodes, start, None), islice(nodes, start)):
-        if _can(node, demand):
+        if node.alive and not node.draining and fits(node.available.units, asked):
             found.append(node)
             if len(found) == limit:
                 break

@@ -28,7 +28,7 @@ class Policy(Scheduler):
     A subclass may answer earlier, in `shortcut`, without looking at every node.
     """
 
-    candidates: ClassVar[int] = 32  # how many ready nodes are compared
+    candidates: ClassVar[int] = 24  # how many ready nodes are compared
     __slots__ = ()
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
+from shoal.spec.resources import ResourceSet
 from shoal.spec.view import NodeView
 
 FULL = 1_000_000  # utilisation in millionths
+_ORDINARY = ("CPU", "memory", "object_store_memory")
 
 
 def utilisation(node: NodeView, asked: Mapping[str, int] | None = None) -> int:
@@ -17,7 +20,11 @@ def utilisation(node: NodeView, asked: Mapping[str, int] | None = None) -> int:
     free = node.available.units
     worst = 0
     for name, total in node.total.units.items():
-        left = free.get(name, 0) - (asked.get(name, 0) if asked else 0)
+        left = free.get(name, 0)
+        if asked and name in asked:
+            left -= asked[name]
+        if left == total:
+            continue
         used = (total - left) * FULL // total
         if used > worst:
             worst = used
@@ -37,13 +44,13 @@ def spare_kinds(node: NodeView, asked: Mapping[str, int]) -> int:
 
     Work that needs no GPU should leave nodes with GPUs to work that does.
     """
-    return sum(
-        1
-        for name in node.total.units
-        if name not in ("CPU", "memory", "object_store_memory")
-        and not name.startswith("node:")
-        and name not in asked
-    )
+    special = _special(node.total)
+    return len(special.difference(asked)) if special else 0
+
+
+@lru_cache(maxsize=4096)
+def _special(total: ResourceSet) -> frozenset[str]:
+    return frozenset(name for name in total.units if name not in _ORDINARY and not name.startswith("node:"))
 
 
 def best(nodes: Sequence[NodeView], turn: int, score: Callable[[NodeView], tuple[int, ...]]) -> NodeView:
