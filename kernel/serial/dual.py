@@ -97,11 +97,9 @@ def _copy_state(source: BaseException, target: BaseException) -> None:
                 value = getattr(source, name, None)
                 if value is not None and getattr(target, name, None) is not value:
                     _try_set(member, target, value)
-        slots = cls.__dict__.get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else tuple(slots):
-            member = cls.__dict__.get(name)
-            if member is not None and hasattr(source, name):
-                _try_set(member, target, getattr(source, name))
+        for name in _slot_names(cls):
+            if hasattr(source, name):
+                _try_set(cls.__dict__.get(name), target, getattr(source, name))
     target.__dict__.update(source.__dict__)
     _set("args", target, source.args)
 
@@ -113,13 +111,23 @@ def _try_set(member: Any, target: BaseException, value: Any) -> None:
         return
 
 
+def _slot_names(cls: type) -> list[str]:
+    names: Any = cls.__dict__.get("__slots__", ())
+    names = (names,) if isinstance(names, str) else tuple(names)
+    return [name for name in names if name not in ("__dict__", "__weakref__")]
+
+
+def has_slots(cls: type) -> bool:
+    """Tell whether instances keep anything outside their `__dict__` and `args`."""
+    return any(_slot_names(owner) for owner in cls.__mro__)
+
+
 def reduce_in_parts(error: BaseException) -> tuple[Any, ...]:
     """Return how to pickle an exception whose class pickles, but cannot be made again by calling it."""
     slots = {}
     for cls in type(error).__mro__:
-        names = cls.__dict__.get("__slots__", ())
-        for name in (names,) if isinstance(names, str) else tuple(names):
-            if name not in ("__dict__", "__weakref__") and hasattr(error, name):
+        for name in _slot_names(cls):
+            if hasattr(error, name):
                 slots[name] = getattr(error, name)
     return recompose, (type(error), error.args, dict(error.__dict__), slots)
 
@@ -134,7 +142,7 @@ def recompose(
     error.__dict__.update(state)
     for name, value in slots.items():
         for owner in cls.__mro__:
-            if name in owner.__dict__.get("__slots__", ()):
+            if name in _slot_names(owner):
                 _try_set(owner.__dict__[name], error, value)
                 break
     _set("args", error, args)

@@ -12,7 +12,7 @@ import traceback
 from typing import Any
 
 from shoal.errors import ExceptionNotSerializable, ShoalError, TaskError, _Died
-from shoal.serial.dual import dual_error
+from shoal.serial.dual import dual_error, has_slots
 
 PROTOCOL = 5
 # Frames of these modules say nothing about the user's program.
@@ -121,6 +121,8 @@ def _pickle(error: BaseException, in_parts: bool = False) -> bytes:
 
 def _try_whole(error: BaseException) -> bytes | None:
     """Pickle the usual way if it also loads: many exception classes pickle, and fail when they are made again."""
+    if has_slots(type(error)):  # which the usual way leaves out
+        return None
     try:
         data = _pickle(error)
         again = pickle.loads(data)

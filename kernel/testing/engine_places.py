@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -103,7 +104,7 @@ class ResourcePart(EnginePart):
     def test_an_actor_holds_what_it_asked_for(self) -> None:
         counter = shoal.remote(Counter).options(resources={"widget": 1.5}, num_cpus=0).remote()
         get(counter.add.remote())
-        assert shoal.available_resources()["widget"] == 0.5
+        wait_for(lambda: shoal.available_resources().get("widget") == 0.5, "the rest to be free")
         shoal.kill(counter)
         wait_for(lambda: shoal.available_resources().get("widget") == 2, "the resources to come back")
 
@@ -176,12 +177,18 @@ class ResourcePart(EnginePart):
 class PlacementGroupPart(EnginePart):
     """Resources that are reserved together."""
 
+    @pytest.fixture(autouse=True)
+    def _no_group_stays(self, session: None) -> Iterator[None]:
+        yield
+        for group_id in shoal.placement_group_table():
+            shoal.remove_placement_group(shoal.PlacementGroup(shoal.PlacementGroupID.from_hex(group_id)))
+
     @needs("placement_groups")
     def test_a_group_reserves_its_bundles(self) -> None:
         group = shoal.placement_group([{"CPU": 1, "widget": 1}, {"CPU": 2}])
         assert group.wait(60)
         get(group.ready())
-        assert shoal.available_resources()["CPU"] == 1
+        wait_for(lambda: shoal.available_resources().get("CPU") == 1, "the rest to be free")
         assert (group.bundle_count, group.bundle_specs) == (2, [{"CPU": 1, "widget": 1}, {"CPU": 2}])
         record = shoal.placement_group_table(group)
         assert record["state"] == "CREATED"
