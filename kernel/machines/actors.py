@@ -115,8 +115,8 @@ class ActorDirectory:
     def ready(self, actor_id: bytes, incarnation: int) -> list[Effect]:
         """The constructor has returned."""
         record = self._actors.get(actor_id)
-        if record is None or record.incarnation != incarnation or record.state == "DEAD":
-            return []
+        if record is None or record.incarnation != incarnation or record.state == "DEAD" or not record.worker:
+            return []  # the last words of a worker that is gone
         record.state = "ALIVE"
         return [self._tell(record)]
 
@@ -125,16 +125,15 @@ class ActorDirectory:
     ) -> list[Effect]:
         """The constructor raised: the actor is dead, whatever restarts it has left."""
         record = self._actors.get(actor_id)
-        if record is None or record.incarnation != incarnation:
+        if record is None or record.incarnation != incarnation or record.state == "DEAD":
             return []
         record.error = error
-        return self._die(record, certificate, [EndWorker(record.worker, certificate)])
+        ends: list[Effect] = [EndWorker(record.worker, certificate)] if record.worker else []
+        return self._die(record, certificate, ends)
 
     def worker_died(self, worker: bytes, certificate: DeathCertificate) -> list[Effect]:
         """A worker process is gone; if an actor lived in it, the actor restarts or dies."""
-        record = next(
-            (r for r in self._actors.values() if r.worker == worker and r.state != "DEAD"), None
-        )
+        record = next((r for r in self._actors.values() if r.worker == worker and r.state != "DEAD"), None)
         return [] if record is None else self._process_gone(record, certificate)
 
     def cannot_start(self, actor_id: bytes, certificate: DeathCertificate) -> list[Effect]:
@@ -151,7 +150,9 @@ class ActorDirectory:
             return []
         if record.worker and record.state == "ALIVE":
             record.ending = certificate
-            record.ends_for_good = record.ends_for_good or no_restart
+            if no_restart:
+                record.ends_for_good = True
+                self._free_name(record)  # kill() and then the same name again must work
             return [EndWorker(record.worker, certificate)]
         if not no_restart:
             return []  # it is being started anew already
@@ -204,15 +205,12 @@ class ActorDirectory:
             PlaceActor(record.actor_id),
         ]
 
-    def _die(
-        self, record: ActorRecord, certificate: DeathCertificate, effects: list[Effect]
-    ) -> list[Effect]:
+    def _die(self, record: ActorRecord, certificate: DeathCertificate, effects: list[Effect]) -> list[Effect]:
         record.state = "DEAD"
         record.certificate = certificate
         record.worker = b""
         record.specification = {}
-        if record.name and self._names.get((record.namespace, record.name)) == record.actor_id:
-            del self._names[record.namespace, record.name]
+        self._free_name(record)
         self._dead[record.actor_id] = None
         while len(self._dead) > _DEAD_KEPT:
             oldest, _ = self._dead.popitem(last=False)
@@ -223,6 +221,10 @@ class ActorDirectory:
             ActorEnded(record.actor_id, False, certificate),
             self._tell(record),
         ]
+
+    def _free_name(self, record: ActorRecord) -> None:
+        if record.name and self._names.get((record.namespace, record.name)) == record.actor_id:
+            del self._names[record.namespace, record.name]
 
     def _tell(self, record: ActorRecord, client: bytes | None = None) -> TellActor:
         clients = tuple(record.subscribers) if client is None else (client,)

@@ -1,7 +1,7 @@
 """Placement groups: asked for, reserved, removed.
 
-    PENDING → CREATED → REMOVED
-       └──────────────────┘
+PENDING → CREATED → REMOVED
+   └──────────────────┘
 """
 
 from __future__ import annotations
@@ -49,12 +49,15 @@ class GroupBook:
         """Return the groups that wait for room, oldest first."""
         return [record for record in self._groups.values() if record.state == "PENDING"]
 
-    def created(self, group_id: bytes, nodes: tuple[bytes, ...]) -> None:
-        """All bundles are reserved."""
-        record = self._groups[group_id]
+    def created(self, group_id: bytes, nodes: tuple[bytes, ...]) -> bool:
+        """All bundles are reserved. Returns False if the group was removed meanwhile: release them."""
+        record = self._groups.get(group_id)
+        if record is None or record.state == "REMOVED":
+            return False
         record.state = "CREATED"
         record.nodes = nodes
         record.reason = ""
+        return True
 
     def remove(self, group_id: bytes) -> GroupRecord | None:
         """End a group; return it as it was before, None if it was over or unknown."""
@@ -97,3 +100,15 @@ class GroupBook:
             }
             for record in self._groups.values()
         ]
+
+    def validate(self) -> None:
+        """Raise AssertionError if the book contradicts itself."""
+        named = {}
+        for key, record in self._groups.items():
+            assert key == record.spec.group_id
+            assert record.state in ("PENDING", "CREATED", "REMOVED"), record.state
+            assert bool(record.nodes) or record.state != "CREATED"
+            if record.spec.name and record.state != "REMOVED":
+                named[record.spec.namespace, record.spec.name] = key
+        assert named == self._names
+        assert sum(record.state == "REMOVED" for record in self._groups.values()) <= _REMOVED_KEPT

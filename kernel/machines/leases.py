@@ -52,6 +52,11 @@ class Lease:
     depth: int
     blocked: bool = False
 
+    @property
+    def held(self) -> ResourceSet:
+        """What it takes from its pool now: no CPUs while its worker waits."""
+        return _without_cpu(self.resources) if self.blocked else self.resources
+
 
 class Pool:
     """A bag of resources with its devices."""
@@ -124,8 +129,7 @@ class LeaseBook:
         if lease is not None:
             pool = self._pools.get(lease.pool)
             if pool is not None:
-                held = _without_cpu(lease.resources) if lease.blocked else lease.resources
-                pool.give_back(held, lease.devices)
+                pool.give_back(lease.held, lease.devices)
         return lease
 
     def resize(self, lease_id: int, resources: ResourceSet) -> None:
@@ -134,9 +138,10 @@ class LeaseBook:
         if lease is None:
             return
         pool = self._pools.get(lease.pool)
-        if pool is not None:
-            pool.available = pool.available + lease.resources - resources
+        before = lease.held
         lease.resources = resources
+        if pool is not None:
+            pool.available = pool.available + before - lease.held
 
     def block(self, lease_id: int, blocked: bool) -> None:
         """A leased worker begins to wait (its CPUs are free meanwhile) or goes on."""
@@ -203,17 +208,18 @@ class LeaseBook:
         """Grant what can be granted now, yielding each grant; afterwards every unmet want has its `reason`."""
         if not self._wants:
             return
-        failed: dict[bytes, str] = {}
+        failed: dict[bytes, Want] = {}
         order = sorted(self._wants.values(), key=lambda want: (-want.depth, want.number))
         for want in order:
             key = (want.holder, want.class_key)
             while want.count > 0 and self._wants.get(key) is want:
-                if want.class_key in failed:
-                    want.reason = failed[want.class_key]
+                same = failed.get(want.class_key)
+                if same is not None:
+                    want.reason, want.infeasible = same.reason, same.infeasible
                     break
                 lease = self._try(want)
                 if lease is None:
-                    failed[want.class_key] = want.reason
+                    failed[want.class_key] = want
                     break
                 want.count -= 1
                 if want.count == 0:
@@ -222,31 +228,42 @@ class LeaseBook:
 
     def _try(self, want: Want) -> Lease | None:
         strategy = want.demand.strategy
+        resources = want.demand.resources
         want.infeasible = False
         if isinstance(strategy, PlacementGroupStrategy):
-            pool_key = self._bundle_for(strategy, want)
-            if pool_key is None:
-                return None
+            keys = self._bundles_for(strategy, want)
         else:
             decision = self._place(want.demand, self._pools[None].available)
             if not isinstance(decision, Placement):
                 want.reason = decision.reason
                 want.infeasible = isinstance(decision, Infeasible)
                 return None
-            pool_key = None
-        pool = self._pools[pool_key]
-        resources = want.demand.resources
-        devices = pool.take(resources)
-        if devices is None:
-            want.reason = f"needs whole devices or fractions that are not free together: {resources!r}"
-            return None
-        lease = Lease(
-            next(self._lease_ids), want.holder, want.class_key, pool_key, resources, devices, want.depth
-        )
-        self._leases[lease.lease_id] = lease
-        return lease
+            keys = [None]
+        for key in keys:
+            devices = self._pools[key].take(resources)
+            if devices is not None:
+                lease = Lease(
+                    next(self._lease_ids), want.holder, want.class_key, key, resources, devices, want.depth
+                )
+                self._leases[lease.lease_id] = lease
+                return lease
+        if keys:
+            self._blame_devices(want, keys[0])
+        return None
 
-    def _bundle_for(self, strategy: PlacementGroupStrategy, want: Want) -> PoolKey:
+    def _blame_devices(self, want: Want, key: PoolKey) -> None:
+        """The quantities are there, but on no choice of devices."""
+        resources = want.demand.resources
+        for name in self._pools[key].devices:
+            units = resources.units.get(name, 0)
+            if units > UNIT and units % UNIT:
+                want.infeasible = True
+                want.reason = f"needs {units / UNIT:g} of {name}: above 1, only whole devices can be had"
+                return
+        want.reason = f"needs whole devices or fractions that are not free together: {resources!r}"
+
+    def _bundles_for(self, strategy: PlacementGroupStrategy, want: Want) -> list[PoolKey]:
+        """Return the bundles with room; if there is none, the want's `reason` is why."""
         resources = want.demand.resources
         index = strategy.bundle_index
         keys = [
@@ -254,21 +271,20 @@ class LeaseBook:
             for key in self._pools
             if key is not None and key[0] == strategy.group_id and index in (-1, key[1])
         ]
+        fitting: list[PoolKey] = [key for key in keys if self._pools[key].available.covers(resources)]
+        if fitting:
+            return fitting
         if not keys:
             want.reason = f"placement group {strategy.group_id.hex()} is not reserved yet"
-            return None
-        for key in keys:
-            if self._pools[key].available.covers(resources):
-                return key
-        if not any(self._pools[key].total.covers(resources) for key in keys):
+        elif any(self._pools[key].total.covers(resources) for key in keys):
+            want.reason = f"needs {resources!r}; its placement group's bundles are in use"
+        else:
             want.infeasible = True
             want.reason = (
                 f"needs {resources!r}; the bundles of its placement group hold "
                 f"{[self._pools[key].total for key in keys]!r}"
             )
-        else:
-            want.reason = f"needs {resources!r}; its placement group's bundles are in use"
-        return None
+        return []
 
     # Views
 
@@ -305,7 +321,7 @@ class LeaseBook:
             used = ResourceSet()
             for lease in self._leases.values():
                 if lease.pool == key:
-                    used = used + (_without_cpu(lease.resources) if lease.blocked else lease.resources)
+                    used = used + lease.held
             if key is None:
                 for other, reserved in self._pools.items():
                     if other is not None:
