@@ -161,7 +161,7 @@ def get_current_placement_group() -> PlacementGroup | None:
     if not group_id:
         return None
     for group in engine.groups():
-        if group["group_id"] == group_id:
+        if _id_of(group) == group_id:
             return _from_record(group)
     return PlacementGroup(PlacementGroupID(group_id))
 
@@ -172,7 +172,7 @@ def placement_group_table(placement_group: PlacementGroup | None = None) -> dict
     A record has placement_group_id, name, namespace, strategy, state, bundles and bundles_to_node_id.
     Raises ValueError for a group that is not known.
     """
-    records = {bytes(group["group_id"]).hex(): _record(group) for group in engine_or_start().groups()}
+    records = {_id_of(group).hex(): _record(group) for group in engine_or_start().groups()}
     if placement_group is None:
         return records
     record = records.get(placement_group.id.hex())
@@ -183,7 +183,7 @@ def placement_group_table(placement_group: PlacementGroup | None = None) -> dict
 
 def _record(group: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "placement_group_id": bytes(group["group_id"]).hex(),
+        "placement_group_id": _id_of(group).hex(),
         "name": group["name"],
         "namespace": group["namespace"],
         "strategy": group["strategy"],
@@ -195,4 +195,10 @@ def _record(group: Mapping[str, Any]) -> dict[str, Any]:
 
 def _from_record(group: Mapping[str, Any]) -> PlacementGroup:
     bundles = [bundle for _, bundle in sorted(group["bundles"].items())]
-    return PlacementGroup(PlacementGroupID(bytes(group["group_id"])), bundles)
+    return PlacementGroup(_id_of(group), bundles)
+
+
+def _id_of(group: Mapping[str, Any]) -> PlacementGroupID:
+    """Engines may name groups by bytes or in hexadecimal."""
+    named = group["group_id"]
+    return PlacementGroupID.from_hex(named) if isinstance(named, str) else PlacementGroupID(bytes(named))
