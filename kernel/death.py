@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import enum
+from collections.abc import Iterable
 
 import attrs
 
@@ -27,6 +28,10 @@ class Cause(str, enum.Enum):
     LOST = "it is not to be found"
 
 
+def _texts(lines: Iterable[str]) -> tuple[str, ...]:
+    return tuple(lines)
+
+
 @attrs.frozen(kw_only=True)
 class DeathCertificate:
     """One death, told as a frozen value that travels with the error.
@@ -44,7 +49,7 @@ class DeathCertificate:
     exit_code: int | None = None
     signal: int | None = None
     detail: str = ""  # a sentence more: who killed it, who used the memory, what failed
-    last_lines: tuple[str, ...] = attrs.field(default=(), converter=tuple)  # newest last
+    last_lines: tuple[str, ...] = attrs.field(default=(), converter=_texts)  # newest last
     attempts: int = 0  # how many times the work was started before it was given up
 
     def how(self) -> str:

@@ -30,7 +30,7 @@ class Identifier(bytes):
         return cls(os.urandom(cls.SIZE))
 
     @classmethod
-    def from_hex(cls: type[_Id], text: str) -> _Id:  # type: ignore[override]
+    def from_hex(cls: type[_Id], text: str) -> _Id:
         """Parse what `hex()` printed. Raises ValueError for any other text."""
         return cls(bytes.fromhex(text))
 
@@ -124,7 +124,7 @@ class ObjectID(Identifier):
         """Return the process that owns the object."""
         return WorkerID(self[:8])
 
-    def index(self) -> int:
+    def result_index(self) -> int:
         """Return which of its task's results the object is; 0 for `put`."""
         return int.from_bytes(self[16:], "big")
 

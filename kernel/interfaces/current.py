@@ -21,4 +21,4 @@ class CurrentEngine:
         self.engine: Engine | None = None
 
 
-current = CurrentEngine()
+current: CurrentEngine = CurrentEngine()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Union
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from shoal.interfaces.refs import ObjectRef, ObjectRefGenerator
 from shoal.spec.calls import ActorInfo, ActorTemplate, ExecutionContext, MethodTemplate, TaskTemplate
@@ -14,7 +14,7 @@ from shoal.spec.view import ClusterView, Explanation, GroupSpec
 if TYPE_CHECKING:
     from shoal.config import Config
 
-CallResult = Union[None, ObjectRef[Any], list[ObjectRef[Any]], ObjectRefGenerator[Any]]
+CallResult = ObjectRef[Any] | list[ObjectRef[Any]] | ObjectRefGenerator[Any] | None
 
 
 class Engine(ABC):

@@ -29,9 +29,9 @@ class ObjectRef(Generic[T_co], Awaitable[T_co]):
 
     def __init__(self, object_id: bytes, engine: Engine, record: Any, on_drop: Callable[[Any], None]) -> None:
         self._id = object_id
-        self.engine = engine
-        self.record = record
-        self.on_drop = on_drop
+        self.engine: Engine = engine
+        self.record: Any = record
+        self.on_drop: Callable[[Any], None] = on_drop
 
     def __del__(self) -> None:
         try:
@@ -91,7 +91,9 @@ class ObjectRef(Generic[T_co], Awaitable[T_co]):
         )
 
     def __iter__(self) -> Any:
-        raise TypeError("an ObjectRef is not iterable; call shoal.get() on it first, or ask for num_returns > 1")
+        raise TypeError(
+            "an ObjectRef is not iterable; call shoal.get() on it first, or ask for num_returns > 1"
+        )
 
     def __bool__(self) -> bool:
         return True
@@ -106,10 +108,10 @@ class ObjectRefGenerator(Generic[T], Iterator["ObjectRef[T]"], AsyncIterator["Ob
     __slots__ = ("__weakref__", "engine", "on_drop", "record", "task")
 
     def __init__(self, task: bytes, engine: Engine, record: Any, on_drop: Callable[[Any], None]) -> None:
-        self.task = task
-        self.engine = engine
-        self.record = record
-        self.on_drop = on_drop
+        self.task: bytes = task
+        self.engine: Engine = engine
+        self.record: Any = record
+        self.on_drop: Callable[[Any], None] = on_drop
 
     def __del__(self) -> None:
         try:
@@ -154,7 +156,9 @@ class ObjectRefGenerator(Generic[T], Iterator["ObjectRef[T]"], AsyncIterator["Ob
         return f"ObjectRefGenerator({self.task.hex()})"
 
     def __reduce__(self) -> Any:
-        raise TypeError("an ObjectRefGenerator belongs to the process that called the generator; pass its refs on")
+        raise TypeError(
+            "an ObjectRefGenerator belongs to the process that called the generator; pass its refs on"
+        )
 
 
 class DynamicObjectRefGenerator(Generic[T]):

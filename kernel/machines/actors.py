@@ -9,7 +9,7 @@ Effects are values for a shell to carry out, in order.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any, Union
+from typing import Any
 
 import attrs
 
@@ -80,7 +80,7 @@ class ActorEnded:
     certificate: DeathCertificate
 
 
-Effect = Union[PlaceActor, WithdrawActor, EndWorker, TellActor, ActorEnded]
+Effect = PlaceActor | WithdrawActor | EndWorker | TellActor | ActorEnded
 
 
 class ActorDirectory:

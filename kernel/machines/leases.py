@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Union
 
 import attrs
 
@@ -22,7 +21,7 @@ from shoal.spec.strategy import PlacementGroupStrategy
 from shoal.spec.view import Decision, Demand, Infeasible, Placement
 
 Holder = bytes
-PoolKey = Union[None, tuple[bytes, int]]  # None: the node's own; else (group, bundle)
+PoolKey = None | tuple[bytes, int]  # None: the node's own; else (group, bundle)
 
 
 @attrs.define(eq=False)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, Union
+from typing import Any, Literal
 
 import attrs
 
 from shoal.spec.resources import ResourceSet
 from shoal.spec.strategy import DefaultStrategy, Strategy
 
-NumReturns = Union[int, Literal["dynamic", "streaming"]]
+NumReturns = int | Literal["dynamic", "streaming"]
 RuntimeEnv = Mapping[str, Any]
 
 

@@ -71,4 +71,4 @@ class LogLines:
     process: int
     name: str
     stream: str  # "stdout" or "stderr"
-    lines: tuple[str, ...] = attrs.field(converter=tuple)
+    lines: tuple[str, ...]

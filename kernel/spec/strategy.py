@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Union
 
 import attrs
 
@@ -45,6 +44,6 @@ class PlacementGroupStrategy:
     capture_child_tasks: bool = False
 
 
-Strategy = Union[
-    DefaultStrategy, SpreadStrategy, NodeAffinityStrategy, NodeLabelStrategy, PlacementGroupStrategy
-]
+Strategy = (
+    DefaultStrategy | SpreadStrategy | NodeAffinityStrategy | NodeLabelStrategy | PlacementGroupStrategy
+)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Union
 
 import attrs
 
@@ -74,7 +73,7 @@ class Infeasible:
     reason: str
 
 
-Decision = Union[Placement, Wait, Infeasible]
+Decision = Placement | Wait | Infeasible
 
 
 @attrs.frozen(kw_only=True)
@@ -112,7 +111,11 @@ class GroupPlacement:
     nodes: tuple[NodeID, ...] = attrs.field(converter=_in_order)
 
 
-GroupDecision = Union[GroupPlacement, Wait, Infeasible]
+GroupDecision = GroupPlacement | Wait | Infeasible
+
+
+def _texts(lines: Iterable[str]) -> tuple[str, ...]:
+    return tuple(lines)
 
 
 @attrs.frozen(kw_only=True)
@@ -121,7 +124,7 @@ class Explanation:
 
     subject: str
     state: str
-    reasons: Sequence[str] = attrs.field(default=(), converter=tuple)
+    reasons: Sequence[str] = attrs.field(default=(), converter=_texts)
 
     def __str__(self) -> str:
         lines = [f"{self.subject}: {self.state}"]

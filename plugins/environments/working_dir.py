@@ -40,7 +40,8 @@ class WorkingDirStep(EnvironmentStep):
                 f"runtime_env['working_dir'] must be the path of a folder or .zip file, got {describe(value)}"
             )
         if isinstance(excludes, str) or not all(isinstance(each, str) for each in excludes):
-            raise ConfigError(f"runtime_env['working_dir']: excludes must be a list of patterns, got {describe(excludes)}")
+            what = describe(excludes)
+            raise ConfigError(f"runtime_env['working_dir']: excludes must be a list of patterns, got {what}")
         parse(excludes)
         return dict(
             zip(("uri", "hash"), _package(os.path.expanduser(os.fspath(path)), excludes), strict=True)

@@ -65,7 +65,7 @@ class NativeEngine(Engine):
     def start(cls, config: Config) -> NativeEngine:
         from shoal.native.process.drive import start_session
 
-        return start_session(config)
+        return start_session(config, cls)
 
     def close(self) -> None:
         if self._worker is not None:
@@ -81,7 +81,8 @@ class NativeEngine(Engine):
     # Work
 
     def submit(self, template: TaskTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallResult:
-        return self.client.tasks.submit(template, args, kwargs)
+        result: CallResult = self.client.tasks.submit(template, args, kwargs)
+        return result
 
     def create_actor(
         self, template: ActorTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -92,7 +93,8 @@ class NativeEngine(Engine):
     def call_actor(
         self, info: ActorInfo, template: MethodTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> CallResult:
-        return self.client.actors.call(info, template, args, kwargs)
+        result: CallResult = self.client.actors.call(info, template, args, kwargs)
+        return result
 
     def cancel(self, ref: ObjectRef[Any] | ObjectRefGenerator[Any], force: bool, recursive: bool) -> None:
         self.client.check_usable()
@@ -340,7 +342,7 @@ class NativeEngine(Engine):
             "session_name": session.name,
             "session_folder": session.folder,
             "address": session.folder,
-            "node_labels": {"shoal.io/node-id": session.node_id.hex()},
+            "node_labels": self.client.node_labels,
             "runtime_env": session.environment,
         }
         if worker is None:
@@ -372,17 +374,17 @@ class NativeEngine(Engine):
 
     def timeline(self) -> list[dict[str, Any]]:
         events = []
-        for task, worker_id, ended, duration, status in list(self.client.events):
+        for function, attempt, is_call, worker_id, ended, duration, status in list(self.client.events):
             events.append(
                 {
-                    "name": task.function.name,
-                    "cat": "actor" if task.actor is not None else "task",
+                    "name": function.name,
+                    "cat": "actor" if is_call else "task",
                     "ph": "X",
                     "ts": ended * 1e6 - duration,
                     "dur": duration,
                     "pid": self.client.session.node_id.hex(),
                     "tid": worker_id.hex(),
-                    "args": {"attempt": task.attempt, "failed": status == kinds.ERROR},
+                    "args": {"attempt": attempt, "failed": status == kinds.ERROR},
                 }
             )
         return events

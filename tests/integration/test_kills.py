@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from leftovers import assert_nothing_left, eventually, processes_of
 
 import shoal
 from shoal import errors
 from shoal.death import Cause
-from leftovers import assert_nothing_left, eventually, processes_of
 
 pytestmark = pytest.mark.processes
 SECONDS = 30
@@ -23,7 +23,8 @@ SECONDS = 30
 
 @shoal.remote(max_retries=0)
 def kill_myself() -> None:
-    print("these are my last words", flush=True)
+    sys.stdout.write("these are my last words\n")
+    sys.stdout.flush()
     os.kill(os.getpid(), signal.SIGKILL)
 
 

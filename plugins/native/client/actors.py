@@ -6,13 +6,19 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from shoal.death import Cause, DeathCertificate
-from shoal.errors import ActorDied, ActorUnavailable, PendingCallsLimitExceeded, RuntimeEnvSetup, TaskCancelled
+from shoal.errors import (
+    ActorDied,
+    ActorUnavailable,
+    PendingCallsLimitExceeded,
+    RuntimeEnvSetup,
+    TaskCancelled,
+)
 from shoal.native.client import arguments
 from shoal.native.client.functions import PreparedMethod
 from shoal.native.client.peers import Peer
 from shoal.native.client.records import Task
 from shoal.native.wire import kinds
-from shoal.serial import dump_error
+from shoal.serial import dump_error, load_error
 from shoal.spec.calls import ActorInfo, MethodTemplate
 
 if TYPE_CHECKING:
@@ -130,9 +136,10 @@ class ActorClient:
         self.lost = []
 
     def _death(self, task: Task) -> bytes:
-        if self.error is not None:
-            return self.error
         name = self.info.class_name
+        if self.error is not None:
+            text = f"actor {name} was not created: {load_error(self.error)}"
+            return dump_error(ActorDied(text, self.certificate), task.function.name)
         if task.cancelled:
             return dump_error(TaskCancelled(f"{task.function.name} was cancelled"), task.function.name)
         certificate = self.certificate
@@ -189,7 +196,9 @@ class ActorClient:
                 if task.slots is not None:
                     arguments.resolve(self._client, task, self._resolved)
             else:
-                message = f"actor {self.info.class_name} died in the middle of {task.function.name} and restarts"
+                message = (
+                    f"actor {self.info.class_name} died in the middle of {task.function.name} and restarts"
+                )
                 error = dump_error(ActorUnavailable(message, self.certificate), task.function.name)
                 self._client.tasks.finish_with_error(task, error)
 
@@ -245,7 +254,7 @@ class Actors:
                         f"{info.max_pending_calls}; get() some results first"
                     )
             task.actor = actor
-            result = client.tasks._make_returns(task, method)
+            result = client.tasks.make_returns(task, method)
             actor.add(task)
         return result
 
@@ -256,7 +265,7 @@ class Actors:
             self._batches.append((actor, peer))
             self._client.reactor.pending = True
         batch.append(item)
-        self._client.tasks._flush_soon(peer)
+        self._client.tasks.flush_soon(peer)
 
     def _gather(self) -> None:
         batches = self._batches

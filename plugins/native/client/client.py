@@ -13,7 +13,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from shoal.death import DeathCertificate
-from shoal.errors import GetTimeout, NodeDied, NotInitialized, ShoalError, SystemFailure
+from shoal.errors import (
+    GetTimeout,
+    NodeDied,
+    NotInitialized,
+    ShoalError,
+    SystemFailure,
+    TaskUnschedulable,
+)
 from shoal.native.client.actors import Actors
 from shoal.native.client.functions import SchedulingClass, demand_to_wire
 from shoal.native.client.objects import Objects
@@ -64,6 +71,7 @@ class Client:
         self.dynamic_items: dict[int, list[Any]] = {}
         self.groups: dict[bytes, list[Record]] = {}  # group → objects that are ready with it
         self.job_environment: dict[str, Any] = {}
+        self.node_labels: dict[str, str] = {}
         self._requests: dict[int, Callable[[bool, Any], None]] = {}
         self._request_ids = itertools.count(1)
         self._warned: set[str] = set()
@@ -100,10 +108,10 @@ class Client:
         )
         self._daemon_handlers.update(
             {
-                kinds.LEASE: tasks.on_lease,
-                kinds.RECLAIM: lambda message: tasks.on_reclaim(message[1]),
+                kinds.LEASE: tasks.leases.on_lease,
+                kinds.RECLAIM: lambda message: tasks.leases.on_reclaim(message[1]),
                 kinds.WORKER_DIED: self._on_worker_died,
-                kinds.CLASS_STATE: tasks.on_class_state,
+                kinds.CLASS_STATE: tasks.leases.on_class_state,
                 kinds.ACTOR_STATE: self.actors.on_state,
                 kinds.REPLY: lambda message: self._answer(message[1], message[2], message[3]),
                 kinds.LOG_LINES: lambda message: self.on_log_lines(message),
@@ -135,7 +143,9 @@ class Client:
     def _on_daemon_closed(self, connection: Connection) -> None:
         self.reactor.unwatch(connection.data)
         if not self.closed:
-            self.fail(NodeDied("the node's daemon is gone, and with it every worker and object of the session"))
+            self.fail(
+                NodeDied("the node's daemon is gone, and with it every worker and object of the session")
+            )
             self.on_daemon_lost()
 
     def handle_daemon(self, kind: int, handler: Callable[[Message], None]) -> None:
@@ -153,7 +163,9 @@ class Client:
             self._check_usable()
             number = self.expect_answer(lambda ok, value: answer.extend((ok, value)))
             self.tell_daemon([kinds.REQUEST, number, name, list(arguments)])
-        if not self.reactor.run_until(lambda: bool(answer) or self.broken is not None, time.monotonic() + timeout):
+        if not self.reactor.run_until(
+            lambda: bool(answer) or self.broken is not None, time.monotonic() + timeout
+        ):
             self._requests.pop(number, None)
             raise GetTimeout(f"the daemon did not answer {name!r} within {timeout:g} s")
         if not answer:
@@ -184,7 +196,7 @@ class Client:
             then(ok, value)
 
     def _peer_gone(self, peer: Peer) -> None:
-        self.tasks.on_peer_gone(peer)
+        self.tasks.failures.on_peer_gone(peer)
         self.actors.on_peer_gone(peer)
         self.objects.on_peer_gone(peer)
 
@@ -195,7 +207,7 @@ class Client:
         self.deaths[worker_id] = (certificate, started)
         while len(self.deaths) > _DEATHS_KEPT:
             self.deaths.popitem(last=False)
-        self.tasks.on_worker_died(worker_id, certificate, started)
+        self.tasks.failures.on_worker_died(worker_id, certificate, started)
 
     def certificate_of(self, worker_id: bytes) -> DeathCertificate | None:
         """Return how a process died, if that is known."""
@@ -224,8 +236,16 @@ class Client:
             template.name,
             template.max_retries != 0,
         )
+        self.refuse_infeasible(wire, TaskUnschedulable)
         with self.reactor.lock:
             return self.tasks.scheduling_class(key, wire)
+
+    def refuse_infeasible(self, wire: dict[str, Any], error: type[ShoalError]) -> None:
+        """Raise `error` if the settings ask for that and no node can ever run this."""
+        if self.config.infeasible == "error":
+            reason = self.request("infeasible_reason", wire)
+            if reason:
+                raise error(f"{wire['name']}: no node can ever run this: {reason}")
 
     def inherit_group(self, strategy: Any) -> Any:
         """Return the strategy, in the caller's placement group if that captures its children."""
@@ -367,7 +387,9 @@ class Client:
         elif len(ready) < num_returns:
             with self.reactor.lock:
                 self.objects.want([ref.record for ref in refs])
-            self.reactor.run_until(lambda: len(_first_ready(refs, num_returns)) >= num_returns, time.monotonic())
+            self.reactor.run_until(
+                lambda: len(_first_ready(refs, num_returns)) >= num_returns, time.monotonic()
+            )
             ready = _first_ready(refs, num_returns)
         if len(ready) == 1:
             index = ready[0]

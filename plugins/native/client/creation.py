@@ -5,19 +5,18 @@ from __future__ import annotations
 import pickle
 from typing import TYPE_CHECKING, Any
 
-from shoal.errors import ActorNameTaken
+from shoal.errors import ActorNameTaken, ActorUnschedulable
 from shoal.interfaces.refs import ObjectRef
 from shoal.native.client import arguments
 from shoal.native.client.functions import actor_to_wire, demand_to_wire
 from shoal.native.client.records import Record, Task
+from shoal.native.client.values import NONE_PICKLE
 from shoal.native.wire import kinds
 from shoal.serial import dump_function, function_hash
 from shoal.spec.calls import ActorInfo, ActorTemplate
 
 if TYPE_CHECKING:
     from shoal.native.client.client import Client
-
-_NONE = b"\x80\x05N."
 
 
 class PreparedClass:
@@ -91,7 +90,7 @@ def create_actor(
         if not template.detached:
             record = Record(token_id, True, None)
             record.status = kinds.PLAIN
-            record.payload = _NONE
+            record.payload = NONE_PICKLE
             client.actors.tokens[token_id] = info.actor_id
             token = client.objects.ref(record)
         client.reactor.flush()
@@ -121,6 +120,7 @@ def _wire(client: Client, template: ActorTemplate, cls: PreparedClass, info: Act
         template.class_name,
         template.max_restarts != 0,
     )
+    client.refuse_infeasible(demand, ActorUnschedulable)
     return {
         "actor": info.actor_id,
         "name": info.name,

@@ -34,7 +34,18 @@ _numbers = itertools.count(1)
 class SchedulingClass:
     """Calls that any worker of one kind can serve: same resources, strategy and environment."""
 
-    __slots__ = ("average", "certificate", "depth", "key", "leases", "message", "problem", "queue", "wanted", "wire")
+    __slots__ = (
+        "average",
+        "certificate",
+        "depth",
+        "key",
+        "leases",
+        "message",
+        "problem",
+        "queue",
+        "wanted",
+        "wire",
+    )
 
     def __init__(self, key: bytes, wire: dict[str, Any]) -> None:
         self.key = key

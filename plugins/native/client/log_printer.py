@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from collections import OrderedDict
@@ -50,7 +51,12 @@ class LogPrinter:
         shown = []
         for line in lines:
             seen = self._seen.get(line)
-            if seen is not None and seen.process != process and now - seen.at < _FOLD_SECONDS and line.strip():
+            if (
+                seen is not None
+                and seen.process != process
+                and now - seen.at < _FOLD_SECONDS
+                and line.strip()
+            ):
                 seen.count += 1
                 continue
             if seen is None:
@@ -68,13 +74,15 @@ class LogPrinter:
                 break
             del self._seen[line]
             if seen.count:
-                told.append((seen.stream, f"{seen.prefix} {line} [and {seen.count} times in other workers]\n"))
+                told.append(
+                    (seen.stream, f"{seen.prefix} {line} [and {seen.count} times in other workers]\n")
+                )
         return told
 
     def _tick(self) -> None:
         self._ticking = False
         for stream, text in self.settle(time.monotonic()):
-            self._reactor.call_soon_unlocked(lambda stream=stream, text=text: self._write(stream, text))
+            self._reactor.call_soon_unlocked(functools.partial(self._write, stream, text))
         if self._seen:
             self._ticking = True
             self._reactor.call_later(_FOLD_SECONDS, self._tick)

@@ -139,11 +139,11 @@ class Objects:
             self._client.on_released(record)
         else:
             self._table.pop(record.object_id, None)
-            credits, record.credits = record.credits, 0
-            if credits:
+            owed, record.credits = record.credits, 0
+            if owed:
                 owner = self._client.peers.find(record.object_id[:8])
                 if owner is not None:
-                    self._client.peers.send(owner, [kinds.RELEASE, [[record.object_id, credits]]])
+                    self._client.peers.send(owner, [kinds.RELEASE, [[record.object_id, owed]]])
             record.contained = None
 
     def _discard_value(self, record: Record) -> None:
@@ -221,7 +221,8 @@ class Objects:
                     what="object", identity=record.object_id.hex(), cause=Cause.LOST, detail=what
                 )
                 self._fail(
-                    record, ObjectLost("every copy of the object is gone and it cannot be made again", certificate)
+                    record,
+                    ObjectLost("every copy of the object is gone and it cannot be made again", certificate),
                 )
             return
         peers = self._client.peers
@@ -294,9 +295,10 @@ class Objects:
     def on_lost(self, peer: Peer, message: list[Any]) -> None:
         """A borrower did not find the bytes of an object of ours."""
         record = self._table.get(message[1])
-        if record is not None and record.status == kinds.STORED:
-            if not self._client.store.contains(record.object_id):
-                self.lost(record)
+        if record is None or record.status != kinds.STORED:
+            return
+        if not self._client.store.contains(record.object_id):
+            self.lost(record)
 
     def on_free(self, peer: Peer, message: list[Any]) -> None:
         """A borrower called free()."""

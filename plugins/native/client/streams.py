@@ -123,5 +123,3 @@ class Streams:
         else:
             stream.waiting.append(future)
         return future
-
-

@@ -5,29 +5,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from shoal.death import Cause, DeathCertificate
-from shoal.errors import (
-    OutOfMemory,
-    PlacementGroupRemoved,
-    RuntimeEnvSetup,
-    TaskCancelled,
-    TaskUnschedulable,
-    WorkerCrashed,
-)
+from shoal.errors import TaskCancelled
 from shoal.interfaces.refs import DynamicObjectRefGenerator, ObjectRef
 from shoal.native.client import arguments
-from shoal.native.client.functions import (
-    DYNAMIC,
-    NONE,
-
-    SINGLE,
-    STREAMING,
-    PreparedFunction,
-    SchedulingClass,
-)
+from shoal.native.client.failures import Failures
+from shoal.native.client.functions import DYNAMIC, NONE, SINGLE, STREAMING, PreparedFunction, SchedulingClass
+from shoal.native.client.leases import MOST_WANTED, Leases
 from shoal.native.client.peers import Peer
 from shoal.native.client.records import Record, Task
-from shoal.native.client.values import encode
+from shoal.native.client.values import NONE_PICKLE, encode
 from shoal.native.wire import kinds
 from shoal.serial import dump_error, load_error
 from shoal.spec.calls import TaskTemplate
@@ -40,23 +26,6 @@ _GATHER_SECONDS = 0.0003  # how long calls may gather before they are sent
 _TARGET_MICROSECONDS = 1_000.0  # work that may wait at one worker
 _DEEPEST = 512  # calls that may wait at one worker
 _SLICE_SECONDS = 0.1  # how long a lease lasts while others wait for one
-_MOST_WANTED = 4_096
-_VERDICT_SECONDS = 5.0  # how long the daemon may take to say how a worker died
-
-
-class Lease:
-    """A worker that this process may use."""
-
-    __slots__ = ("draining", "grant", "granted_at", "idle_since", "klass", "lease_id", "paused", "peer")
-
-    def __init__(self, lease_id: int, klass: SchedulingClass, peer: Peer, now: float) -> None:
-        self.lease_id = lease_id
-        self.klass = klass
-        self.peer = peer
-        self.granted_at = now
-        self.idle_since = now
-        self.paused = False  # its worker handed calls back: it gets none until it has answered
-        self.draining = False  # to be given back when it has answered
 
 
 class Tasks:
@@ -65,20 +34,18 @@ class Tasks:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._reactor = client.reactor
-        self._classes: dict[bytes, SchedulingClass] = {}
+        self.classes: dict[bytes, SchedulingClass] = {}
         self._batching: list[Peer] = []
         self._sent_at = 0.0
-        self.contended = False
-        self._sweeping = False
-        self._limbo: dict[bytes, list[Task]] = {}  # worker that died → its calls, until we know how
-        client.objects.recover = self.recover
+        self.leases = Leases(client, self)
+        self.failures = Failures(client, self)
         client.reactor.gatherers.append(self._gather)
 
     def scheduling_class(self, key: bytes, wire: dict[str, Any]) -> SchedulingClass:
         """Return the class with that key, made if it is new."""
-        klass = self._classes.get(key)
+        klass = self.classes.get(key)
         if klass is None:
-            klass = self._classes[key] = SchedulingClass(key, wire)
+            klass = self.classes[key] = SchedulingClass(key, wire)
         return klass
 
     # Submitting
@@ -99,15 +66,16 @@ class Tasks:
         with self._reactor.lock:
             if client.objects.has_dropped:
                 client.objects.collect()
-            result = self._make_returns(task, function)
-            if task.slots is None or arguments.resolve(client, task, self._enqueue):
-                self._enqueue(task)
+            result = self.make_returns(task, function)
+            if task.slots is None or arguments.resolve(client, task, self.enqueue):
+                self.enqueue(task)
         return result
 
-    def _make_returns(self, task: Task, function: Any) -> Any:
+    def make_returns(self, task: Task, function: Any) -> Any:
+        """Make the records of a call's results; return the reference(s) to them."""
         client = self._client
         mode = function.mode
-        if mode == SINGLE or mode == DYNAMIC:
+        if mode in (SINGLE, DYNAMIC):
             record = Record(client.object_id(task.counter, 0), True, task)
             task.returns.append(record)
             record.local = 1
@@ -123,7 +91,7 @@ class Tasks:
             refs.append(client.objects.ref(record))
         return refs
 
-    def _enqueue(self, task: Task) -> None:
+    def enqueue(self, task: Task) -> None:
         """Its arguments are there: send it, or let it wait for a lease."""
         if task.cancelled:
             return
@@ -138,13 +106,13 @@ class Tasks:
             for lease in klass.leases:
                 if len(lease.peer.inflight) < klass.depth and not lease.paused and not lease.draining:
                     self._send(lease.peer, task)
-                    self._flush_soon(lease.peer)
+                    self.flush_soon(lease.peer)
                     return
         queue.append(task)
-        if klass.wanted < len(queue) and klass.wanted < _MOST_WANTED:
-            self._demand(klass)
+        if klass.wanted < len(queue) and klass.wanted < MOST_WANTED:
+            self.leases.demand(klass)
 
-    def _flush_soon(self, peer: Peer) -> None:
+    def flush_soon(self, peer: Peer) -> None:
         """Send at once to a worker with nothing to do; else let calls gather, but not for long."""
         batch = peer.batch
         if len(peer.inflight) == 1 or len(batch) >= _BATCH:
@@ -186,12 +154,12 @@ class Tasks:
                 peer.batch = []
                 self._client.peers.send(peer, [kinds.TASKS, batch])
 
-    def _dispatch(self, klass: SchedulingClass) -> None:
+    def dispatch(self, klass: SchedulingClass) -> None:
         """Give queued calls to the leases that have room."""
         queue = klass.queue
         if queue:
             depth = klass.depth
-            contended = self.contended
+            contended = self.leases.contended
             for lease in klass.leases:
                 if lease.paused or lease.draining:
                     continue
@@ -206,98 +174,10 @@ class Tasks:
                         self._send(peer, task)
                 if not queue:
                     break
-            if len(queue) > klass.wanted and klass.wanted < _MOST_WANTED:
-                self._demand(klass)
+            if len(queue) > klass.wanted and klass.wanted < MOST_WANTED:
+                self.leases.demand(klass)
         elif klass.wanted:
-            self._demand(klass)
-
-    # Leases
-
-    def _demand(self, klass: SchedulingClass) -> None:
-        """Tell the daemon how many leases more would be of use, if that has changed enough to matter."""
-        need = min(len(klass.queue), _MOST_WANTED)
-        wanted = klass.wanted
-        if need and wanted and wanted <= need < 2 * wanted and wanted > 64:
-            return
-        if need == wanted:
-            return
-        klass.wanted = need
-        wire, klass.wire = klass.wire, None
-        self._client.tell_daemon([kinds.DEMAND, klass.key, need, self._client.depth, wire])
-
-    def on_lease(self, message: list[Any]) -> None:
-        """The daemon grants a worker."""
-        _, key, lease_id, worker_id, grant = message
-        klass = self._classes[key]
-        klass.wanted = max(0, klass.wanted - 1)
-        klass.problem = ""
-        if not klass.queue:
-            self._client.tell_daemon([kinds.RETURN, [[lease_id, False]]])
-            return
-        peer = self._client.peers.get(worker_id)
-        lease = Lease(lease_id, klass, peer, time.monotonic())
-        peer.lease = lease
-        klass.leases.append(lease)
-        self._client.peers.send(peer, [kinds.LEASE_BEGIN, lease_id, grant])
-        self._dispatch(klass)
-        self._watch_idle()
-
-    def on_reclaim(self, contended: bool) -> None:
-        """Others wait for leases (or no longer do): give back those without work."""
-        self.contended = contended
-        if contended:
-            self._return_idle(0.0)
-
-    def _watch_idle(self) -> None:
-        if not self._sweeping:
-            self._sweeping = True
-            self._reactor.call_later(self._client.config.lease_idle_seconds, self._sweep_idle)
-
-    def _sweep_idle(self) -> None:
-        self._sweeping = False
-        self._return_idle(self._client.config.lease_idle_seconds)
-        if any(klass.leases for klass in self._classes.values()):
-            self._watch_idle()
-
-    def _return_idle(self, older_than: float) -> None:
-        now = time.monotonic()
-        for klass in self._classes.values():
-            for lease in list(klass.leases):
-                if not lease.peer.inflight and now - lease.idle_since >= older_than:
-                    self._end_lease(lease)
-
-    def _end_lease(self, lease: Lease, worker_must_end: bool = False) -> None:
-        if lease in lease.klass.leases:
-            lease.klass.leases.remove(lease)
-        lease.peer.lease = None
-        self._client.peers.send(lease.peer, [kinds.LEASE_END, lease.lease_id])
-        self._client.tell_daemon([kinds.RETURN, [[lease.lease_id, worker_must_end]]])
-
-    def on_class_state(self, message: list[Any]) -> None:
-        """The daemon cannot serve a class, or can again."""
-        _, key, state, text, certificate = message
-        klass = self._classes[key]
-        klass.problem = "" if state == "feasible" else state
-        klass.message = text
-        if state in ("feasible", "infeasible"):
-            if state == "infeasible" and self._client.config.infeasible == "error":
-                self._fail_class(klass, TaskUnschedulable(text))
-            elif state == "infeasible":
-                self._client.warn(f"{klass.queue[0].function.name if klass.queue else 'a task'}: {text}")
-            return
-        cause = self._client.read_certificate(certificate)
-        if state == "failed":
-            self._fail_class(klass, RuntimeEnvSetup(text, cause))
-        else:
-            self._fail_class(klass, PlacementGroupRemoved(text, cause))
-
-    def _fail_class(self, klass: SchedulingClass, error: Exception) -> None:
-        tasks = list(klass.queue)
-        klass.queue.clear()
-        self._demand(klass)
-        payload = dump_error(error, "submit")
-        for task in tasks:
-            self.finish_with_error(task, payload)
+            self.leases.demand(klass)
 
     # Results
 
@@ -316,9 +196,17 @@ class Tasks:
                 continue
             duration = item[1]
             total += duration
-            events.append((task, peer.worker_id, now, duration, item[2]))
+            # Not the task itself: with it the timeline would keep arguments and references alive.
+            events.append(
+                (task.function, task.attempt, task.actor is not None, peer.worker_id, now, duration, item[2])
+            )
             status = item[2]
-            if status <= kinds.PACKED and len(item) == 4 and task.stream is None and task.function.mode == SINGLE:
+            if (
+                status <= kinds.PACKED
+                and len(item) == 4
+                and task.stream is None
+                and task.function.mode == SINGLE
+            ):
                 record = task.returns[0]
                 record.task = None
                 task.peer = None
@@ -340,10 +228,10 @@ class Tasks:
             if not inflight:
                 lease.paused = False
                 lease.idle_since = time.monotonic()
-                if lease.draining or (self.contended and not klass.queue):
-                    self._end_lease(lease)
+                if lease.draining or (self.leases.contended and not klass.queue):
+                    self.leases.end(lease)
             if klass.queue or klass.wanted:
-                self._dispatch(klass)
+                self.dispatch(klass)
         elif task is not None and task.actor is not None:
             task.actor.answered()
 
@@ -367,17 +255,18 @@ class Tasks:
             self._worker_ends(peer)
         if status == kinds.ERROR:
             if more.get("lost"):
-                self._argument_lost(task, more["lost"])
+                self.failures.argument_lost(task, more["lost"])
                 return
             if task.cancelled:
                 payload = dump_error(TaskCancelled(f"{task.function.name} was cancelled"), task.function.name)
-            elif task.function.retry_exceptions and self._may_retry(task, payload):
-                self._retry(task)
+            elif task.function.retry_exceptions and self.failures.may_retry(task, payload):
+                self.failures.retry(task)
                 return
             self.finish_with_error(task, payload)
             return
         if task.stream is not None:
             client.streams.finish(task, None)
+            payload = NONE_PICKLE
         values = payload if status == kinds.MANY else [[status, payload, more.get("contained")]]
         if task.function.mode == DYNAMIC:
             values = [self._dynamic_value(task, payload)]
@@ -398,9 +287,9 @@ class Tasks:
         """The worker has served max_calls and leaves."""
         lease = peer.lease
         if lease is not None:
-            self._requeue(list(peer.inflight.values()))
+            self.requeue(list(peer.inflight.values()))
             peer.inflight.clear()
-            self._end_lease(lease, worker_must_end=True)
+            self.leases.end(lease, worker_must_end=True)
 
     def _dynamic_value(self, task: Task, count: int) -> list[Any]:
         client = self._client
@@ -464,116 +353,22 @@ class Tasks:
         """A worker blocks or works long: calls that it has not started come back."""
         tasks = [task for counter in message[1] if (task := peer.inflight.pop(counter, None)) is not None]
         lease = peer.lease
-        self._requeue(tasks)
+        self.requeue(tasks)
         if lease is not None:
             lease.paused = bool(peer.inflight)
             lease.klass.average = max(lease.klass.average, _TARGET_MICROSECONDS)
             lease.klass.depth = 1
-            self._dispatch(lease.klass)
+            self.dispatch(lease.klass)
 
-    def _requeue(self, tasks: list[Task]) -> None:
+    def requeue(self, tasks: list[Task]) -> None:
+        """Put calls that did not start back to the front."""
         for task in reversed(tasks):
             task.peer = None
             if not task.cancelled:
                 task.function.klass.queue.appendleft(task)
         for klass in {task.function.klass for task in tasks if task.actor is None}:
             if len(klass.queue) > klass.wanted:
-                self._demand(klass)
-
-    # Failures
-
-    def _may_retry(self, task: Task, payload: bytes) -> bool:
-        if task.retries == 0:
-            return False
-        allowed = task.function.retry_exceptions
-        if allowed is True:
-            return True
-        error = load_error(payload)
-        return isinstance(error, tuple(allowed)) or isinstance(getattr(error, "original", None), tuple(allowed))
-
-    def _retry(self, task: Task) -> None:
-        if task.retries > 0:
-            task.retries -= 1
-        task.attempt += 1
-        if task.actor is not None:
-            task.actor.again(task)
-        else:
-            self.submit_again(task)
-
-    def submit_again(self, task: Task) -> None:
-        """Run a call anew: its arguments may have to be waited for again."""
-        task.peer = None
-        if task.slots is None or arguments.resolve(self._client, task, self._enqueue):
-            self._enqueue(task)
-
-    def _argument_lost(self, task: Task, object_ids: list[bytes]) -> None:
-        """A worker did not find arguments in the store: have them made again, then try again."""
-        for _, ref in task.slots or ():
-            if ref.record.object_id in object_ids:
-                self._client.objects.lost(ref.record)
-        task.attempt += 1
-        if task.actor is not None:
-            task.actor.again(task)
-        else:
-            self.submit_again(task)
-
-    def recover(self, record: Record) -> bool:
-        """The bytes of one of our objects are gone: run its task again if that is allowed."""
-        task = record.task
-        if task is None or task.retries == 0 or task.actor is not None:
-            return False
-        if task.retries > 0:
-            task.retries -= 1
-        task.attempt += 1
-        for other in task.returns:
-            if other is not record and other.status == kinds.STORED:
-                if not self._client.store.contains(other.object_id):
-                    other.status = None
-        self.submit_again(task)
-        return True
-
-    def on_peer_gone(self, peer: Peer) -> None:
-        """A worker's connection broke: its calls wait until the daemon says how it died."""
-        lease = peer.lease
-        if lease is None:
-            return
-        peer.lease = None
-        if lease in lease.klass.leases:
-            lease.klass.leases.remove(lease)
-        tasks = list(peer.inflight.values())
-        peer.inflight.clear()
-        certificate = self._client.deaths.get(peer.worker_id)
-        if certificate is not None:
-            self._settle(tasks, *certificate)
-            return
-        self._limbo[peer.worker_id] = tasks
-        self._reactor.call_later(_VERDICT_SECONDS, lambda: self._no_verdict(peer.worker_id, lease.lease_id))
-
-    def _no_verdict(self, worker_id: bytes, lease_id: int) -> None:
-        """The connection broke, but the daemon knows of no death: have it end the worker."""
-        if worker_id in self._limbo:
-            self._client.tell_daemon([kinds.RETURN, [[lease_id, True]]])
-            self.on_worker_died(worker_id, None, 0)
-
-    def on_worker_died(self, worker_id: bytes, certificate: DeathCertificate | None, started: int) -> None:
-        """The daemon tells how a worker died, and which call it had started last."""
-        tasks = self._limbo.pop(worker_id, None)
-        if tasks is not None:
-            self._settle(tasks, certificate, started)
-
-    def _settle(self, tasks: list[Task], certificate: DeathCertificate | None, started: int) -> None:
-        """Decide for each call of a dead worker: not started, to be tried again, or failed."""
-        counters = [task.counter for task in tasks]
-        ran = counters.index(started) + 1 if started in counters else (0 if certificate else len(tasks))
-        self._requeue(tasks[ran:])
-        for task in tasks[:ran]:
-            if task.cancelled:
-                error: Exception = TaskCancelled(f"{task.function.name} was cancelled", certificate)
-                self.finish_with_error(task, dump_error(error, task.function.name))
-            elif task.retries != 0:
-                self._retry(task)
-            else:
-                self.finish_with_error(task, dump_error(_death_of(task, certificate), task.function.name))
+                self.leases.demand(klass)
 
     # Cancelling and looking in
 
@@ -591,7 +386,7 @@ class Tasks:
     def unfinished(self) -> list[Task]:
         """Return every task that has not ended, arguments that wait for values aside."""
         tasks: list[Task] = []
-        for klass in self._classes.values():
+        for klass in self.classes.values():
             tasks.extend(klass.queue)
             for lease in klass.leases:
                 tasks.extend(lease.peer.inflight.values())
@@ -600,21 +395,7 @@ class Tasks:
     def fail_all(self, error: Exception) -> None:
         """The session is over: everything unfinished fails."""
         payload = dump_error(error, "shoal")
-        for task in [*self.unfinished(), *(task for tasks in self._limbo.values() for task in tasks)]:
+        for task in [*self.unfinished(), *self.failures.undecided()]:
             self.finish_with_error(task, payload)
-        for klass in self._classes.values():
+        for klass in self.classes.values():
             klass.queue.clear()
-
-
-def _death_of(task: Task, certificate: DeathCertificate | None) -> Exception:
-    attempts = task.attempt + 1
-    if certificate is None:
-        return WorkerCrashed(f"the worker died while it ran {task.function.name}")
-    import attrs
-
-    certificate = attrs.evolve(certificate, name=task.function.name, attempts=attempts)
-    if certificate.cause is Cause.OUT_OF_MEMORY:
-        return OutOfMemory(f"{task.function.name} was ended because the machine ran out of memory", certificate)
-    return WorkerCrashed(f"the worker died while it ran {task.function.name}", certificate)
-
-

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from shoal.native.client.client import Client
     from shoal.native.client.records import Record
 
+NONE_PICKLE = b"\x80\x05N."  # of None
 _ROOM_SECONDS = 30.0  # how long a full store may take to make room
 
 

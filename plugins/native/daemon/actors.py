@@ -74,7 +74,9 @@ class ActorsShell:
         record = self.directory.find(actor_id)
         if record is not None:
             record.error = error
-            self.cannot_start(actor_id, self._certificate(actor_id, Cause.INIT_FAILED, "an argument is an error"))
+            self.cannot_start(
+                actor_id, self._certificate(actor_id, Cause.INIT_FAILED, "an argument is an error")
+            )
 
     def describe(self, record: ActorRecord) -> dict[str, Any]:
         """Return what the directory tells of an actor."""
@@ -138,9 +140,7 @@ class ActorsShell:
 
             record = self.directory.find(worker.actor_id)
             name = record.class_name if record is not None else certificate.name
-            certificate = attrs.evolve(
-                certificate, what="actor", identity=worker.actor_id.hex(), name=name
-            )
+            certificate = attrs.evolve(certificate, what="actor", identity=worker.actor_id.hex(), name=name)
             self._carry_out(self.directory.worker_died(worker.worker_id, certificate))
 
     def cannot_start(self, actor_id: bytes, certificate: DeathCertificate) -> None:
@@ -167,7 +167,9 @@ class ActorsShell:
         record = self.directory.find(actor_id)
         if record is None or record.detached:
             return
-        certificate = self._certificate(actor_id, Cause.OUT_OF_SCOPE, "every handle of it has gone out of scope")
+        certificate = self._certificate(
+            actor_id, Cause.OUT_OF_SCOPE, "every handle of it has gone out of scope"
+        )
         self._carry_out(self.directory.kill(actor_id, True, certificate))
 
     def exiting(self, actor_id: bytes, certificate: DeathCertificate) -> None:

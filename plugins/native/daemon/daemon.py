@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
+import msgspec
 
 from shoal.config import Config
 from shoal.death import Cause, DeathCertificate
@@ -69,7 +70,9 @@ class Daemon:
         targets = session.targets
         self.scheduler: Scheduler = import_target(targets["scheduler"])(self.config.scheduler_options)
         self.accelerators: list[Accelerator] = [
-            import_target(target)() for name, target in sorted(targets.items()) if name.startswith("accelerator:")
+            import_target(target)()
+            for name, target in sorted(targets.items())
+            if name.startswith("accelerator:")
         ]
         metadata_class = import_target(targets["metadata"])
         self.metadata: Metadata = metadata_class(
@@ -96,7 +99,9 @@ class Daemon:
             kinds.RETURN: self._on_return,
             kinds.BLOCKED: lambda client, message: self._on_block(client, True),
             kinds.UNBLOCKED: lambda client, message: self._on_block(client, False),
-            kinds.SUBSCRIBE_ACTOR: lambda client, message: self.actors.subscribe(message[1], client.worker_id),
+            kinds.SUBSCRIBE_ACTOR: lambda client, message: self.actors.subscribe(
+                message[1], client.worker_id
+            ),
             kinds.KILL_ACTOR: lambda client, message: self.actors.kill(message[1], message[2]),
             kinds.END_ACTOR: lambda client, message: self.actors.end(message[1]),
             kinds.ACTOR_READY: self._on_actor_ready,
@@ -156,7 +161,7 @@ class Daemon:
         self.reactor.watch(Listener(listening, self._accept))
         self.reactor.watch(_Lifeline(self._lifeline, self.end))
         self._watch_driver()
-        self._lifeline.send(b"R")
+        self._lifeline.send(b"R" + msgspec.msgpack.encode(self.labels))
         cpus = self.scheduling.book.total.get("CPU", 1)
         self.prestarted = max(1, min(int(cpus), 8))
         self.scheduling.prestart(self.prestarted)
@@ -244,9 +249,9 @@ class Daemon:
             _log.exception("a message of kind %r from client %s failed", message[0], client.worker_id.hex())
 
     def _on_close(self, connection: Connection) -> None:
-        client, fd = connection.data
-        self.reactor.unwatch(fd)
-        if client is None or self.clients.get(client.worker_id) is not client:
+        client: ClientConnection | None = connection.data[0]
+        self.reactor.unwatch(connection.data[1])
+        if client is None or self.clients.get(client.worker_id) != client:
             return
         del self.clients[client.worker_id]
         self.scheduling.withdraw(client.worker_id)
@@ -350,7 +355,11 @@ class Daemon:
 
     def observe_actor(self, actor_id: bytes, restarting: bool, certificate: DeathCertificate) -> None:
         """An actor died: for the daemon's own log."""
-        level = logging.INFO if certificate.cause in (Cause.OUT_OF_SCOPE, Cause.KILLED_BY_USER) else logging.WARNING
+        level = (
+            logging.INFO
+            if certificate.cause in (Cause.OUT_OF_SCOPE, Cause.KILLED_BY_USER)
+            else logging.WARNING
+        )
         _log.log(level, "actor %s %s\n%s", actor_id.hex(), "restarts" if restarting else "died", certificate)
 
     def _send_lines(self, worker_id: bytes, pid: int, label: str, stream: str, lines: list[str]) -> None:
@@ -390,4 +399,3 @@ class _Lifeline:
         with contextlib.suppress(OSError):
             self._sock.recv(16)
         self._end()
-

@@ -84,6 +84,11 @@ class GroupsShell:
         for client in self._watchers.pop(group_id, ()):
             self._daemon.tell(client, [kinds.GROUP_STATE, group_id, state])
 
+    def is_living(self, group_id: bytes) -> bool:
+        """Tell whether a group is there or waits for room."""
+        record = self.book.find(group_id)
+        return record is not None and record.state != "REMOVED"
+
     def find(self, group_id: bytes) -> GroupRecord | None:
         """Return a group if it is remembered."""
         return self.book.find(group_id)

@@ -1,4 +1,4 @@
-"""What workers print: kept in bounded files, the last lines kept for death certificates, new ones sent to the driver."""
+"""What workers print: kept in bounded files, sent to the driver, the last lines kept for death certificates."""
 
 from __future__ import annotations
 
@@ -175,7 +175,9 @@ class LogPipes:
             self._written += len(data)
             log.write(data)
             if self._written >= self._session_bytes:
-                log.write(b"\n[shoal: the session's logs have reached session_log_max_bytes; nothing more is kept]\n")
+                log.write(
+                    b"\n[shoal: the session's logs have reached session_log_max_bytes; nothing more is kept]\n"
+                )
         self.tell(pipe, pipe.lines(data))
 
     def tell(self, pipe: _Pipe, lines: list[bytes]) -> None:
@@ -199,7 +201,9 @@ class LogPipes:
         self._untold += len(lines) - len(shown)
         self._sent += len(shown)
         if shown:
-            if pipe.worker.state == "leased":  # tasks change faster than leases: the page knows which one runs
+            if (
+                pipe.worker.state == "leased"
+            ):  # tasks change faster than leases: the page knows which one runs
                 pipe.worker.label = self._running(worker_id) or pipe.worker.label
             texts = [line[:_LINE_BYTES].decode("utf-8", "replace") for line in shown]
             self._send(pipe.worker.worker_id, pipe.worker.pid, pipe.worker.label, pipe.stream, texts)

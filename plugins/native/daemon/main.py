@@ -1,4 +1,4 @@
-"""The beginning of the daemon's process: `python -m shoal.native.daemon.main <session folder> <lifeline descriptor>`."""
+"""The beginning of the daemon: `python -m shoal.native.daemon.main <session folder> <lifeline descriptor>`."""
 
 from __future__ import annotations
 

@@ -80,7 +80,9 @@ def choose_victim(workers: Iterable[WorkerProcess]) -> WorkerProcess | None:
 def verdict(used: int, total: int, threshold: float, workers: Iterable[WorkerProcess]) -> DeathCertificate:
     """Return the certificate that says who used the memory."""
     users = sorted(((resident(w.pid), w) for w in workers if w.pid), key=lambda pair: -pair[0])[:5]
-    listing = ", ".join(f"{w.label or 'idle worker'} (pid {w.pid}) {size / 2**20:.0f} MiB" for size, w in users)
+    listing = ", ".join(
+        f"{w.label or 'idle worker'} (pid {w.pid}) {size / 2**20:.0f} MiB" for size, w in users
+    )
     detail = (
         f"memory in use reached {used / 2**30:.2f} of {total / 2**30:.2f} GiB, above memory_usage_threshold="
         f"{threshold:g}; the largest workers: {listing}"

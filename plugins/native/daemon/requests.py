@@ -36,6 +36,7 @@ class Requests:
             "kv_keys": lambda client, namespace, prefix: [
                 key for key, _ in self._daemon.metadata.items("kv:" + namespace, prefix)
             ],
+            "infeasible_reason": lambda client, wire: self._daemon.scheduling.infeasible_reason(wire),
             "explain_class": lambda client, key: self._daemon.scheduling.explain(client.worker_id, key),
             "explain_actor": self._explain_actor,
             "explain_group": self._explain_group,
@@ -95,7 +96,7 @@ class Requests:
         return {
             "node": self._daemon.session.node_id,
             "total": book.total.units,
-            "available": book.available_in_groups().units,
+            "available": book.available.units,
             "labels": dict(self._daemon.labels),
             "queued": len(book.wants),
         }

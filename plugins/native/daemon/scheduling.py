@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import time
@@ -28,7 +29,7 @@ from shoal.spec.strategy import (
     SpreadStrategy,
     Strategy,
 )
-from shoal.spec.view import ClusterView, Decision, Demand, NodeView
+from shoal.spec.view import ClusterView, Decision, Demand, Infeasible, NodeView
 
 if TYPE_CHECKING:
     from shoal.native.daemon.daemon import Daemon
@@ -75,6 +76,13 @@ class Scheduling:
         if wire is not None:
             self._classes[key] = wire
         known = self._classes[key]
+        if (
+            count
+            and known["strategy"][0] == "group"
+            and not self._daemon.groups.is_living(known["strategy"][1])
+        ):
+            self._tell_removed(holder, key, known["strategy"][1])
+            return
         self.book.want(holder, key, self.demand_of(known), count, depth)
         if not count:
             self._told.pop((holder, key), None)
@@ -82,6 +90,9 @@ class Scheduling:
     def want_actor(self, actor_id: bytes, key: bytes, wire: dict[str, Any], depth: int) -> None:
         """An actor wants a place."""
         self._classes[key] = wire
+        if wire["strategy"][0] == "group" and not self._daemon.groups.is_living(wire["strategy"][1]):
+            self._tell_removed(actor_id, key, wire["strategy"][1])
+            return
         self.book.want(actor_id, key, self.demand_of(wire), 1, depth)
 
     def demand_of(self, wire: dict[str, Any]) -> Demand:
@@ -136,8 +147,7 @@ class Scheduling:
         environment = wire["environment"]
         if not environment:
             return _NO_ENVIRONMENT
-        key = msgspec.msgpack.encode(environment)
-        return key if isinstance(key, bytes) else bytes(key)
+        return msgspec.msgpack.encode(environment)
 
     def _start_worker(self, environment_key: bytes, wire: dict[str, Any]) -> None:
         changes = self._environments.get(environment_key)
@@ -174,7 +184,9 @@ class Scheduling:
     def _built(self, key: bytes, result: WorkerChanges | Exception) -> None:
         self._building.discard(key)
         if isinstance(result, Exception):
-            text = str(result) if isinstance(result, RuntimeEnvSetup) else f"{type(result).__name__}: {result}"
+            text = (
+                str(result) if isinstance(result, RuntimeEnvSetup) else f"{type(result).__name__}: {result}"
+            )
             self._fail_waiting(key, text)
             return
         self._environments[key] = result
@@ -252,6 +264,7 @@ class Scheduling:
             "group": strategy[1] if strategy[0] == "group" else b"",
             "capture": strategy[3] if strategy[0] == "group" else False,
             "environment": wire["environment"],
+            "labels": dict(self._labels),
         }
         if len(want.holder) == 16:
             worker.state = "actor"
@@ -336,7 +349,7 @@ class Scheduling:
                 self._told[key] = time.monotonic()
                 config = self._daemon.config
                 wait = 0.0 if config.infeasible == "error" else config.infeasible_warning_seconds
-                self._daemon.call_later(wait, lambda key=key: self._tell_infeasible(key))
+                self._daemon.call_later(wait, functools.partial(self._tell_infeasible, key))
 
     def _tell_infeasible(self, key: tuple[bytes, bytes]) -> None:
         want = next((w for w in self.book.wants if (w.holder, w.class_key) == key), None)
@@ -355,13 +368,7 @@ class Scheduling:
 
     def group_removed(self, group_id: bytes) -> None:
         """A placement group is gone: work in it ends."""
-        certificate = DeathCertificate(
-            what="worker",
-            node=self._node.hex(),
-            when=time.time(),
-            cause=Cause.GROUP_REMOVED,
-            detail=f"placement group {group_id.hex()} was removed",
-        )
+        certificate = self._removed_certificate(group_id)
         for lease in self.book.release_group(group_id):
             worker = self._worker_of(lease.lease_id)
             if worker is not None:
@@ -371,12 +378,31 @@ class Scheduling:
             strategy = want.demand.strategy
             if isinstance(strategy, PlacementGroupStrategy) and strategy.group_id == group_id:
                 self.book.want(want.holder, want.class_key, want.demand, 0, 0)
-                if len(want.holder) == 16:
-                    self._daemon.actors.cannot_start(want.holder, certificate)
-                else:
-                    text = f"placement group {group_id.hex()} was removed"
-                    message = [kinds.CLASS_STATE, want.class_key, "removed", text, plain_certificate(certificate)]
-                    self._daemon.tell(want.holder, message)
+                self._tell_removed(want.holder, want.class_key, group_id)
+
+    def _removed_certificate(self, group_id: bytes) -> DeathCertificate:
+        return DeathCertificate(
+            what="worker",
+            node=self._node.hex(),
+            when=time.time(),
+            cause=Cause.GROUP_REMOVED,
+            detail=f"placement group {group_id.hex()} was removed",
+        )
+
+    def _tell_removed(self, holder: bytes, key: bytes, group_id: bytes) -> None:
+        certificate = self._removed_certificate(group_id)
+        if len(holder) == 16:
+            self._daemon.actors.cannot_start(holder, certificate)
+            return
+        packed = plain_certificate(certificate)
+        self._daemon.tell(holder, [kinds.CLASS_STATE, key, "removed", certificate.detail, packed])
+
+    def infeasible_reason(self, wire: dict[str, Any]) -> str:
+        """Return why no node can ever run a class, or nothing if some could."""
+        if wire["strategy"][0] == "group":
+            return ""
+        decision = self._place(self.demand_of(wire), self.book.total)
+        return decision.reason if isinstance(decision, Infeasible) else ""
 
     def explain(self, holder: bytes, key: bytes) -> list[str]:
         """Say why a want is not met."""
@@ -407,4 +433,3 @@ def strategy_from_wire(wire: list[Any]) -> Strategy:
             group_id=PlacementGroupID(wire[1]), bundle_index=wire[2], capture_child_tasks=wire[3]
         )
     return DefaultStrategy()
-

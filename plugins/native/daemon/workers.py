@@ -272,7 +272,9 @@ class WorkerPool:
         exit_code = os.WEXITSTATUS(status) if status is not None and os.WIFEXITED(status) else None
         number = os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None
         ending = worker.ending
-        cause = Cause.SIGNALLED if number is not None else Cause.EXITED if exit_code is not None else Cause.LOST
+        cause = (
+            Cause.SIGNALLED if number is not None else Cause.EXITED if exit_code is not None else Cause.LOST
+        )
         detail = ""
         if ending is not None:
             cause, detail = ending.cause, ending.detail

@@ -5,34 +5,39 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from shoal.config import Config
+from shoal.errors import ConfigError
+from shoal.interfaces.engine import Engine
 from shoal.native.client.client import Client
 from shoal.native.client.log_printer import LogPrinter
-from shoal.native.engine import NativeEngine
-from shoal.native.process.launch import prepare_session, start_daemon
+from shoal.native.process.launch import DaemonProcess, prepare_session, start_daemon
 from shoal.native.process.store import open_store
 from shoal.native.process.sweep import sweep_old_sessions
 from shoal.native.wire import kinds
 
+_E = TypeVar("_E", bound=Engine)
 
-def start_session(config: Config) -> NativeEngine:
-    """Start a session of one's own; see Engine.start."""
+
+def start_session(config: Config, make_engine: Callable[[Client, None, DaemonProcess], _E]) -> _E:
+    """Start a session of one's own and the engine of its driver; see Engine.start."""
     if config.address is not None:
-        from shoal.errors import ConfigError
-
-        raise ConfigError(f"address={config.address!r}: this engine starts sessions of its own only; leave address out")
+        raise ConfigError(
+            f"address={config.address!r}: this engine starts sessions of its own only; leave address out"
+        )
     worker_id = os.urandom(8)
     session = prepare_session(config, worker_id)
     daemon = start_daemon(session)
     client = None
     try:
         store = open_store(session, worker_id.hex())
-        daemon.wait_ready(config.worker_start_timeout_seconds)
+        labels = daemon.wait_ready(config.worker_start_timeout_seconds)
         client = Client(session, config, worker_id, store)
         client.job_environment = session.environment
-        engine = NativeEngine(client, None, daemon)
+        client.node_labels = labels
+        engine = make_engine(client, None, daemon)
         client.engine = engine
         if config.log_to_driver:
             client.on_log_lines = LogPrinter(client.reactor).on_lines  # type: ignore[method-assign]

@@ -9,10 +9,13 @@ import sys
 import time
 from typing import Any
 
+import msgspec
+
 from shoal.config import Config
 from shoal.errors import SystemFailure
 from shoal.native.process.environments import check_environment
 from shoal.native.process.session import Session, make_folders, remove_folders
+from shoal.native.process.store import import_target
 from shoal.registry.drivers import load_driver
 from shoal.registry.groups import ACCELERATORS, METADATA, SCHEDULERS, STORES
 
@@ -28,19 +31,22 @@ class DaemonProcess:
         self._session = session
         self._ended = False
 
-    def wait_ready(self, timeout: float) -> None:
-        """Return when it serves. Raises SystemFailure with its own words if it does not come up."""
+    def wait_ready(self, timeout: float) -> dict[str, str]:
+        """Return the node's labels when it serves. Raises SystemFailure with its own words if it does not come up."""
         self._lifeline.settimeout(timeout)
         try:
             word = self._lifeline.recv(1 << 16)
         except TimeoutError:
             word = b""
         if word[:1] == b"R":
-            return
+            labels: dict[str, str] = msgspec.msgpack.decode(word[1:])
+            return labels
         self.end()
         text = word[1:].decode("utf-8", "replace") if word[:1] == b"F" else ""
         logs = os.path.join(self._session.folder, "logs")
-        raise SystemFailure(f"the session's daemon did not come up within {timeout:g} s (logs: {logs})\n{text}")
+        raise SystemFailure(
+            f"the session's daemon did not come up within {timeout:g} s (logs: {logs})\n{text}"
+        )
 
     def end(self) -> None:
         """End it and everything below it; nothing is left when this returns."""
@@ -81,6 +87,9 @@ def prepare_session(config: Config, worker_id: bytes) -> Session:
     }
     for name in config.accelerators:
         targets[f"accelerator:{name}"] = _target(load_driver(ACCELERATORS, name))
+    import_target(targets["scheduler"])(
+        config.scheduler_options
+    )  # refuses its options here, not in the daemon
     environment = check_environment(config.runtime_env)
     name, folder, store_folder = make_folders(config.temp_dir)
     wire: dict[str, Any] = config.to_wire()
@@ -152,7 +161,9 @@ def start_daemon(session: Session) -> DaemonProcess:
     ]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     null = os.open(os.devnull, os.O_RDWR)
-    errors = os.open(os.path.join(session.folder, "logs", "daemon.err"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    errors = os.open(
+        os.path.join(session.folder, "logs", "daemon.err"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
+    )
     try:
         pid = os.posix_spawn(
             sys.executable,

@@ -1,8 +1,8 @@
 """A worker's page: a small shared file that says what it started last, readable when the worker is dead.
 
-    0   8 bytes   the caller's counter of the call, little endian
-    8   1 byte    length of the name
-    9   …         name of the function, UTF-8
+0   8 bytes   the caller's counter of the call, little endian
+8   1 byte    length of the name
+9   …         name of the function, UTF-8
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """A session's folder: where its processes meet and what they share.
 
-    <folder>/            0700
-        token            32 random bytes, 0600
-        settings         what every process must know, MessagePack, 0600
-        s/               sockets, one per process
-        p/               a page of memory per worker: the call it has started last
-        logs/            what workers and the daemon print
-        env/             environments that were built
-        spill/           objects on disk
-    /dev/shm/shoal-…     object bytes, 0700
+<folder>/            0700
+    token            32 random bytes, 0600
+    settings         what every process must know, MessagePack, 0600
+    s/               sockets, one per process
+    p/               a page of memory per worker: the call it has started last
+    logs/            what workers and the daemon print
+    env/             environments that were built
+    spill/           objects on disk
+/dev/shm/shoal-…     object bytes, 0700
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -40,10 +41,12 @@ class Session:
     namespace: str
     driver: bytes  # worker identifier of the driver
     driver_pid: int
-    path: tuple[str, ...] = attrs.field(default=(), converter=tuple)  # the driver's sys.path
+    path: Sequence[str] = ()  # the driver's sys.path
     main_folder: str = ""  # where the driver runs
     config: dict[str, Any] = attrs.field(factory=dict, repr=False)
-    targets: dict[str, str] = attrs.field(factory=dict)  # plugin classes as "module:name", looked up by the driver
+    targets: dict[str, str] = attrs.field(
+        factory=dict
+    )  # plugin classes as "module:name", looked up by the driver
     store_bytes: int = 0
     spill_folder: str = ""
     environment: dict[str, Any] = attrs.field(factory=dict)  # the session's runtime_env, checked
@@ -96,7 +99,9 @@ def make_folders(temp_dir: str | None) -> tuple[str, str, str]:
         os.mkdir(os.path.join(folder, inner), 0o700)
     if len(os.path.join(folder, "s", "0" * 16)) > 100:
         shutil.rmtree(folder)
-        raise SystemFailure(f"the path of {parent} is too long for Unix sockets; set temp_dir to a shorter one")
+        raise SystemFailure(
+            f"the path of {parent} is too long for Unix sockets; set temp_dir to a shorter one"
+        )
     root = "/dev/shm" if os.path.isdir("/dev/shm") else parent
     store_folder = os.path.join(root, f"shoal-{os.getuid()}-{name}")
     os.mkdir(store_folder, 0o700)

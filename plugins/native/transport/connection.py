@@ -9,14 +9,14 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable
-from typing import Any, Union
+from typing import Any
 
 import msgspec
 
 from shoal.errors import AuthenticationFailed
 from shoal.native.wire.handshake import ClientHandshake, ServerHandshake
 
-Handshake = Union[ClientHandshake, ServerHandshake]
+Handshake = ClientHandshake | ServerHandshake
 Message = list[Any]
 
 MAX_FRAME = 1 << 30  # bytes; a longer frame is a broken or hostile peer

@@ -100,7 +100,9 @@ class Reactor:
         self._epoll.register(self._wake, select.EPOLLIN)
         self._watched: dict[int, Readable] = {}
         self._dirty: list[Connection] = []  # connections with output
-        self.gatherers: list[Callable[[], None]] = []  # turn gathered work into messages; called before a flush
+        self.gatherers: list[
+            Callable[[], None]
+        ] = []  # turn gathered work into messages; called before a flush
         self.pending = False  # a gatherer has work
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_numbers = itertools.count()
@@ -158,7 +160,12 @@ class Reactor:
         dirty = self._dirty
         self._dirty = []
         for connection in dirty:
-            if connection.has_output and not connection.closed and not connection.blocked and connection.flush():
+            if (
+                connection.has_output
+                and not connection.closed
+                and not connection.blocked
+                and connection.flush()
+            ):
                 self._epoll.modify(connection.fileno(), select.EPOLLIN | select.EPOLLOUT)
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
@@ -339,8 +346,6 @@ class Reactor:
         pause = _WATCH_SECONDS
         while not self.closed:
             self._background_gate.acquire(timeout=pause)
-            if self.closed:
-                return
             if self._loop is not None:
                 pause = self._guard_loop()
                 continue

@@ -59,7 +59,9 @@ WELCOME: Final = 70  # {what a client must know}
 LEASE: Final = 71  # class key, lease, worker, {grant}
 RECLAIM: Final = 72  # nothing: return the leases you do not use
 WORKER_DIED: Final = 73  # worker, certificate, started counter
-CLASS_STATE: Final = 74  # class key, "infeasible" | "feasible" | "failed" | "removed", text, certificate or nil
+CLASS_STATE: Final = (
+    74  # class key, "infeasible" | "feasible" | "failed" | "removed", text, certificate or nil
+)
 ACTOR_STATE: Final = 75  # actor, state, worker, incarnation, certificate or nil, error payload or nil
 REPLY: Final = 76  # request, ok, value
 START_ACTOR: Final = 77  # {specification}

@@ -168,7 +168,8 @@ class ActorHost:
 
     def _serve_threads(self) -> None:
         worker = self._worker
-        sizes: dict[str | None, int] = {None: max(1, self._concurrency), **self._groups}
+        sizes: dict[str | None, int] = {None: max(1, self._concurrency)}
+        sizes.update(self._groups.items())
         with worker.reactor.lock:
             for group, size in sizes.items():
                 calls_of_group: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
@@ -203,10 +204,7 @@ class ActorHost:
     def _method(self, name: str) -> Callable[..., Any]:
         method = self._methods.get(name)
         if method is None:
-            if name == _CALL:
-                method = self._call_function
-            else:
-                method = getattr(self.instance, name)
+            method = self._call_function if name == _CALL else getattr(self.instance, name)
             self._methods[name] = method
         return method
 
@@ -262,7 +260,9 @@ class ActorHost:
         """exit_actor(), or sys.exit() in a method: the actor ends for good, its atexit functions run."""
         worker = self._worker
         code = error.code if isinstance(error, SystemExit) else 0
-        detail = "exit_actor() was called" if isinstance(error, ActorExit) else f"sys.exit({code!r}) was called"
+        detail = (
+            "exit_actor() was called" if isinstance(error, ActorExit) else f"sys.exit({code!r}) was called"
+        )
         certificate = DeathCertificate(
             what="actor",
             identity=self.actor_id.hex(),
@@ -303,13 +303,15 @@ class ActorHost:
 
     def _start_async(self, peer: Peer, item: list[Any]) -> None:
         """Start a call in the loop. Runs in the loop's thread."""
-        execution = Execution(item[0], peer, f"{self.class_name}.{item[1]}", item[3].get("a", 0) if item[3] else 0)
+        execution = Execution(
+            item[0], peer, f"{self.class_name}.{item[1]}", item[3].get("a", 0) if item[3] else 0
+        )
         self._worker.executions[peer.worker_id, item[0]] = execution
         assert self._loop is not None
         execution.handle = self._loop.create_task(self._run_async(execution, item))
 
     async def _run_async(self, execution: Execution, item: list[Any]) -> None:
-        counter, name, _, extra = item
+        counter, _name, _, _extra = item
         peer = execution.peer
         started = time.perf_counter()
         worker = self._worker
@@ -353,7 +355,13 @@ class ActorHost:
         except asyncio.CancelledError:
             if not execution.cancelled:
                 calls.send_error(
-                    worker, peer, counter, started, TaskCancelled("the call cancelled itself"), execution.name, ids
+                    worker,
+                    peer,
+                    counter,
+                    started,
+                    TaskCancelled("the call cancelled itself"),
+                    execution.name,
+                    ids,
                 )
                 return
             raise

@@ -11,15 +11,13 @@ from shoal.errors import TaskCancelled
 from shoal.native.client.arguments import EMPTY_CALL
 from shoal.native.client.functions import DYNAMIC, NONE, SEVERAL, SINGLE, STREAMING
 from shoal.native.client.peers import Peer
-from shoal.native.client.values import MISSING, decode_parts, encode
+from shoal.native.client.values import MISSING, NONE_PICKLE, decode_parts, encode
 from shoal.native.wire import kinds
 from shoal.native.worker.execution import Execution
 from shoal.serial import dump_error, loads, unpack
 
 if TYPE_CHECKING:
     from shoal.native.worker.worker import Worker
-
-_NONE = b"\x80\x05N."  # pickle of None
 
 
 class ArgumentLost(Exception):
@@ -117,7 +115,7 @@ def send_value(
     try:
         if mode == SINGLE:
             if value is None:
-                status, payload, refs = kinds.PLAIN, _NONE, None
+                status, payload, refs = kinds.PLAIN, NONE_PICKLE, None
             else:
                 object_id = peer.worker_id + counter.to_bytes(8, "big") + b"\x00\x00\x00\x00"
                 status, payload, refs = encode(worker.client, value, object_id)

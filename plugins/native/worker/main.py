@@ -70,4 +70,3 @@ def _run_exit_functions() -> None:
     import atexit
 
     atexit._run_exitfuncs()
-

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.death import Cause, DeathCertificate
 from shoal.errors import ActorExit, TaskCancelled
+from shoal.ids import PlacementGroupID
 from shoal.native.client.client import Client, plain_certificate
 from shoal.native.client.peers import Peer
 from shoal.native.process.page import write_name
@@ -21,7 +22,6 @@ from shoal.native.transport.connection import Message
 from shoal.native.wire import kinds
 from shoal.native.worker import calls
 from shoal.native.worker.execution import Execution, running
-from shoal.ids import PlacementGroupID
 from shoal.serial import load_function
 from shoal.spec.calls import ExecutionContext
 from shoal.spec.strategy import DefaultStrategy, PlacementGroupStrategy, Strategy
@@ -131,6 +131,7 @@ class Worker:
                 attempt=execution.attempt,
                 cancelled=execution.cancelled,
             )
+        fields["node_labels"] = grant.get("labels", {})
         if grant.get("environment"):
             fields["runtime_env"] = grant["environment"]
         return ExecutionContext(
@@ -160,7 +161,7 @@ class Worker:
         _, key, pickled, info, captured = message
         held = [self.client.objects.adopt(object_id, 1) for object_id in captured] if captured else []
         # Loading imports user modules: not under the lock, so it is done by the first call.
-        self._functions[peer.worker_id, key] = _LateFunction(pickled, info, held)  # type: ignore[assignment]
+        self._functions[peer.worker_id, key] = _LateFunction(pickled, info, held)
 
     def _on_lease_begin(self, peer: Peer, message: Message) -> None:
         self.grant = message[2]
@@ -239,7 +240,9 @@ class Worker:
             certificate = DeathCertificate(
                 what="worker", cause=Cause.KILLED_BY_USER, detail="cancel(force=True)", name=execution.name
             )
-            self.client.tell_daemon([kinds.KILL_WORKER, self.client.worker_id, plain_certificate(certificate)])
+            self.client.tell_daemon(
+                [kinds.KILL_WORKER, self.client.worker_id, plain_certificate(certificate)]
+            )
             self.reactor.flush()
         elif execution.thread == self._main:
             self._interrupt(execution)
