@@ -25,7 +25,7 @@ class ActorClass(Generic[T]):
     """A class whose instances are actors. Made by `@shoal.remote`; create one with `.remote(...)`."""
 
     def __init__(self, cls: type[T], options: Mapping[str, Any]) -> None:
-        self.__name__ = cls.__name__
+        self.__name__: str = cls.__name__
         self.__qualname__ = cls.__qualname__
         self.__module__ = cls.__module__
         self.__doc__ = cls.__doc__

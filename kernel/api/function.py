@@ -31,7 +31,7 @@ class RunCoroutine:
     __slots__ = ("function",)
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
+        self.function: Callable[..., Any] = function
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         import asyncio

@@ -21,7 +21,7 @@ class PlacementGroup:
     __slots__ = ("_bundles", "id")
 
     def __init__(self, id: PlacementGroupID, bundles: Sequence[Mapping[str, float]] = ()) -> None:  # noqa: A002
-        self.id = id
+        self.id: PlacementGroupID = id
         self._bundles = tuple(dict(bundle) for bundle in bundles)
 
     @property

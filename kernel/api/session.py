@@ -39,7 +39,7 @@ class SessionContext(Mapping[str, Any]):
         where = engine.context()
         self._engine = engine
         self.dashboard_url = ""  # none runs
-        self.python_version = ".".join(map(str, sys.version_info[:3]))
+        self.python_version: str = ".".join(map(str, sys.version_info[:3]))
         self.address_info: dict[str, Any] = {
             "address": where.address,
             "engine": engine.name,

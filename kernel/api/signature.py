@@ -16,38 +16,61 @@ class Arguments:
     anything here; it complains where it runs.
     """
 
-    __slots__ = ("_bound", "_function", "_signature", "least", "most")
+    __slots__ = ("_bound", "_function", "_keywords", "_signature", "least", "most")
+
+    least: int
+    most: int
 
     def __init__(self, function: Callable[..., Any] | None, bound: int = 0) -> None:
         self._function = function
         self._bound = bound
         self._signature: inspect.Signature | None = None
+        self._keywords: dict[int, tuple[frozenset[str], frozenset[str]]] = {}
         self.least, self.most = 0, _ANY
         code = getattr(function, "__code__", None)
         if code is None or not inspect.isfunction(function):
             self._function = None
             return
-        if code.co_kwonlyargcount > len(function.__kwdefaults__ or ()):
-            self.least = _ANY  # a keyword is required: always the long way
-            return
-        self.least = max(code.co_argcount - len(function.__defaults__ or ()) - bound, 0)
         if not code.co_flags & inspect.CO_VARARGS:
             self.most = code.co_argcount - bound
+        if code.co_kwonlyargcount > len(function.__kwdefaults__ or ()):
+            self.least = _ANY  # a keyword is required: never fits without looking at keywords
+        else:
+            self.least = max(code.co_argcount - len(function.__defaults__ or ()) - bound, 0)
 
     def check(self, args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> None:
         """Raise TypeError as a local call would, with the name of what was called."""
         if self._function is None:
             return
+        count = len(args)
+        if count <= self.most:
+            known = self._keywords.get(count)
+            if known is None:
+                known = self._keywords[count] = self._keywords_after(count)
+            required, allowed = known
+            if required <= kwargs.keys() <= allowed:
+                return
         if self._signature is None:
             self._signature = inspect.signature(self._function, follow_wrapped=False)
         try:
             self._signature.bind(*(None,) * self._bound, *args, **kwargs)
         except TypeError as error:
-            shown = str(self._signature)
-            raise TypeError(f"{name}{shown}: {error}") from None
+            raise TypeError(f"{name}{self._signature}: {error}") from None
+
+    def _keywords_after(self, count: int) -> tuple[frozenset[str], frozenset[str]]:
+        """Return the names that must, and that may, be given as keywords after `count` positional arguments."""
+        function: Any = self._function
+        code = function.__code__
+        positional = code.co_varnames[: code.co_argcount]
+        first_default = code.co_argcount - len(function.__defaults__ or ())
+        keyword_only = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+        start = self._bound + count
+        required = {*positional[start:first_default], *keyword_only} - set(function.__kwdefaults__ or ())
+        by_name = positional[max(start, code.co_posonlyargcount) :]
+        return frozenset(required), frozenset((*by_name, *keyword_only))
 
 
-ANYTHING = Arguments(None)
+ANYTHING: Arguments = Arguments(None)
 
 
 def of_constructor(cls: type) -> Arguments:

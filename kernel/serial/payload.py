@@ -31,9 +31,9 @@ class Payload:
     __slots__ = ("buffers", "data", "refs")
 
     def __init__(self, data: bytes, buffers: Sequence[memoryview] = (), refs: Sequence[Any] = ()) -> None:
-        self.data = data
-        self.buffers = buffers
-        self.refs = refs
+        self.data: bytes = data
+        self.buffers: Sequence[memoryview] = buffers
+        self.refs: Sequence[Any] = refs
 
     @property
     def size(self) -> int:

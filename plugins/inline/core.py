@@ -36,14 +36,14 @@ class Core:
     def __init__(self, engine: Engine, config: Config, scheduler: Scheduler) -> None:
         self.engine = engine
         self.config = config
-        self.node = VirtualNode(config, scheduler)
-        self.loop = LoopThread()
-        self.lock = threading.RLock()
-        self.changed = threading.Condition(self.lock)
+        self.node: VirtualNode = VirtualNode(config, scheduler)
+        self.loop: LoopThread = LoopThread()
+        self.lock: Any = threading.RLock()
+        self.changed: threading.Condition = threading.Condition(self.lock)
         self.closed = False
         self.events: collections.deque[dict[str, Any]] = collections.deque(maxlen=config.timeline_events_max)
-        self.namespace = config.namespace or os.urandom(8).hex()
-        self.driver = ExecutionContext(
+        self.namespace: str = config.namespace or os.urandom(8).hex()
+        self.driver: ExecutionContext = ExecutionContext(
             job_id=JobID.from_random(),
             node_id=self.node.id,
             worker_id=WorkerID.from_random(),

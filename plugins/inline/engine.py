@@ -104,7 +104,7 @@ class InlineEngine(Engine):
         if isinstance(ref, ObjectRefGenerator):
             call = ref.record.call
         else:
-            if ref.id.index() == 0:
+            if ref.id.result_index() == 0:
                 raise TypeError(f"{ref!r} was made by put(); only what a call returned can be cancelled")
             call = ref.record.call
         if call is None or call.state == DONE:

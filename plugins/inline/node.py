@@ -54,10 +54,10 @@ class VirtualNode:
     """Accounts for one node. Its methods are called under the engine's lock."""
 
     def __init__(self, config: Config, scheduler: Scheduler) -> None:
-        self.id = NodeID.from_random()
-        self.total = _resources_of(config)
-        self.available = self.total
-        self.labels = dict(config.labels)
+        self.id: NodeID = NodeID.from_random()
+        self.total: ResourceSet = _resources_of(config)
+        self.available: ResourceSet = self.total
+        self.labels: dict[str, str] = dict(config.labels)
         self.groups: dict[bytes, Group] = {}
         self._scheduler = scheduler
         self._version = 0

@@ -18,12 +18,12 @@ class Result:
     __slots__ = ("call", "error", "id", "packed", "refs", "state", "watchers")
 
     def __init__(self, object_id: bytes, call: Any = None) -> None:
-        self.id = object_id
-        self.state = PENDING
-        self.call = call  # what makes it; None for put
-        self.packed = b""
+        self.id: bytes = object_id
+        self.state: str = PENDING
+        self.call: Any = call  # what makes it; None for put
+        self.packed: bytes = b""
         self.refs: tuple[ObjectRef[Any], ...] = ()
-        self.error = b""
+        self.error: bytes = b""
         self.watchers: list[Callable[[], None]] = []
 
     @property

@@ -29,7 +29,7 @@ class Stream:
     def __init__(self, core: Core, tasks: Tasks, call: Call) -> None:
         self.core = core
         self.call = call
-        self.ended = False
+        self.ended: bool = False
         self.function: Any = call.function
         self._tasks = tasks
         self._generator: Any = None

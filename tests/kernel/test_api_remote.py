@@ -210,3 +210,43 @@ def test_how_many_arguments_plainly_fit(function: Any, least: int, most: int | N
         else:
             with pytest.raises(TypeError):
                 arguments.check((None,) * count, {}, "f")
+
+
+def _cases() -> Iterator[Any]:
+    functions: list[Any] = [
+        lambda: None,
+        lambda a, b: None,
+        lambda a, b=1: None,
+        lambda a, *rest: None,
+        lambda a, *, b: None,
+        lambda a=0, *, b, c=1: None,
+        lambda a, /, b: None,
+        lambda a, /, b=1, **more: None,
+        lambda **more: None,
+    ]
+    for index, function in enumerate(functions):
+        for count in range(4):
+            for names in ("", "a", "b", "c", "ab", "bc", "abc", "z", "bz"):
+                yield pytest.param(function, count, names, id=f"{index}-{count}-{names}")
+
+
+@pytest.mark.parametrize(("function", "count", "names"), list(_cases()))
+def test_the_quick_check_agrees_with_the_call_itself(function: Any, count: int, names: str) -> None:
+    args, kwargs = (0,) * count, dict.fromkeys(names, 0)
+    arguments = Arguments(function)
+
+    def fits() -> bool:
+        if not kwargs and arguments.least <= count <= arguments.most:
+            return True
+        try:
+            arguments.check(args, kwargs, "f")
+        except TypeError:
+            return False
+        return True
+
+    try:
+        function(*args, **kwargs)
+    except TypeError:
+        assert not fits()
+    else:
+        assert fits()
