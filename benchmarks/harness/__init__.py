@@ -1,0 +1,1 @@
+"""What runs the rows: declarations, measuring, child processes, the table."""

@@ -1,0 +1,160 @@
+"""The floor: what this machine and this Python can do at all, without any framework."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import pickle
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from harness.declare import Rows
+from harness.measure import Bench, Reading
+
+ROWS = Rows()
+_LENGTH = struct.Struct("<I")
+
+
+def beside(child: Callable[[socket.socket], None], work: Callable[[socket.socket], Reading]) -> Reading:
+    """Run `child` in a forked process at the other end of a Unix socket while `work` runs here."""
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        child(theirs)
+        os._exit(0)
+    theirs.close()
+    try:
+        return work(ours)
+    finally:
+        ours.close()
+        os.waitpid(pid, 0)
+
+
+def _ping_pong(bench: Bench, ours: int, theirs: int) -> Reading:
+    """64 bytes there and back over a Unix socket between two processes, both blocking, each held to a core."""
+    allowed = os.sched_getaffinity(0)
+
+    def echo(end: socket.socket) -> None:
+        os.sched_setaffinity(0, {theirs})
+        while data := end.recv(64):
+            end.sendall(data)
+
+    def work(end: socket.socket) -> Reading:
+        message = b"x" * 64
+
+        def step() -> None:
+            end.sendall(message)
+            end.recv(64)
+
+        os.sched_setaffinity(0, {ours})
+        try:
+            return bench.rate(step)
+        finally:
+            os.sched_setaffinity(0, allowed)
+
+    return beside(echo, work)
+
+
+@ROWS.row("ping-pong")
+def ping_pong(bench: Bench) -> Reading:
+    """Between two cores. Left to itself the operating system picks one or two, and the rate changes threefold."""
+    cores = sorted(os.sched_getaffinity(0))
+    return _ping_pong(bench, cores[0], cores[-1])
+
+
+@ROWS.row("ping-pong on one core")
+def ping_pong_on_one(bench: Bench) -> Reading:
+    """No core has to be woken: faster, and of no use to whoever wants two processes to work at once."""
+    core = min(os.sched_getaffinity(0))
+    return _ping_pong(bench, core, core)
+
+
+def _receive(end: socket.socket) -> bytes:
+    header = end.recv(_LENGTH.size, socket.MSG_WAITALL)
+    return end.recv(_LENGTH.unpack(header)[0], socket.MSG_WAITALL) if header else b""
+
+
+def _send(end: socket.socket, body: bytes) -> None:
+    end.sendall(_LENGTH.pack(len(body)) + body)
+
+
+def _serve_batches(end: socket.socket) -> None:
+    functions = {1: lambda: b"ok"}
+    while body := _receive(end):
+        replies = [(number, functions[name]()) for number, name in pickle.loads(body)]
+        _send(end, pickle.dumps(replies, 5))
+
+
+@ROWS.row("bare loop, one by one")
+def bare_sync(bench: Bench) -> Reading:
+    """A pickled call to another process, run there, its pickled result back: the least that is a remote call."""
+
+    def work(end: socket.socket) -> Reading:
+        def step() -> None:
+            _send(end, pickle.dumps([(1, 1)], 5))
+            pickle.loads(_receive(end))
+
+        return bench.rate(step)
+
+    return beside(_serve_batches, work)
+
+
+@ROWS.row("bare batched loop")
+def bare_batched(bench: Bench) -> Reading:
+    """The same with a thousand calls in a message, and a dictionary of results."""
+
+    def work(end: socket.socket) -> Reading:
+        def step() -> None:
+            _send(end, pickle.dumps([(number, 1) for number in range(1000)], 5))
+            results = dict(pickle.loads(_receive(end)))
+            assert len(results) == 1000
+
+        return bench.rate(step, 1000)
+
+    return beside(_serve_batches, work)
+
+
+@ROWS.row("pickle of a small tuple")
+def small_pickle(bench: Bench) -> Reading:
+    value = (1, b"ok", "name", None)
+
+    def step() -> None:
+        for _ in range(1000):
+            pickle.loads(pickle.dumps(value, 5))
+
+    return bench.rate(step, 1000)
+
+
+def _memcpy(bench: Bench, source: np.ndarray[Any, Any]) -> Reading:
+    """Copy into shared memory whose pages are there already, by one thread."""
+    with (
+        mmap.mmap(-1, source.nbytes) as pages,
+        memoryview(pages) as target,
+        memoryview(source).cast("B") as bytes_,
+    ):
+        target[:] = bytes_
+
+        def step() -> None:
+            target[:] = bytes_
+
+        return bench.rate(step, source.nbytes / 1e9)
+
+
+@ROWS.row("memcpy 8 MB", unit="GB/s")
+def memcpy_small(bench: Bench) -> Reading:
+    return _memcpy(bench, np.ones(1_000_000, dtype=np.int64))
+
+
+@ROWS.row("memcpy 800 MB", unit="GB/s")
+def memcpy_large(bench: Bench) -> Reading:
+    return _memcpy(bench, np.ones(100_000_000, dtype=np.int64))
+
+
+@ROWS.row("memcpy 800 MB of zeros", unit="GB/s")
+def memcpy_zeros(bench: Bench) -> Reading:
+    """What Ray's own row copies: pages never written, which are all the same page and stay in the cache."""
+    return _memcpy(bench, np.zeros(100 * 1024 * 1024, dtype=np.int64))

@@ -1,0 +1,115 @@
+"""Measure Shoal beside Ray and beside the machine's floor. See README.md.
+
+python benchmarks/run.py [--quick] [--rows PATTERN] [--rounds N] [--only shoal|ray] [--write]
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from pathlib import Path
+
+from harness.declare import FLOOR, OURS, REFERENCE, Family, Row, load_families, load_family
+from harness.machine import describe
+from harness.parent import Outcome, run_family
+from harness.processes import adopt_orphans
+from harness.report import page, write_json
+from harness.results import Results, work_out
+from harness.table import floor_table, notes, number, table
+
+HERE = Path(__file__).resolve().parent
+PAGE = HERE.parent / "docs" / "performance.md"
+JSON = HERE / "results" / "latest.json"
+ROUNDS = 3
+MOST_SECONDS = 1400.0  # no further round is begun that would, by the mean of those before, end later
+
+
+def main() -> int:
+    """Run, print, and write the page if this was the whole run. Returns 1 if a row of ours failed."""
+    options = parse(sys.argv[1:])
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    adopt_orphans()
+    machine = describe()
+    families = chosen(load_families(), options.rows)
+    floors = load_family("floors")
+    results = Results()
+    started = time.monotonic()
+    for turn in range(options.rounds):
+        spent = time.monotonic() - started
+        if turn and spent * (turn + 1) / turn > MOST_SECONDS:
+            print(f"{spent:.0f} s are spent: no round {turn + 1}")
+            options.rounds = turn
+            break
+        systems = [options.only] if options.only else [REFERENCE, OURS]
+        # Who comes first changes: neither always meets the caches and clocks that the other leaves.
+        systems = systems[:: -1 if turn % 2 else 1]
+        print(f"round {turn + 1} of {options.rounds}")
+        run_rows(FLOOR, floors, turn, options.quick, results)
+        for family in families:
+            for system in systems:
+                run_rows(system, family, turn, options.quick, results)
+    lines = [work_out(row, results) for family in families for row in family.rows]
+    print(f"\n{table(lines)}\n\n{floor_table(floors.rows, results)}\n\n{notes(lines, results)}")
+    print(f"\n{time.monotonic() - started:.0f} s")
+    whole = not (options.quick or options.rows or options.only)
+    if whole or options.write:
+        PAGE.write_text(page(machine, options.rounds, options.quick, lines, floors.rows, results))
+        write_json(JSON, machine, options.quick, lines, results)
+    return 1 if any(line.verdict == "failed" for line in lines) else 0
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure Shoal beside Ray and the machine's floor.")
+    parser.add_argument(
+        "--quick", action="store_true", help="one round, few iterations: shows that rows work"
+    )
+    parser.add_argument(
+        "--rows", metavar="PATTERN", help="only rows whose names match this regular expression"
+    )
+    parser.add_argument(
+        "--rounds", type=int, metavar="N", help=f"how often each system has its turn ({ROUNDS})"
+    )
+    parser.add_argument("--only", choices=(OURS, REFERENCE), help="only this system, beside the floor")
+    parser.add_argument(
+        "--write", action="store_true", help="write docs/performance.md even if this is a part"
+    )
+    options = parser.parse_args(arguments)
+    if options.rounds is None:
+        options.rounds = 1 if options.quick else ROUNDS
+    if options.rounds < 1:
+        parser.error("--rounds is a number from 1")
+    return options
+
+
+def chosen(families: list[Family], pattern: str | None) -> list[Family]:
+    """Return the families with the rows that match."""
+    if pattern is None:
+        return families
+    found = []
+    for family in families:
+        rows = tuple(row for row in family.rows if re.search(pattern, row.name))
+        if rows:
+            found.append(Family(family.name, rows, family.session, family.resources))
+    if not found:
+        names = "\n  ".join(row.name for family in families for row in family.rows)
+        raise SystemExit(f"no row matches {pattern!r}; there are\n  {names}")
+    return found
+
+
+def run_rows(system: str, family: Family, turn: int, quick: bool, results: Results) -> None:
+    """Run what a system has to do of a family in this round."""
+    rows: list[Row] = [row for row in family.rows if row.runs_on(system) and (turn == 0 or not row.once)]
+    units = {row.name: row.unit for row in rows}
+
+    def heard(name: str, outcome: Outcome) -> None:
+        results.add(system, name, outcome)
+        text = f"{number(outcome.value)} {units[name]}" if outcome.value is not None else outcome.error
+        print(f"  {system:6} {name}: {text}")
+
+    run_family(system, family.name, rows, quick, heard)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
