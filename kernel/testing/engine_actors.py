@@ -19,7 +19,7 @@ class Counter:
     """A number that remembers."""
 
     def __init__(self, start: int = 0) -> None:
-        self.count = start
+        self.count: int = start
 
     def add(self, amount: int = 1) -> int:
         self.count += amount
