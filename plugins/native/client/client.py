@@ -61,6 +61,7 @@ class Client:
         self.process = os.getpid()
         self.engine: Engine = None  # type: ignore[assignment]
         self.reactor = Reactor()
+        self.reactor.may_spin = len(os.sched_getaffinity(0)) > 1
         self.counters = itertools.count(1)
         self.depth = 0
         self.closed = False

@@ -133,9 +133,8 @@ class Objects:
                 return
             self._table.pop(record.object_id, None)
             self._discard_value(record)
-            task = record.task
-            if task is not None and record.status is not None:
-                record.task = None
+            if record.status is not None:
+                self._drop_lineage(record)
             self._client.on_released(record)
         else:
             self._table.pop(record.object_id, None)
@@ -145,6 +144,13 @@ class Objects:
                 if owner is not None:
                     self._client.peers.send(owner, [kinds.RELEASE, [[record.object_id, owed]]])
             record.contained = None
+
+    def _drop_lineage(self, record: Record) -> None:
+        """The object need not be made again. With the last one of a task go the arguments that it had stored."""
+        task, record.task = record.task, None
+        if task is not None and task.large is not None and all(other.task is not task for other in task.returns):
+            large, task.large = task.large, None
+            self._client.store.delete(large.object_id)
 
     def _discard_value(self, record: Record) -> None:
         record.contained = None
@@ -236,7 +242,7 @@ class Objects:
             peers.send(peers.get(record.object_id[:8]), [kinds.FREE, [record.object_id]])
         elif record.status is not None:
             self._discard_value(record)
-            record.task = None
+            self._drop_lineage(record)
         record.status = None
         self._fail(record, ObjectFreed(f"object {record.object_id.hex()} was deleted with free()"))
 

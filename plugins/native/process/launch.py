@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from shoal.config import Config
-from shoal.errors import SystemFailure
+from shoal.errors import ConfigError, SystemFailure
 from shoal.native.process.environments import check_environment
 from shoal.native.process.session import Session, make_folders, remove_folders
 from shoal.native.process.store import import_target
@@ -80,8 +80,14 @@ class DaemonProcess:
 
 def prepare_session(config: Config, worker_id: bytes) -> Session:
     """Make the folders of a new session, with its plugins looked up and checked. Raises ConfigError, SystemFailure."""
+    store = load_driver(STORES, config.store, config.store_options)
+    if not store.shared:
+        raise ConfigError(
+            f"store={config.store!r} keeps objects in one process; the native engine needs one that processes share, "
+            "e.g. 'spill' or 'shm'"
+        )
     targets: dict[str, str] = {
-        "store": _target(load_driver(STORES, config.store, config.store_options)),
+        "store": _target(store),
         "scheduler": _target(load_driver(SCHEDULERS, config.scheduler, config.scheduler_options)),
         "metadata": _target(load_driver(METADATA, config.metadata, config.metadata_options)),
     }
