@@ -20,6 +20,7 @@ from shoal.native.client.records import Record
 from shoal.native.client.values import decode, encode
 from shoal.native.wire import kinds
 from shoal.spec.calls import ActorInfo, ActorTemplate, ExecutionContext, MethodTemplate, TaskTemplate
+from shoal.spec.events import SessionEnded
 from shoal.spec.resources import ResourceSet
 from shoal.spec.view import ClusterView, Explanation, GroupSpec, NodeView
 
@@ -73,6 +74,9 @@ class NativeEngine(Engine):
         self.client.close()
         if self._daemon is not None and self.client.process == os.getpid():
             self._daemon.end()
+            if self.client.observing is not None:
+                ended = SessionEnded(session=self.client.session.name)
+                self.client.observing.listeners.emit("shoal_session_ended", ended)
 
     @property
     def closed(self) -> bool:

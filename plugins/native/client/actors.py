@@ -156,6 +156,13 @@ class ActorClient:
         self.state = state
         self.certificate = certificate
         self.error = error
+        observing = self._client.observing
+        if (
+            observing is not None
+            and state in ("DEAD", "RESTARTING")
+            and self.actor_id in self._client.creations
+        ):
+            observing.actor_died(self.actor_id, self.info.class_name, state == "RESTARTING", certificate)
         if state == "ALIVE" and (incarnation != self.incarnation or self.peer is None):
             self.incarnation = incarnation
             self.settle_lost()

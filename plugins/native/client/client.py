@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from shoal.interfaces.engine import Engine
     from shoal.interfaces.refs import ObjectRef
     from shoal.interfaces.store import ObjectStore
+    from shoal.native.client.observing import Observing
     from shoal.native.process.session import Session
 
 _log = logging.getLogger("shoal")
@@ -77,6 +78,7 @@ class Client:
         self._request_ids = itertools.count(1)
         self._warned: set[str] = set()
         self.on_daemon_lost: Callable[[], None] = lambda: None
+        self.observing: Observing | None = None  # set where observers are installed
         self.handlers: dict[int, Handler] = {}
         self.objects = Objects(self)
         self.streams = Streams(self)
@@ -115,7 +117,7 @@ class Client:
                 kinds.CLASS_STATE: tasks.leases.on_class_state,
                 kinds.ACTOR_STATE: self.actors.on_state,
                 kinds.REPLY: lambda message: self._answer(message[1], message[2], message[3]),
-                kinds.LOG_LINES: lambda message: self.on_log_lines(message),
+                kinds.LOG_LINES: self._on_log_lines,
                 kinds.RELIEVE: self._on_relieve,
                 kinds.GROUP_STATE: self._on_group_state,
             }
@@ -208,6 +210,8 @@ class Client:
         self.deaths[worker_id] = (certificate, started)
         while len(self.deaths) > _DEATHS_KEPT:
             self.deaths.popitem(last=False)
+        if self.observing is not None:
+            self.observing.worker_died(worker_id, certificate)
         self.tasks.failures.on_worker_died(worker_id, certificate, started)
 
     def certificate_of(self, worker_id: bytes) -> DeathCertificate | None:
@@ -417,6 +421,11 @@ class Client:
         if relieve is not None:
             size = message[1]
             self.reactor.call_soon_unlocked(lambda: relieve(size))
+
+    def _on_log_lines(self, message: Message) -> None:
+        if self.observing is not None:
+            self.observing.log_lines(*message[1:])
+        self.on_log_lines(message)
 
     def on_log_lines(self, message: Message) -> None:
         """Lines that workers printed; the driver shows them."""

@@ -34,6 +34,7 @@ class Objects:
         self._table: dict[bytes, Record] = {}  # borrowed objects, and owned ones that others may ask for
         self._reactor = client.reactor
         self._dropped: deque[Record] = deque()
+        self._owed: dict[bytes, list[list[Any]]] = {}  # owner → [object, borrows] to give back
         client.reactor.gatherers.append(self.collect)
         self.recover: Callable[[Record], bool] = lambda record: False  # set by the task submitter
         self._subscribers: dict[bytes, set[bytes]] = {}  # owned object → peers to send its value to
@@ -62,7 +63,8 @@ class Objects:
             record = Record(object_id, owned, None)
             self._table[object_id] = record
             if owned:
-                self._fail(record, ObjectLost(f"object {object_id.hex()} was freed by its owner"))
+                error = ObjectLost(f"object {object_id.hex()} was freed by its owner")
+                record.status, record.payload = kinds.ERROR, dump_error(error, "get")
         if not record.owned:
             record.credits += credit
         return self.ref(record)
@@ -120,6 +122,22 @@ class Objects:
             record.local -= 1
             if not record.local:
                 self._release(record)
+        if self._owed:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        """Tell owners what is not borrowed any more."""
+        owed, self._owed = self._owed, {}
+        peers = self._client.peers
+        for owner, borrows in owed.items():
+            # An owner that has not connected yet will count us as a borrower in a moment: it must hear of the end too.
+            peer = peers.get(owner)
+            if peer.results:
+                # An answer that hands such a reference back to its owner must arrive first, or the object is freed.
+                self._owed[owner] = borrows
+                self._reactor.pending = True
+            else:
+                peers.send(peer, [kinds.RELEASE, borrows])
 
     @property
     def has_dropped(self) -> bool:
@@ -140,15 +158,18 @@ class Objects:
             self._table.pop(record.object_id, None)
             owed, record.credits = record.credits, 0
             if owed:
-                owner = self._client.peers.find(record.object_id[:8])
-                if owner is not None:
-                    self._client.peers.send(owner, [kinds.RELEASE, [[record.object_id, owed]]])
+                self._owed.setdefault(record.object_id[:8], []).append([record.object_id, owed])
+                self._reactor.pending = True
             record.contained = None
 
     def _drop_lineage(self, record: Record) -> None:
         """The object need not be made again. With the last one of a task go the arguments that it had stored."""
         task, record.task = record.task, None
-        if task is not None and task.large is not None and all(other.task is not task for other in task.returns):
+        if (
+            task is not None
+            and task.large is not None
+            and all(other.task is not task for other in task.returns)
+        ):
             large, task.large = task.large, None
             self._client.store.delete(large.object_id)
 

@@ -190,6 +190,7 @@ class Tasks:
         events = client.events
         task = None
         now = time.time()
+        observing = client.observing if client.observing is not None and client.observing.tasks else None
         for item in items:
             task = inflight.pop(item[0], None)
             if task is None:
@@ -201,6 +202,8 @@ class Tasks:
                 (task.function, task.attempt, task.actor is not None, peer.worker_id, now, duration, item[2])
             )
             status = item[2]
+            if observing is not None:
+                observing.task_finished(task, peer.worker_id, now, duration, status)
             if (
                 status <= kinds.PACKED
                 and len(item) == 4

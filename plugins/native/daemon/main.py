@@ -19,6 +19,8 @@ def main() -> None:
     from shoal.native.worker.main import prepare, run_worker
 
     session = Session.read(folder)
+    # Plugins may lie where only the driver looks.
+    sys.path.extend(entry for entry in session.path if entry not in sys.path)
     prepare(session)
     zygote_pid, link = fork_zygote(lambda request: run_worker(session, request))
     _open_log(folder, session.config.get("log_level", "info"))

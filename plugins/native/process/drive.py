@@ -13,10 +13,12 @@ from shoal.errors import ConfigError
 from shoal.interfaces.engine import Engine
 from shoal.native.client.client import Client
 from shoal.native.client.log_printer import LogPrinter
+from shoal.native.client.observing import Observing, installed_listeners
 from shoal.native.process.launch import DaemonProcess, prepare_session, start_daemon
 from shoal.native.process.store import open_store
 from shoal.native.process.sweep import sweep_old_sessions
 from shoal.native.wire import kinds
+from shoal.spec.events import SessionStarted
 
 _E = TypeVar("_E", bound=Engine)
 
@@ -39,6 +41,7 @@ def start_session(config: Config, make_engine: Callable[[Client, None, DaemonPro
         client.node_labels = labels
         engine = make_engine(client, None, daemon)
         client.engine = engine
+        client.observing = Observing(client, installed_listeners())
         if config.log_to_driver:
             client.on_log_lines = LogPrinter(client.reactor).on_lines  # type: ignore[method-assign]
         client.handle_daemon(kinds.WARNING, lambda message: client.warn(message[1]))
@@ -48,6 +51,10 @@ def start_session(config: Config, make_engine: Callable[[Client, None, DaemonPro
             client.reactor.flush()
         _shield_from_interrupts(client)
         client.reactor.start_background("shoal-io")
+        client.observing.listeners.emit(
+            "shoal_session_started",
+            SessionStarted(session=session.name, engine="native", node=session.node_id.hex()),
+        )
     except BaseException:
         if client is not None:
             client.close()

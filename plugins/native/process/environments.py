@@ -32,7 +32,9 @@ def check_environment(runtime_env: Any) -> dict[str, Any]:
     given = dict(runtime_env)
     if "excludes" in given:
         if not isinstance(given.get("working_dir"), str):
-            raise ConfigError("runtime_env['excludes'] says what of a working_dir stays behind; name that folder too")
+            raise ConfigError(
+                "runtime_env['excludes'] says what of a working_dir stays behind; name that folder too"
+            )
         given["working_dir"] = {"path": given["working_dir"], "excludes": given.pop("excludes")}
     for key, value in given.items():
         step = known.get(key)

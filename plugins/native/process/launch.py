@@ -16,8 +16,9 @@ from shoal.errors import ConfigError, SystemFailure
 from shoal.native.process.environments import check_environment
 from shoal.native.process.session import Session, make_folders, remove_folders
 from shoal.native.process.store import import_target
+from shoal.registry.discover import find
 from shoal.registry.drivers import load_driver
-from shoal.registry.groups import ACCELERATORS, METADATA, SCHEDULERS, STORES
+from shoal.registry.groups import ACCELERATORS, HOOKS, METADATA, SCHEDULERS, STORES
 
 _DAEMON_END_SECONDS = 5.0
 
@@ -113,6 +114,7 @@ def prepare_session(config: Config, worker_id: bytes) -> Session:
         main_folder=os.getcwd(),
         config=wire,
         targets=targets,
+        observed=bool(find(HOOKS)),
         store_bytes=_store_bytes(config),
         spill_folder=_spill_folder(config, folder, name),
         environment=environment,

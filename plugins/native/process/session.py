@@ -47,6 +47,7 @@ class Session:
     targets: dict[str, str] = attrs.field(
         factory=dict
     )  # plugin classes as "module:name", looked up by the driver
+    observed: bool = False  # whether observers are installed, which every process then loads
     store_bytes: int = 0
     spill_folder: str = ""
     environment: dict[str, Any] = attrs.field(factory=dict)  # the session's runtime_env, checked

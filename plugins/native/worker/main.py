@@ -17,6 +17,8 @@ from shoal.native.process.store import open_store
 from shoal.native.wire import kinds
 from shoal.native.worker.worker import Worker
 
+_listeners: list[Any] = []  # the observers' functions, loaded in the zygote
+
 
 def prepare(session: Session) -> None:
     """Import what every worker needs, in the zygote."""
@@ -30,6 +32,10 @@ def prepare(session: Session) -> None:
     from shoal.native.process.store import store_class
 
     store_class(session)
+    if session.observed:
+        from shoal.native.client.observing import installed_listeners
+
+        _listeners.append(installed_listeners())
 
 
 def run_worker(session: Session, request: dict[str, Any]) -> None:
@@ -54,6 +60,10 @@ def run_worker(session: Session, request: dict[str, Any]) -> None:
     worker = Worker(client, page)
     engine = NativeEngine(client, worker)
     client.engine = engine
+    for listeners in _listeners:
+        from shoal.native.client.observing import Observing
+
+        client.observing = Observing(client, listeners)
     current.engine = engine
     with client.reactor.lock:
         client.tell_daemon([kinds.REGISTER, {"pid": os.getpid(), "kind": "worker"}])
