@@ -31,10 +31,10 @@ def test_version(shoal) -> None:
 
 def test_plugins_lists_what_is_chosen(shoal) -> None:
     rows = {(row["group"], row["name"]): row for row in json.loads(shoal("plugins", "--json").stdout)}
-    heap, shm = rows["shoal.stores", "heap"], rows["shoal.stores", "shm"]
+    heap, spill = rows["shoal.stores", "heap"], rows["shoal.stores", "spill"]
     assert (heap["state"], heap["chosen"], heap["distribution"]) == ("ok", False, "shoal")
-    assert shm["chosen"]
-    assert shm["target"] == "shoal.stores.shm:ShmStore"
+    assert spill["chosen"]
+    assert spill["target"] == "shoal.stores.spill:SpillStore"
 
 
 def test_plugins_follows_the_settings(shoal, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,7 +63,7 @@ def test_registrations_tell_their_distribution() -> None:
 @pytest.mark.parametrize(
     ("group", "name", "used"),
     [
-        (STORES, "shm", True),
+        (STORES, "spill", True),
         (STORES, "heap", False),
         (ACCELERATORS, "cpu", True),
         (ACCELERATORS, "tpu", False),
