@@ -30,6 +30,13 @@ def to_units(name: str, quantity: float) -> int:
     return units
 
 
+def _show(name: str, units: int) -> str:
+    quantity = units / UNIT
+    if name in ("memory", "object_store_memory") and abs(quantity) >= 2**20:
+        return f"{quantity / 2**30:.2f} GiB"
+    return f"{quantity:g}"
+
+
 class ResourceSet(Mapping[str, float]):
     """An immutable bag of named quantities ≥ 0; names with zero are left out.
 
@@ -97,7 +104,7 @@ class ResourceSet(Mapping[str, float]):
         return {name: amount / UNIT for name, amount in self.units.items()}
 
     def __repr__(self) -> str:
-        inner = ", ".join(f"{name}: {amount / UNIT:g}" for name, amount in sorted(self.units.items()))
+        inner = ", ".join(f"{name}: {_show(name, amount)}" for name, amount in sorted(self.units.items()))
         return "{" + inner + "}"
 
     def __reduce__(self) -> tuple[type[ResourceSet], tuple[dict[str, int]]]:

@@ -372,7 +372,9 @@ class NativeEngine(Engine):
     def reasons(self, record: Record, may_ask: bool) -> list[str]:
         """Return why an object has no value, nearest reason first. Asks others only if `may_ask`."""
         try:
-            return record_reasons(self.client, record, may_ask)
+            if may_ask:
+                return self.client.chains.follow(record)
+            return record_reasons(self.client, record, False)
         except ShoalError as error:
             return [f"asking why failed: {error}"]
 

@@ -22,6 +22,7 @@ from shoal.errors import (
     TaskUnschedulable,
 )
 from shoal.native.client.actors import Actors
+from shoal.native.client.chains import WaitChains
 from shoal.native.client.functions import SchedulingClass, demand_to_wire
 from shoal.native.client.objects import Objects
 from shoal.native.client.peers import Handler, Peer, Peers, socket_path
@@ -47,6 +48,7 @@ _log = logging.getLogger("shoal")
 DAEMON = b"\x00" * 8
 _DEATHS_KEPT = 1_000
 _REQUEST_SECONDS = 60.0
+_WORTH_ASKING_SECONDS = 1.0  # a get() that waited shorter is not explained by asking other processes
 _BLOCK_SECONDS = 0.001  # a wait shorter than this does not give the CPU back
 
 
@@ -84,6 +86,7 @@ class Client:
         self.streams = Streams(self)
         self.tasks = Tasks(self)
         self.actors = Actors(self)
+        self.chains = WaitChains(self)
         self._daemon_handlers: dict[int, Callable[[Message], None]] = {}
         self._install_handlers()
         self.peers = Peers(self.reactor, session.folder, session.token, worker_id, self.handlers)
@@ -337,31 +340,39 @@ class Client:
                 position += 1
             return position == count or self.broken is not None
 
-        warning = self.config.get_warning_seconds
-        warn_at = time.monotonic() + warning if warning else None
-        while not done():
-            until = deadline
-            if warn_at is not None and (until is None or warn_at < until):
-                until = warn_at
-            if self.wait_until(done, until):
-                break
-            now = time.monotonic()
-            if deadline is not None and now >= deadline:
+        self.chains.waiting.append(pending)
+        try:
+            if not self._wait_patiently(done, deadline, pending):
+                missing = [record for record in pending if record.status is None]
                 raise GetTimeout(
-                    f"get() waited {timeout:g} s; {sum(r.status is None for r in pending)} of {count} "
-                    f"values are missing.\n{self._explanation(pending[position])}"
+                    f"get() waited {timeout:g} s; {len(missing)} of {count} values are missing.\n"
+                    f"{self._explanation(missing[0], (timeout or 0) >= _WORTH_ASKING_SECONDS)}"
                 )
-            if warn_at is not None and now >= warn_at:
-                warn_at = None
-                _log.warning("get() has waited %g s.\n%s", warning, self._explanation(pending[position]))
+        finally:
+            self.chains.waiting.remove(pending)
         if self.broken is not None and any(record.status is None for record in pending):
             self._check_usable()
 
-    def _explanation(self, record: Record) -> str:
-        try:
-            return str(self.engine.explain_record(record))  # type: ignore[attr-defined]
-        except ShoalError as error:
-            return f"(no explanation: {error})"
+    def _wait_patiently(
+        self, done: Callable[[], bool], deadline: float | None, pending: list[Record]
+    ) -> bool:
+        """Wait; say once, after a while, what for. Returns False at the deadline."""
+        warning = self.config.get_warning_seconds
+        if warning:
+            warn_at = time.monotonic() + warning
+            if deadline is None or warn_at < deadline:
+                if self.wait_until(done, warn_at):
+                    return True
+                missing = next((record for record in pending if record.status is None), None)
+                if missing is not None:
+                    _log.warning("get() has waited %g s.\n%s", warning, self._explanation(missing, True))
+        return self.wait_until(done, deadline)
+
+    def _explanation(self, record: Record, may_ask: bool) -> str:
+        reasons: list[str] = self.engine.reasons(record, may_ask)  # type: ignore[attr-defined]
+        return "\n".join(
+            [f"object {record.object_id.hex()} is not ready", *(f"  {line}" for line in reasons)]
+        )
 
     def wait(
         self, refs: Sequence[ObjectRef[Any]], num_returns: int, timeout: float | None

@@ -35,6 +35,9 @@ FREE: Final = 26  # [object, ...]: free() was called on them
 CANCEL_OBJECT: Final = 27  # object, force, recursive: cancel the task that makes it
 EXPLAIN_OBJECT: Final = 28  # request, object
 EXPLAINED: Final = 29  # request, text lines
+EXPLAIN_BUSY: Final = (
+    30  # request, [process, ...]: what does your current call wait for? The asking chain so far
+)
 
 # Client (driver or worker) → daemon
 REGISTER: Final = 40  # {pid, kind}
