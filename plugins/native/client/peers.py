@@ -69,6 +69,7 @@ class Peers:
         self._handlers = handlers
         self._peers: dict[bytes, Peer] = {}
         self._connections: set[Connection] = set()
+        self._closed = False
         self.on_gone: Callable[[Peer], None] = lambda peer: None
         path = socket_path(session, worker_id)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -84,6 +85,9 @@ class Peers:
         if peer is not None and not peer.gone:
             return peer
         peer = Peer(worker_id)
+        if self._closed:
+            peer.gone = True
+            return peer
         self._peers[worker_id] = peer
         try:
             sock = connect_unix(socket_path(self._session, worker_id))
@@ -156,6 +160,7 @@ class Peers:
     def close(self) -> None:
         """Stop listening and close every connection, without telling `on_gone`."""
         self.on_gone = lambda peer: None
+        self._closed = True
         self._reactor.unwatch(self._listening.fileno())
         self._listening.close()
         for connection in list(self._connections):
