@@ -48,7 +48,9 @@ class Config:
     # What executes, decides and keeps: names of plugins
     engine: str = _setting("native", Text(), "Plugin that executes the program (group shoal.engines).")
     scheduler: str = _setting("hybrid", Text(), "Plugin that places work on nodes (group shoal.schedulers).")
-    store: str = _setting("spill", Text(), "Plugin that keeps object bytes (group shoal.stores); spill: disk behind shm.")
+    store: str = _setting(
+        "spill", Text(), "Plugin that keeps object bytes (group shoal.stores); spill: disk behind shm."
+    )
     metadata: str = _setting("sqlite", Text(), "Plugin that keeps the head's records (group shoal.metadata).")
     accelerators: tuple[str, ...] = _setting(
         ("cpu", "cuda"), Names(), "Plugins that look for devices (group shoal.accelerators)."
