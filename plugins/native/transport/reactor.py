@@ -114,6 +114,7 @@ class Reactor:
         self._background: threading.Thread | None = None
         self._background_gate = threading.Semaphore(0)
         self._background_idle = False  # the background thread leads and blocks in poll
+        self._background_dozes = False  # it looks rarely, since a thread of the program serves for long
         self._kicked = False
         self.may_spin = False
         self._spin = 0.0  # seconds to look for events before sleeping
@@ -151,6 +152,8 @@ class Reactor:
         """Queue a message, to be written at the next flush."""
         connection.send(message)
         self._dirty.append(connection)
+        if self._background_idle:
+            self.nudge()  # the caller may not wait for anything: somebody has to write it
 
     def flush(self) -> None:
         """Write what waits, as far as the sockets take it. Called with the lock held."""
@@ -205,6 +208,7 @@ class Reactor:
         if self.closed:
             return
         events = self._events(-1 if timeout is None else timeout)
+        self._background_idle = False  # whoever leads is awake
         with self.lock:
             watched = self._watched
             for fd, mask in events:
@@ -354,7 +358,10 @@ class Reactor:
                 for follower in self._followers:
                     follower.wake()
                     return
-        if self._background is not None and (self._dirty or self.pending or self._unlocked):
+        if self._background_dozes:
+            self._background_dozes = False
+            self._background_gate.release()
+        elif self._background is not None and (self._dirty or self.pending or self._unlocked):
             self.nudge()
 
     # The background thread
@@ -392,8 +399,10 @@ class Reactor:
                 continue
             if not self._leader.acquire(blocking=False):
                 pause = min(0.05, pause * 2)  # somebody waits for long: it serves
+                self._background_dozes = pause > 0.002
                 continue
             pause = _WATCH_SECONDS
+            self._background_dozes = False
             quiet = 0
             try:
                 self._lead_in_background()
