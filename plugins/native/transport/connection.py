@@ -22,7 +22,7 @@ Message = list[Any]
 MAX_FRAME = 1 << 30  # bytes; a longer frame is a broken or hostile peer
 _READ_SIZE = 1 << 18
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder().decode
+_decode = msgspec.msgpack.Decoder(list).decode
 
 
 def connect_unix(path: str) -> socket.socket:
@@ -203,7 +203,13 @@ class Connection:
             if stop > end:
                 self._needed = stop - position
                 break
-            message = _decode(view[position + 4 : stop])
+            try:
+                message = _decode(view[position + 4 : stop])
+            except (msgspec.DecodeError, ValueError, TypeError, RecursionError):
+                message = []
+            if not message:
+                self.close()  # a broken peer must not break this process
+                return
             position = stop
             on_message(self, message)
             if self.closed:
