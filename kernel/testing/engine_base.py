@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -13,6 +12,7 @@ import pytest
 import shoal
 from shoal.interfaces.current import current
 from shoal.testing.engine_gates import SECONDS, Gate, Marks
+from shoal.testing.leaks import no_leaks
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,13 +46,13 @@ class EnginePart:
         cls = type(self)
         if cls._open is None:
             with contextlib.ExitStack() as stack:
-                stack.enter_context(no_leaks())
+                stack.enter_context(no_leaks(shared_prefix=None))
                 stack.enter_context(shoal.init(engine=engine_name, **{**SETTINGS, **settings}))
                 cls._open = stack.pop_all()
 
     @classmethod
     def teardown_class(cls) -> None:
-        """End the session; no thread and no process of it is left."""
+        """End the session; no process, no thread and no descriptor of it is left."""
         stack, cls._open = cls._open, None
         if stack is not None:
             stack.close()
@@ -86,25 +86,3 @@ def needs(*capabilities: str) -> Callable[[F], F]:
         return test
 
     return keep
-
-
-@contextlib.contextmanager
-def no_leaks() -> Iterator[None]:
-    """Assert that the threads and child processes started inside are gone at the end."""
-    import psutil  # type: ignore[import-untyped, unused-ignore]
-
-    threads, children = set(threading.enumerate()), _children()
-    yield
-    _, alive = psutil.wait_procs([child for child in _children() if child not in children], timeout=10)
-    new = [thread for thread in threading.enumerate() if thread not in threads]
-    for thread in new:
-        thread.join(10)
-    left = [f"process {child.pid}" for child in alive]
-    left += [f"thread {thread.name}" for thread in new if thread.is_alive()]
-    assert not left, f"the session left behind: {', '.join(left)}"
-
-
-def _children() -> list[Any]:
-    import psutil  # type: ignore[import-untyped, unused-ignore]
-
-    return list(psutil.Process().children(recursive=True))

@@ -14,7 +14,8 @@ import pytest
 import shoal
 from shoal.errors import ActorUnschedulable, ConfigError, NotInitialized, TaskUnschedulable
 from shoal.testing.engine_actors import Counter
-from shoal.testing.engine_base import get, no_leaks
+from shoal.testing.engine_base import get
+from shoal.testing.leaks import no_leaks
 
 
 class EngineSessionContract:
@@ -28,7 +29,7 @@ class EngineSessionContract:
     @pytest.fixture(autouse=True)
     def _no_session_is_left(self) -> Iterator[None]:
         assert not shoal.is_initialized()
-        with no_leaks():
+        with no_leaks(shared_prefix=None):
             yield
             shoal.shutdown()
 

@@ -28,13 +28,16 @@ class Traces:
     shared: frozenset[str]
 
     @classmethod
-    def now(cls, shared_prefix: str = "shoal") -> Traces:
-        """Look around: our child processes, threads and descriptors, and shared files that begin with a prefix."""
+    def now(cls, shared_prefix: str | None = "shoal") -> Traces:
+        """Look around: our child processes, threads and descriptors, and shared files that begin with a prefix.
+
+        Shared memory is everyone's: None leaves it out where other programs may use the same prefix meanwhile.
+        """
         return cls(
             frozenset(_children(os.getpid())),
             frozenset(thread.ident or 0 for thread in threading.enumerate()),
             frozenset(_descriptors()),
-            frozenset(name for name in os.listdir(SHARED_MEMORY) if name.startswith(shared_prefix)),
+            frozenset(_shared(shared_prefix)) if shared_prefix is not None else frozenset(),
         )
 
     def since(self, before: Traces) -> list[str]:
@@ -49,8 +52,11 @@ class Traces:
 
 
 @contextmanager
-def no_leaks(seconds: float = SECONDS, shared_prefix: str = "shoal") -> Iterator[None]:
-    """Raise AssertionError if the block leaves anything behind that does not end by itself within some seconds."""
+def no_leaks(seconds: float = SECONDS, shared_prefix: str | None = "shoal") -> Iterator[None]:
+    """Raise AssertionError if the block leaves anything behind that does not end by itself within some seconds.
+
+    `shared_prefix` says which files in shared memory are looked at; see `Traces.now`.
+    """
     before = Traces.now(shared_prefix)
     yield
     limit = time.monotonic() + seconds
@@ -81,6 +87,13 @@ def _descriptors() -> Iterator[str]:
             yield f"{number} -> {os.readlink(f'/proc/self/fd/{number}')}"
         except FileNotFoundError:  # the one that listed the folder
             continue
+
+
+def _shared(prefix: str) -> list[str]:
+    try:
+        return [name for name in os.listdir(SHARED_MEMORY) if name.startswith(prefix)]
+    except FileNotFoundError:  # a machine without it
+        return []
 
 
 def _command(process: int) -> str:

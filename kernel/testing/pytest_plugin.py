@@ -23,6 +23,9 @@ KINDS = {
 }
 MARKER = "shoal_contract"
 
+# The contracts assert outside of test modules; without this their failures would not show the values.
+pytest.register_assert_rewrite("shoal.testing")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add one option for each kind of plugin that has a contract."""
