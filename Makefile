@@ -78,6 +78,7 @@ bench: .venv-bench/.made  ## our numbers beside the reference system's and the m
 
 docs: venv  ## write the pages that are made from the code
 	$(BIN)/python tools/make_docs.py
+	$(BIN)/python docs/generate.py
 
 lock: venv  ## resolve again and write constraints.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --upgrade --no-emit-index-url --no-emit-find-links \
