@@ -64,17 +64,17 @@ def task_reasons(client: Client, task: Task, may_ask: bool, depth: int) -> list[
 def _actor_call_reasons(client: Client, task: Task, may_ask: bool) -> list[str]:
     actor: ActorClient = task.actor
     name = task.function.name
+    host = client.own_actor()
+    if host is not None and host == actor.actor_id:
+        return [
+            f"{name} is a call to the actor that waits for it: a cycle. A serial actor cannot wait for a call to "
+            "itself; call the method directly, make it async, or give it max_concurrency > 1"
+        ]
     if task.peer is None:
         lines = [f"{name} waits: actor {actor.info.class_name} is {actor.state}"]
         if may_ask:
             lines += actor_reasons(client, actor.actor_id)
         return lines
-    host = client.own_actor()
-    if host is not None and host == actor.actor_id:
-        return [
-            f"{name} was sent to the actor that waits for it: a cycle. A serial actor cannot wait for a call to "
-            "itself; call the method directly, make it async, or give it max_concurrency > 1"
-        ]
     mine = [other for other in task.peer.inflight.values() if other.actor is actor]
     ahead = mine.index(task) if task in mine else 0
     if ahead:
