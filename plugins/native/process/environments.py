@@ -40,8 +40,8 @@ def check_environment(runtime_env: Any) -> dict[str, Any]:
         step = known.get(key)
         if step is None:
             near = difflib.get_close_matches(str(key), known, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(f"runtime_env has no key {key!r}{hint} It has: {', '.join(sorted(known))}")
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise ConfigError(f"runtime_env has no key {key!r}{hint}. It has: {', '.join(sorted(known))}")
         checked[key] = step.check(value)
     return checked
 

@@ -116,6 +116,7 @@ class Reactor:
         self._background_idle = False  # the background thread leads and blocks in poll
         self._background_dozes = False  # it looks rarely, since a thread of the program serves for long
         self._kicked = False
+        self._was_kicked = False  # the program is active: look often for a while instead of sleeping in poll
         self.may_spin = False
         self._spin = 0.0  # seconds to look for events before sleeping
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -259,6 +260,7 @@ class Reactor:
         return events
 
     def _drain_wake(self) -> None:
+        self._was_kicked = self._kicked
         self._kicked = False
         try:
             os.eventfd_read(self._wake)
@@ -426,6 +428,9 @@ class Reactor:
                 _log.exception("serving connections failed")
             finally:
                 self._background_idle = False
+            if self._was_kicked:
+                self._was_kicked = False
+                return
 
     # With asyncio
 
