@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -10,8 +11,11 @@ import threading
 
 import pytest
 
-from shoal.testing.leaks import no_leaks
+from shoal.testing import leaks
 
+# Other tests run meanwhile, and their sessions use shared memory too: only files with our prefix count.
+PREFIX = f"shoal-leak-test-{os.getpid()}-"
+no_leaks = functools.partial(leaks.no_leaks, shared_prefix=PREFIX)
 FOREVER = [sys.executable, "-c", "import sys; sys.stdin.read()"]
 
 
@@ -76,11 +80,11 @@ def test_a_file_in_shared_memory_is_named() -> None:
     paths: list[str] = []
 
     def leave() -> None:
-        file, path = tempfile.mkstemp(prefix="leak-test-", dir="/dev/shm")
+        file, path = tempfile.mkstemp(prefix=PREFIX, dir="/dev/shm")
         os.close(file)
         paths.append(path)
 
-    left = pytest.raises(AssertionError, match="file /dev/shm/leak-test-")
-    with left, no_leaks(seconds=0, shared_prefix="leak-test-"):
+    left = pytest.raises(AssertionError, match=f"file /dev/shm/{PREFIX}")
+    with left, no_leaks(seconds=0):
         leave()
     os.unlink(paths[0])
