@@ -71,6 +71,8 @@ class NativeEngine(Engine):
     def close(self) -> None:
         if self._worker is not None:
             return
+        if not self.closed and self.client.process == os.getpid():
+            self.client.finish_logs()
         self.client.close()
         if self._daemon is not None and self.client.process == os.getpid():
             self._daemon.end()

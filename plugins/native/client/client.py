@@ -80,6 +80,7 @@ class Client:
         self._request_ids = itertools.count(1)
         self._warned: set[str] = set()
         self.on_daemon_lost: Callable[[], None] = lambda: None
+        self.finish_logs: Callable[[], None] = lambda: None
         self.observing: Observing | None = None  # set where observers are installed
         self.handlers: dict[int, Handler] = {}
         self.objects = Objects(self)

@@ -25,6 +25,10 @@ class _Seen:
         self.stream = stream
         self.count = 0
 
+    def told(self, line: str) -> str:
+        """Return the line that tells how often it was repeated."""
+        return f"{self.prefix} {line} [and {self.count} times in other workers]\n"
+
 
 class LogPrinter:
     """Prints lines of workers. A line that other workers print as well appears once, with a count soon after."""
@@ -62,9 +66,16 @@ class LogPrinter:
             if seen is None:
                 self._seen[line] = _Seen(now, process, prefix, stream)
                 if len(self._seen) > _REMEMBERED:
-                    self._seen.popitem(last=False)
+                    oldest, forgotten = self._seen.popitem(last=False)
+                    if forgotten.count:
+                        shown.append(forgotten.told(oldest))
             shown.append(f"{prefix} {line}\n")
         return "".join(shown)
+
+    def finish(self) -> None:
+        """Print the counts that are still to be told: the session ends."""
+        for stream, text in self.settle(float("inf")):
+            self._write(stream, text)
 
     def settle(self, now: float) -> list[tuple[str, str]]:
         """Return (stream, text) for lines whose repetitions are to be told, and forget old ones."""
@@ -74,9 +85,7 @@ class LogPrinter:
                 break
             del self._seen[line]
             if seen.count:
-                told.append(
-                    (seen.stream, f"{seen.prefix} {line} [and {seen.count} times in other workers]\n")
-                )
+                told.append((seen.stream, seen.told(line)))
         return told
 
     def _tick(self) -> None:

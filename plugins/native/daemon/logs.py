@@ -18,6 +18,7 @@ _LAST = 10  # lines kept of each worker
 _REMEMBERED = 256  # dead workers whose last lines are kept
 _LINE_BYTES = 8_192  # a longer line is cut for the driver
 _LINES_A_SECOND = 2_000  # to the driver, all workers together
+_TELL_SECONDS = 1.0  # how soon the driver hears of lines that it was not sent
 _CHUNK = 1 << 18
 
 
@@ -192,13 +193,12 @@ class LogPipes:
         if second != self._second:
             self._second = second
             self._sent = 0
-            if self._untold:
-                note = f"[shoal: {self._untold} lines were not shown; they are in the session's logs folder]"
-                self._untold = 0
-                self._send(pipe.worker.worker_id, pipe.worker.pid, pipe.worker.label, "stderr", [note])
         room = max(0, _LINES_A_SECOND - self._sent)
         shown = lines[:room]
-        self._untold += len(lines) - len(shown)
+        if len(shown) < len(lines):
+            if not self._untold:
+                self._reactor.call_later(_TELL_SECONDS, lambda: self._tell_untold(pipe.worker))
+            self._untold += len(lines) - len(shown)
         self._sent += len(shown)
         if shown:
             if (
@@ -208,6 +208,11 @@ class LogPipes:
             texts = [line[:_LINE_BYTES].decode("utf-8", "replace") for line in shown]
             self._send(pipe.worker.worker_id, pipe.worker.pid, pipe.worker.label, pipe.stream, texts)
 
+    def _tell_untold(self, worker: WorkerProcess) -> None:
+        note = f"[shoal: {self._untold} lines were not shown; they are in the session's logs folder]"
+        self._untold = 0
+        self._send(worker.worker_id, worker.pid, worker.label, "stderr", [note])
+
     def _running(self, worker_id: bytes) -> str:
         return page.read(page.path_of(self._session_folder, worker_id))[1]
 
@@ -215,6 +220,12 @@ class LogPipes:
         """A pipe is at its end."""
         self._reactor.unwatch(fd)
         os.close(fd)
+
+    def drain(self) -> None:
+        """Take what every worker has printed up to now."""
+        for pipes in list(self._pipes.values()):
+            for pipe in pipes:
+                pipe.drain()
 
     def last_lines(self, worker_id: bytes) -> tuple[str, ...]:
         """Return what a worker printed last, dead or alive."""

@@ -10,23 +10,38 @@ import sys
 
 
 def main() -> None:
-    """Fork the zygote while this process is still small and single-threaded, then be the daemon."""
+    """Fork the zygote while this process is still small and single-threaded, then be the daemon.
+
+    The driver starts this process before it has looked up its plugins, so that both import at the same time: the
+    session's settings are there when the driver says so on the lifeline.
+    """
     folder, descriptor = sys.argv[1], int(sys.argv[2])
     lifeline = socket.socket(fileno=descriptor)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    from shoal.native.process.session import Session
-    from shoal.native.process.zygote import fork_zygote
-    from shoal.native.worker.main import prepare, run_worker
+    from shoal.native.process.session import Session, remove_folders
+    from shoal.native.process.zygote import RunWorker, fork_zygote
+    from shoal.native.worker.main import prepare, run_worker, warm_up
 
-    session = Session.read(folder)
-    # Plugins may lie where only the driver looks.
-    sys.path.extend(entry for entry in session.path if entry not in sys.path)
-    prepare(session)
-    zygote_pid, link = fork_zygote(lambda request: run_worker(session, request))
-    _open_log(folder, session.config.get("log_level", "info"))
+    def begin(folder: str) -> RunWorker:
+        session = _join(folder)
+        prepare(session)
+        return lambda request: run_worker(session, request)
+
+    def _join(folder: str) -> Session:
+        session = Session.read(folder)
+        # Plugins may lie where only the driver looks.
+        sys.path.extend(entry for entry in session.path if entry not in sys.path)
+        return session
+
+    zygote_pid, link = fork_zygote(warm_up, begin)
     from shoal.native.daemon.daemon import Daemon
-    from shoal.native.process.session import remove_folders
 
+    if lifeline.recv(1) != b"B":
+        _kill(zygote_pid)
+        os._exit(0)  # the driver has changed its mind, or is gone
+    session = _join(folder)
+    link.send(folder.encode())
+    _open_log(folder, session.config.get("log_level", "info"))
     daemon = None
     try:
         daemon = Daemon(session, link, lifeline)

@@ -41,6 +41,7 @@ class Requests:
             "explain_actor": self._explain_actor,
             "explain_group": self._explain_group,
             "relieve": self._relieve,
+            "drain_logs": lambda client: self._daemon.pool.drain_logs(),
             "workers": self._workers,
             "ping": lambda client: True,
         }

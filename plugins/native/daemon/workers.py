@@ -294,6 +294,10 @@ class WorkerPool:
             last_lines=self._logs.last_lines(worker.worker_id),
         )
 
+    def drain_logs(self) -> None:
+        """Send on what workers have printed up to now."""
+        self._logs.drain()
+
     def end_all(self) -> None:
         """Kill every worker: the session is over."""
         for worker in self.workers.values():

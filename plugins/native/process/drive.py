@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -9,18 +10,21 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from shoal.config import Config
-from shoal.errors import ConfigError
+from shoal.errors import ConfigError, ShoalError
 from shoal.interfaces.engine import Engine
 from shoal.native.client.client import Client
 from shoal.native.client.log_printer import LogPrinter
 from shoal.native.client.observing import Observing, installed_listeners
 from shoal.native.process.launch import DaemonProcess, prepare_session, start_daemon
+from shoal.native.process.session import make_folders, remove_folders
 from shoal.native.process.store import open_store
 from shoal.native.process.sweep import sweep_old_sessions
 from shoal.native.wire import kinds
 from shoal.spec.events import SessionStarted
 
 _E = TypeVar("_E", bound=Engine)
+
+_LAST_WORDS_SECONDS = 2.0  # how long the end of a session may wait for what workers have printed
 
 
 def start_session(config: Config, make_engine: Callable[[Client, None, DaemonProcess], _E]) -> _E:
@@ -30,10 +34,16 @@ def start_session(config: Config, make_engine: Callable[[Client, None, DaemonPro
             f"address={config.address!r}: this engine starts sessions of its own only; leave address out"
         )
     worker_id = os.urandom(8)
-    session = prepare_session(config, worker_id)
-    daemon = start_daemon(session)
+    name, folder, store_folder = make_folders(config.temp_dir)
+    try:
+        daemon = start_daemon(folder, store_folder)
+    except BaseException:
+        remove_folders(folder, store_folder, keep_logs=False)
+        raise
     client = None
     try:
+        session = prepare_session(config, worker_id, name, folder, store_folder)
+        daemon.begin()
         store = open_store(session, worker_id.hex())
         labels = daemon.wait_ready(config.worker_start_timeout_seconds)
         client = Client(session, config, worker_id, store)
@@ -43,7 +53,9 @@ def start_session(config: Config, make_engine: Callable[[Client, None, DaemonPro
         client.engine = engine
         client.observing = Observing(client, installed_listeners())
         if config.log_to_driver:
-            client.on_log_lines = LogPrinter(client.reactor).on_lines  # type: ignore[method-assign]
+            printer = LogPrinter(client.reactor)
+            client.on_log_lines = printer.on_lines  # type: ignore[method-assign]
+            client.finish_logs = lambda: _finish_logs(client, printer)
         client.handle_daemon(kinds.WARNING, lambda message: client.warn(message[1]))
         client.on_daemon_lost = lambda: client.reactor.call_soon_unlocked(daemon.end)
         with client.reactor.lock:
@@ -64,6 +76,13 @@ def start_session(config: Config, make_engine: Callable[[Client, None, DaemonPro
         target=sweep_old_sessions, args=(config.temp_dir,), name="shoal-sweep", daemon=True
     ).start()
     return engine
+
+
+def _finish_logs(client: Client, printer: LogPrinter) -> None:
+    """Show what workers have printed up to now: a short program ends before it has arrived."""
+    with contextlib.suppress(ShoalError):
+        client.request("drain_logs", timeout=_LAST_WORDS_SECONDS)
+    printer.finish()
 
 
 def _shield_from_interrupts(client: Client) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -14,7 +15,7 @@ import msgspec
 from shoal.config import Config
 from shoal.errors import ConfigError, SystemFailure
 from shoal.native.process.environments import check_environment
-from shoal.native.process.session import Session, make_folders, remove_folders
+from shoal.native.process.session import Session, remove_folders
 from shoal.native.process.store import import_target
 from shoal.registry.discover import find
 from shoal.registry.drivers import load_driver
@@ -26,11 +27,17 @@ _DAEMON_END_SECONDS = 5.0
 class DaemonProcess:
     """The daemon that this process has started. `lifeline` ends it when it closes, however that comes about."""
 
-    def __init__(self, pid: int, lifeline: socket.socket, session: Session) -> None:
+    def __init__(self, pid: int, lifeline: socket.socket, folder: str, store_folder: str) -> None:
         self.pid = pid
         self._lifeline = lifeline
-        self._session = session
+        self._folder = folder
+        self._store_folder = store_folder
         self._ended = False
+
+    def begin(self) -> None:
+        """Tell it that the session's settings are written."""
+        with contextlib.suppress(BrokenPipeError):  # it has died: wait_ready tells
+            self._lifeline.send(b"B")
 
     def wait_ready(self, timeout: float) -> dict[str, str]:
         """Return the node's labels when it serves. Raises SystemFailure with its own words if it does not come up."""
@@ -44,7 +51,7 @@ class DaemonProcess:
             return labels
         self.end()
         text = word[1:].decode("utf-8", "replace") if word[:1] == b"F" else ""
-        logs = os.path.join(self._session.folder, "logs")
+        logs = os.path.join(self._folder, "logs")
         raise SystemFailure(
             f"the session's daemon did not come up within {timeout:g} s (logs: {logs})\n{text}"
         )
@@ -62,7 +69,7 @@ class DaemonProcess:
             time.sleep(0.002)
         else:
             self._kill()
-        remove_folders(self._session.folder, self._session.store_folder)
+        remove_folders(self._folder, self._store_folder)
 
     def _reap(self) -> bool:
         try:
@@ -79,8 +86,8 @@ class DaemonProcess:
             return
 
 
-def prepare_session(config: Config, worker_id: bytes) -> Session:
-    """Make the folders of a new session, with its plugins looked up and checked. Raises ConfigError, SystemFailure."""
+def prepare_session(config: Config, worker_id: bytes, name: str, folder: str, store_folder: str) -> Session:
+    """Look up and check a session's plugins, and write its settings. Raises ConfigError, SystemFailure."""
     store = load_driver(STORES, config.store, config.store_options)
     if not store.shared:
         raise ConfigError(
@@ -98,7 +105,6 @@ def prepare_session(config: Config, worker_id: bytes) -> Session:
         config.scheduler_options
     )  # refuses its options here, not in the daemon
     environment = check_environment(config.runtime_env)
-    name, folder, store_folder = make_folders(config.temp_dir)
     wire: dict[str, Any] = config.to_wire()
     session = Session(
         name=name,
@@ -119,11 +125,7 @@ def prepare_session(config: Config, worker_id: bytes) -> Session:
         spill_folder=_spill_folder(config, folder, name),
         environment=environment,
     )
-    try:
-        session.write()
-    except BaseException:
-        remove_folders(folder, store_folder, keep_logs=False)
-        raise
+    session.write()
     return session
 
 
@@ -155,7 +157,7 @@ def _store_bytes(config: Config) -> int:
     return max(1 << 26, min(int(memory * 0.3), room))
 
 
-def start_daemon(session: Session) -> DaemonProcess:
+def start_daemon(folder: str, store_folder: str) -> DaemonProcess:
     """Start the daemon's process in a session of its own, so that a Ctrl-C at the terminal is not for it."""
     ours, theirs = socket.socketpair()
     theirs.set_inheritable(True)
@@ -164,13 +166,13 @@ def start_daemon(session: Session) -> DaemonProcess:
         "-P" if sys.version_info >= (3, 11) else "-u",
         "-m",
         "shoal.native.daemon.main",
-        session.folder,
+        folder,
         str(theirs.fileno()),
     ]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     null = os.open(os.devnull, os.O_RDWR)
     errors = os.open(
-        os.path.join(session.folder, "logs", "daemon.err"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
+        os.path.join(folder, "logs", "daemon.err"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
     )
     try:
         pid = os.posix_spawn(
@@ -188,4 +190,4 @@ def start_daemon(session: Session) -> DaemonProcess:
         os.close(null)
         os.close(errors)
         theirs.close()
-    return DaemonProcess(pid, ours, session)
+    return DaemonProcess(pid, ours, folder, store_folder)

@@ -56,7 +56,7 @@ def _is_alive(folder: str) -> bool:
     try:
         probe.connect(path)
     except FileNotFoundError:
-        return _age(folder) < _YOUNG_SECONDS and os.path.exists(os.path.join(folder, "token"))
+        return _age(folder) < _YOUNG_SECONDS  # it has no socket yet, or any more
     except OSError:
         return False
     finally:

@@ -4,6 +4,7 @@ It is forked from the daemon before that starts threads or opens anything, runs 
 one packet socket:
 
     daemon → zygote   {worker, variables, path, folder} with two descriptors: standard output and error
+    daemon → zygote   the session's folder, first of all
     zygote → daemon   ["forked", worker, pid] | ["exited", pid, status]
 """
 
@@ -24,17 +25,19 @@ from shoal.native.process.parent import die_with_parent
 _PACKET = 1 << 20
 
 
-def fork_zygote(run_worker: Callable[[dict[str, Any]], None]) -> tuple[int, socket.socket]:
+RunWorker = Callable[[dict[str, Any]], None]
+
+
+def fork_zygote(warm_up: Callable[[], None], begin: Callable[[str], RunWorker]) -> tuple[int, socket.socket]:
     """Fork the zygote off this process; return (pid, the daemon's end of the socket).
 
-    `run_worker` is called in each forked worker with the request, and its process ends when it returns.
+    In the zygote `warm_up` runs at once; `begin` when the session's folder is known, and returns what to call in each
+    forked worker with the request. A worker's process ends when that returns.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     for end in (ours, theirs):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _PACKET)
     parent = os.getpid()
-    gc.collect()
-    gc.freeze()  # what exists now is shared with every worker: the collector must not write to it
     pid = os.fork()
     if pid:
         theirs.close()
@@ -43,13 +46,19 @@ def fork_zygote(run_worker: Callable[[dict[str, Any]], None]) -> tuple[int, sock
     try:
         ours.close()
         die_with_parent(parent)
-        _serve(theirs, run_worker)
+        warm_up()
+        folder = theirs.recv(_PACKET)
+        if folder:
+            run_worker = begin(folder.decode())
+            gc.collect()
+            gc.freeze()  # what exists now is shared with every worker: the collector must not write to it
+            _serve(theirs, run_worker)
         code = 0
     finally:
         os._exit(code)
 
 
-def _serve(link: socket.socket, run_worker: Callable[[dict[str, Any]], None]) -> None:
+def _serve(link: socket.socket, run_worker: RunWorker) -> None:
     link.setblocking(False)
     wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
@@ -90,9 +99,7 @@ def _reap(link: socket.socket) -> None:
         _send(link, ["exited", pid, status])
 
 
-def _handle(
-    link: socket.socket, run_worker: Callable[[dict[str, Any]], None], wakes: tuple[int, int]
-) -> bool:
+def _handle(link: socket.socket, run_worker: RunWorker, wakes: tuple[int, int]) -> bool:
     """Fork one worker. Returns False when the daemon is gone."""
     try:
         data, descriptors, _, _ = socket.recv_fds(link, _PACKET, 2)

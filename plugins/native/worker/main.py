@@ -13,14 +13,14 @@ from shoal.native.client.client import Client
 from shoal.native.engine import NativeEngine
 from shoal.native.process.page import create, path_of
 from shoal.native.process.session import Session
-from shoal.native.process.store import open_store
+from shoal.native.process.store import open_store, store_class
 from shoal.native.wire import kinds
 from shoal.native.worker.worker import Worker
 
 _listeners: list[Any] = []  # the observers' functions, loaded in the zygote
 
 
-def prepare(session: Session) -> None:
+def warm_up() -> None:
     """Import what every worker needs, in the zygote."""
     import asyncio  # noqa: F401  async actors
     import encodings.idna  # noqa: F401  what sockets of user code ask for
@@ -29,8 +29,10 @@ def prepare(session: Session) -> None:
 
     import shoal.native.worker.actor_host
     import shoal.serial.pickler  # noqa: F401
-    from shoal.native.process.store import store_class
 
+
+def prepare(session: Session) -> None:
+    """Import the session's own plugins, in the zygote."""
     store_class(session)
     if session.observed:
         from shoal.native.client.observing import installed_listeners
