@@ -199,6 +199,16 @@ def test_get_inside_an_async_actor_says_to_await(engine: str) -> None:
         shoal.get(Asking.remote().ask.remote([shoal.put(1)]), timeout=SECONDS)
 
 
+def test_a_futures_callback_may_get(engine: str) -> None:
+    got: list[Any] = []
+    future = echo.remote(1).future()
+    future.add_done_callback(
+        lambda done: got.append(shoal.get(echo.remote(done.result() + 1), timeout=SECONDS))
+    )
+    assert shoal.get(echo.remote(5), timeout=SECONDS) == 5
+    eventually(lambda: got == [2], "the callback has its value", SECONDS)
+
+
 def test_ten_thousand_references_to_one_call(engine: str) -> None:
     @shoal.remote
     def total(*values: int) -> int:

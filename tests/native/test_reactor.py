@@ -220,19 +220,29 @@ def test_a_callback_that_raises_is_logged_and_the_next_one_runs(
     assert "of the user's making" in caplog.text
 
 
-def test_a_callback_may_wait_itself(reactor: Reactor, pipe: Pipe) -> None:
-    """A future's callback that calls get(): it runs in the thread that leads."""
+@pytest.mark.parametrize("background", [False, True])
+def test_a_callback_may_wait_itself(reactor: Reactor, pipe: Pipe, background: bool) -> None:
+    """A future's callback that calls get(): it runs in the thread that leads, so nobody else would read."""
     got: list[bool] = []
-    pipe.write(b"x")
-    with reactor.lock:
-        reactor.call_later(0, lambda: None)
 
     def nested() -> None:
-        got.append(bool(pipe.seen) or reactor.run_until(lambda: bool(pipe.seen), within(5)))
+        pipe.write(b"x")
+        got.append(reactor.run_until(lambda: pipe.seen == b"x", within(5)))
 
-    reactor.call_soon_unlocked(nested)
-    assert reactor.run_until(lambda: bool(got), within())
+    if background:
+        reactor.start_background("test-io")
+        reactor.call_soon_unlocked(nested)
+        eventually(lambda: bool(got))
+    else:
+        reactor.call_soon_unlocked(nested)
+        assert reactor.run_until(lambda: bool(got), within())
     assert got == [True]
+
+
+def test_a_callback_may_close(reactor: Reactor) -> None:
+    reactor.call_soon_unlocked(reactor.close)
+    assert not reactor.run_until(lambda: False, within())
+    assert reactor.closed
 
 
 # The background thread

@@ -108,7 +108,7 @@ class Reactor:
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_numbers = itertools.count()
         self._unlocked: deque[Callable[[], None]] = deque()
-        self._leader = threading.Lock()
+        self._leader = threading.RLock()  # a callback of the user's, run by the leader, may wait itself
         self._leads = 0  # grows whenever a thread of the program waits: a sign of activity
         self._followers: list[_Follower] = []
         self._background: threading.Thread | None = None
