@@ -129,6 +129,30 @@ def test_the_dead_are_swept_and_the_living_left(parent: str) -> None:
         remove_folders(living, living_store, keep_logs=False)
 
 
+def test_sessions_of_another_folder_are_left_alone(parent: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="sh") as elsewhere:
+        _, folder, store = made(elsewhere)
+        try:
+            sweep.sweep_old_sessions(parent)
+            assert os.path.isdir(store), (
+                "its objects go with the session, whoever starts one with another temp_dir"
+            )
+        finally:
+            remove_folders(folder, store, keep_logs=False)
+
+
+def test_a_daemon_too_busy_to_answer_is_alive(parent: str) -> None:
+    _, folder, store = made(parent)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as daemon:
+        daemon.bind(os.path.join(folder, "s", "0" * 16))
+        daemon.listen(0)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as first:
+            first.connect(daemon.getsockname())  # the queue of those who wait to be accepted is full
+            sweep.sweep_old_sessions(parent)
+        assert os.path.isdir(store)
+    remove_folders(folder, store, keep_logs=False)
+
+
 def test_a_session_that_is_just_starting_is_left_alone(parent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep, "_YOUNG_SECONDS", 60.0)
     _, folder, store = made(parent)

@@ -156,8 +156,10 @@ class Daemon:
         """Serve until the driver that owns the session is gone."""
         path = socket_path(self.session.folder, DAEMON)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listening.bind(path)
+        # Nobody may find a socket that refuses: that is how others tell the sessions of the dead, which they remove.
+        listening.bind(path + ".new")
         listening.listen(1024)
+        os.rename(path + ".new", path)
         self.reactor.watch(Listener(listening, self._accept))
         self.reactor.watch(_Lifeline(self._lifeline, self.end))
         self._watch_driver()

@@ -17,6 +17,7 @@ import os
 import shutil
 import tempfile
 import time
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -89,6 +90,16 @@ def sessions_folder(temp_dir: str | None) -> str:
     return folder
 
 
+def shared_folder(parent: str) -> tuple[str, str]:
+    """Return where the shared memory of the sessions in a folder is, and how its names begin.
+
+    Sessions of another folder (`temp_dir`) begin otherwise: whether those live cannot be seen from this one.
+    """
+    root = "/dev/shm" if os.path.isdir("/dev/shm") else parent
+    digest = zlib.crc32(os.fsencode(os.path.realpath(parent)))
+    return root, f"shoal-{os.getuid()}-{digest:08x}-"
+
+
 def make_folders(temp_dir: str | None) -> tuple[str, str, str]:
     """Make the folders of a new session; return (name, folder, store folder)."""
     parent = sessions_folder(temp_dir)
@@ -103,8 +114,8 @@ def make_folders(temp_dir: str | None) -> tuple[str, str, str]:
         raise SystemFailure(
             f"the path of {parent} is too long for Unix sockets; set temp_dir to a shorter one"
         )
-    root = "/dev/shm" if os.path.isdir("/dev/shm") else parent
-    store_folder = os.path.join(root, f"shoal-{os.getuid()}-{name}")
+    root, prefix = shared_folder(parent)
+    store_folder = os.path.join(root, prefix + name)
     os.mkdir(store_folder, 0o700)
     return name, folder, store_folder
 

@@ -7,7 +7,7 @@ import shutil
 import socket
 import time
 
-from shoal.native.process.session import remove_folders, sessions_folder
+from shoal.native.process.session import remove_folders, sessions_folder, shared_folder
 
 _YOUNG_SECONDS = 60.0  # a session this young may still be starting
 _LOGS_SECONDS = 7 * 24 * 3600.0
@@ -17,8 +17,7 @@ _LOGS_KEPT = 20
 def sweep_old_sessions(temp_dir: str | None) -> None:
     """Remove dead sessions of this user, their shared memory, and logs that are old or too many."""
     parent = sessions_folder(temp_dir)
-    shared = "/dev/shm" if os.path.isdir("/dev/shm") else parent
-    prefix = f"shoal-{os.getuid()}-"
+    shared, prefix = shared_folder(parent)
     living = set()
     finished = []
     for name in sorted(os.listdir(parent)):
@@ -57,8 +56,10 @@ def _is_alive(folder: str) -> bool:
         probe.connect(path)
     except FileNotFoundError:
         return _age(folder) < _YOUNG_SECONDS  # it has no socket yet, or any more
-    except OSError:
+    except ConnectionRefusedError:  # the socket of a process that was killed
         return False
+    except OSError:  # too busy to answer is not dead
+        return True
     finally:
         probe.close()
     return True
