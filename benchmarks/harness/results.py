@@ -65,10 +65,10 @@ class Line:
         }
 
 
-def work_out(row: Row, results: Results) -> Line:
-    """Return the line of a row."""
+def work_out(row: Row, results: Results, family: str) -> Line:
+    """Return the line of a row. Its floor is the one that was measured beside its family."""
     reference, ours = results.value(REFERENCE, row.name), results.value(OURS, row.name)
-    floor = results.value(FLOOR, row.floor) if row.floor else None
+    floor = results.value(FLOOR, f"{family}: {row.floor}") if row.floor else None
     ratio = None
     if reference and ours:
         ratio = reference / ours if row.less_is_better else ours / reference

@@ -134,7 +134,7 @@ def _memcpy(bench: Bench, source: np.ndarray[Any, Any]) -> Reading:
     with (
         mmap.mmap(-1, source.nbytes) as pages,
         memoryview(pages) as target,
-        memoryview(source).cast("B") as bytes_,
+        source.data.cast("B") as bytes_,
     ):
         target[:] = bytes_
 

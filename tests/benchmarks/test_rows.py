@@ -57,10 +57,10 @@ def line_of(row: Row, **values: float | None) -> Line:
     for system, value in values.items():
         results.add(
             system,
-            "a floor" if system == "floor" else row.name,
+            "family: a floor" if system == "floor" else row.name,
             Outcome(value, error="" if value else "broke"),
         )
-    return work_out(row, results)
+    return work_out(row, results, "family")
 
 
 def test_every_row_of_the_reference_is_measured() -> None:
