@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -313,6 +313,82 @@ def test_a_result_that_cannot_be_pickled(engine: str) -> None:
 
     with pytest.raises(errors.NotSerializable, match="part"):
         shoal.get(give.remote(), timeout=SECONDS)
+
+
+def _explode() -> None:
+    raise ValueError("not to be loaded")
+
+
+class Mine:
+    """Pickles, but does not unpickle."""
+
+    def __reduce__(self) -> Any:
+        return _explode, ()
+
+
+class BadToLoad(Exception):
+    def __reduce__(self) -> Any:
+        return _explode, ()
+
+
+class BadToPrint(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
+
+
+class NoException(BaseException):
+    pass
+
+
+RAISED: dict[str, Callable[[], BaseException]] = {
+    "loads badly": lambda: BadToLoad("x"),
+    "prints badly": BadToPrint,
+    "no Exception": lambda: NoException("y"),
+    "KeyboardInterrupt": KeyboardInterrupt,
+    "GeneratorExit": GeneratorExit,
+    "StopIteration": lambda: StopIteration(3),
+}
+
+
+@shoal.remote
+def raise_it(name: str) -> None:
+    raise RAISED[name]()
+
+
+@shoal.remote
+class Raiser:
+    def raise_it(self, name: str) -> None:
+        raise RAISED[name]()
+
+    def give(self) -> Mine:
+        return Mine()
+
+    def get(self) -> int:
+        return 1
+
+
+@pytest.mark.parametrize("name", sorted(RAISED))
+def test_whatever_is_raised_arrives_as_an_error_and_ends_nothing(engine: str, name: str) -> None:
+    if (engine, name) == ("inline", "KeyboardInterrupt"):
+        pytest.skip("in the program's own process it is a Ctrl-C, and the program's")
+    raiser = Raiser.remote()
+    for ref in (raise_it.remote(name), raiser.raise_it.remote(name)):
+        with pytest.raises(errors.TaskError, match="raise_it"):
+            shoal.get(ref, timeout=SECONDS)
+    assert shoal.get(raiser.get.remote(), timeout=SECONDS) == 1
+
+
+def test_a_value_that_does_not_unpickle_is_the_error_of_whoever_loads_it(engine: str) -> None:
+    raiser = Raiser.remote()
+    with pytest.raises(ValueError, match="not to be loaded"):
+        shoal.get(echo.remote(Mine()), timeout=SECONDS)
+    with pytest.raises(ValueError, match="not to be loaded"):
+        shoal.get(raiser.give.remote(), timeout=SECONDS)
+    with pytest.raises(ValueError, match="not to be loaded"):
+        shoal.get(echo.remote(raiser.give.remote()), timeout=SECONDS)
+    assert shoal.get(raiser.get.remote(), timeout=SECONDS) == 1
 
 
 @pytest.mark.parametrize("returned", [(1, 2), (1, 2, 3, 4), 5, None])

@@ -142,6 +142,37 @@ def test_an_object_larger_than_the_store_says_both_sizes_and_the_cure(start: Sta
     assert len(shoal.get(make.remote(4 * MIB), timeout=SECONDS)) == 4 * MIB, "the store works as before"
 
 
+def test_references_handed_round_leave_no_bytes(start: Start) -> None:
+    """Objects go through actors that keep, return and forget them; in a store that holds a twentieth of them all."""
+    start(object_store_memory=16 * MIB)
+
+    @shoal.remote
+    class Shelf:
+        def __init__(self) -> None:
+            self.kept: list[Any] = []
+
+        def keep(self, refs: list[Any]) -> None:
+            self.kept += refs
+
+        def give(self) -> list[Any]:
+            kept, self.kept = self.kept, []
+            return kept
+
+    @shoal.remote
+    def copy(value: bytes) -> bytes:
+        return bytes(value)
+
+    first, second = Shelf.options(num_cpus=0).remote(), Shelf.options(num_cpus=0).remote()
+    for number in range(100):
+        content = bytes([number]) * MIB
+        shoal.get(first.keep.remote([shoal.put(content)]), timeout=SECONDS)
+        shoal.get(second.keep.remote(shoal.get(first.give.remote(), timeout=SECONDS)), timeout=SECONDS)
+        [back] = shoal.get(second.give.remote(), timeout=SECONDS)
+        assert shoal.get(back, timeout=SECONDS)[:1] == content[:1]
+        assert shoal.get(copy.remote(content), timeout=SECONDS)[:1] == content[:1]
+        del back
+
+
 def test_a_full_disk_while_spilling_loses_nothing(start: Start, tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()

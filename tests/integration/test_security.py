@@ -94,6 +94,7 @@ class Bomb:
 def test_folders_and_files_are_the_owners_alone(session: Any) -> None:
     works()
     folder = Path(session["session_dir"])
+    assert folder.name == session["session_name"]
     shared = [path for path in Path("/dev/shm").iterdir() if session["session_name"] in path.name]
     assert shared, "the store has a folder in shared memory"
     for inside in [folder, *(path for path in folder.rglob("*") if path.is_dir()), *shared]:

@@ -99,8 +99,8 @@ def prepare_session(config: Config, worker_id: bytes, name: str, folder: str, st
         "scheduler": _target(load_driver(SCHEDULERS, config.scheduler, config.scheduler_options)),
         "metadata": _target(load_driver(METADATA, config.metadata, config.metadata_options)),
     }
-    for name in config.accelerators:
-        targets[f"accelerator:{name}"] = _target(load_driver(ACCELERATORS, name))
+    for accelerator in config.accelerators:
+        targets[f"accelerator:{accelerator}"] = _target(load_driver(ACCELERATORS, accelerator))
     import_target(targets["scheduler"])(
         config.scheduler_options
     )  # refuses its options here, not in the daemon
