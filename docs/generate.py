@@ -198,6 +198,8 @@ def _docstring(target: Any) -> str:
 
 def _example(found: re.Match[str]) -> str:
     code = re.sub(r"^    ", "", found[1], flags=re.M).rstrip()
+    # Two empty lines after a function, as ruff formats the blocks of pages.
+    code = re.sub(r"(\n {4}.*\n)\n(?=\S)", r"\1\n\n", code)
     return f"Example:\n\n<!-- not run: a part of a program -->\n```python\n{code}\n```"
 
 
