@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 
 from harness.declare import Row
-from harness.processes import end_all
+from harness.processes import PYTHON, end_all
 
 CHILD = Path(__file__).with_name("child.py")
 SECONDS_TO_START = 60.0
@@ -73,7 +73,7 @@ def _run_child(
 def _spawn(
     system: str, family: str, names: list[str], quick: bool, report: int, noise: Any
 ) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-P", str(CHILD), system, family, "1" if quick else "0", str(report), *names]
+    command = [*PYTHON, str(CHILD), system, family, "1" if quick else "0", str(report), *names]
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=noise, stderr=noise, pass_fds=(report,))
 
 

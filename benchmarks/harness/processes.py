@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import sys
 
 import psutil
 
+# How a program of ours is run: its folder is not importable, which Python 3.10 cannot be told.
+PYTHON = [sys.executable, "-P"] if sys.version_info >= (3, 11) else [sys.executable]
 _PR_SET_CHILD_SUBREAPER = 36
 _MB = 1 << 20
 

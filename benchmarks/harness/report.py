@@ -37,8 +37,7 @@ whichever direction is better in that row. "Of floor" is the share of what the m
 
 {notes}
 
-Rows of Ray's own microbenchmark that are not here: those named "client: …", which measure its remote client, and
-those of its experimental compiled graphs. Shoal's remote client is the engine's ordinary one over TCP.
+Not here are the rows of Ray's own microbenchmark that are named "client: …": they measure its remote client.
 """
 _WARNING = """\
 This is a quick run: few iterations, some rows smaller, other work on the machine. It shows that rows work.

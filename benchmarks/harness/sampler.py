@@ -12,7 +12,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from harness.processes import rss_mb
+from harness.processes import PYTHON, rss_mb
 
 EVERY_SECONDS = 0.2
 
@@ -27,7 +27,7 @@ class Sampler:
 
     def __enter__(self) -> Sampler:
         self._process = subprocess.Popen(
-            [sys.executable, "-P", __file__, str(self._pid)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [*PYTHON, __file__, str(self._pid)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         return self
 

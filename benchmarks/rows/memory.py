@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 from harness.declare import Rows
 from harness.measure import Bench, Reading, latency
-from harness.processes import resident_mb
+from harness.processes import PYTHON, resident_mb
 from harness.systems import start
 
 from rows.small import small_task
@@ -37,7 +36,7 @@ def idle_rss(bench: Bench) -> Reading:
 @functools.cache
 def _idle(system: str) -> tuple[float, float, int]:
     process = subprocess.Popen(
-        [sys.executable, "-P", str(PROGRAM), system],
+        [*PYTHON, str(PROGRAM), system],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

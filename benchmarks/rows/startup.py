@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import statistics
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 from harness.declare import Rows
 from harness.measure import Bench, Reading
+from harness.processes import PYTHON
 
 ROWS = Rows()
 SESSION = False  # each row starts its own
@@ -26,9 +26,7 @@ def runs(bench: Bench) -> list[tuple[float, float]]:
 def run(system: str) -> tuple[float, float]:
     """Return the seconds of a whole process, and those from its init() to the first result."""
     start = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-P", str(PROGRAM), system], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([*PYTHON, str(PROGRAM), system], capture_output=True, text=True, check=False)
     whole = time.perf_counter() - start
     if done.returncode:
         raise RuntimeError(f"{PROGRAM.name} failed: {done.stderr.strip()[-300:]}")

@@ -79,7 +79,7 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     (folder / "faulty.py").write_text(FAULTY)
     (folder / "child_of_test.py").write_text(CHILD.format(benchmarks=str(BENCHMARKS), folder=str(folder)))
     done = subprocess.run(
-        [sys.executable, "-P", "-c", DRIVER, str(BENCHMARKS), str(folder)],
+        [sys.executable, "-c", DRIVER, str(BENCHMARKS), str(folder)],
         capture_output=True,
         text=True,
         timeout=60,
