@@ -93,7 +93,9 @@ def test_observers_hear_of_sessions_tasks_actors_workers_and_lines(
             shoal.get(die.remote())
         shoal.kill(actor)
         eventually(lambda: bool(heard("actor")), "the death of the actor is heard")
-        eventually(lambda: any("a line to be heard" in line["lines"] for line in heard("log")), "the line is heard")
+        eventually(
+            lambda: any("a line to be heard" in line["lines"] for line in heard("log")), "the line is heard"
+        )
         eventually(lambda: bool(heard("worker")), "the death of the worker is heard")
 
     [started], [ended] = heard("started"), heard("ended")
