@@ -22,6 +22,7 @@ class References(RuleBasedStateMachine):
 
     @initialize()
     def start(self) -> None:
+        gc.freeze()  # collecting is for this example's world: what other tests have left takes much longer
         self.world = World(3)
 
     def process(self, number: int) -> Process:
@@ -83,6 +84,7 @@ class References(RuleBasedStateMachine):
         for process in world.processes.values():
             process.held.clear()
         gc.collect()
+        gc.unfreeze()
         world.settle()
         if world.killed:
             # What a dead process had promised to another is kept until that one ends as well.
