@@ -272,3 +272,8 @@ def test_an_actor_is_async_if_a_method_is() -> None:
     assert actor(AsyncGenerator).is_async
     assert actor(Async, max_concurrency=3).max_concurrency == 3
     assert (actor().is_async, actor().max_concurrency) == (False, 1)
+
+
+def test_more_than_one_gpu_comes_in_whole_numbers() -> None:
+    with pytest.raises(ConfigError, match="whole number"):
+        shoal.remote(num_gpus=1.5)(len)
