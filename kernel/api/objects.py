@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any, NoReturn, TypeVar, overload
 
-from shoal.api.session import ended, engine_or_start
+from shoal.api.session import ended, engine_or_start, sessions_started
 from shoal.errors import describe
 from shoal.interfaces.current import current
 from shoal.interfaces.engine import Engine
@@ -93,11 +93,18 @@ def wait(
     """
     if isinstance(object_refs, (ObjectRef, ObjectRefGenerator)):
         raise TypeError(f"wait() takes a list of references; write wait([{describe(object_refs)}])")
-    _check_refs(object_refs, "wait")
+    # A loop of wait() over many references is quadratic in what each call looks at: one pass does for all checks.
+    try:
+        identifiers = set(map(_id_of, object_refs))
+    except (AttributeError, TypeError):
+        identifiers = set()
+        _check_refs(object_refs, "wait")
+    if not isinstance(object_refs, (list, tuple)):
+        _check_refs(object_refs, "wait")
     count = len(object_refs)
     if not count:
         raise ValueError("wait() needs at least one reference")
-    if len(set(map(_id_of, object_refs))) != count:
+    if len(identifiers) != count:
         seen: set[ObjectRef[Any]] = set()
         double = next(ref for ref in object_refs if ref in seen or seen.add(ref))  # type: ignore[func-returns-value]
         raise ValueError(f"wait() needs references that differ; {double!r} was given twice")
@@ -107,7 +114,8 @@ def wait(
             f"not {describe(num_returns)}"
         )
     engine = engine_or_start()
-    _check_engine(object_refs)
+    if sessions_started() > 1:
+        _check_engine(object_refs)
     if timeout != 0:
         _refuse_in_event_loop(engine, "wait")
     return engine.wait(

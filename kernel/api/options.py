@@ -141,7 +141,9 @@ def _quantity(resource: str) -> Callable[[Any], float]:
     def check(value: Any) -> float:
         ResourceSet.of({resource: value})
         if resource == "GPU" and value > 1 and value != int(value):
-            raise ConfigError(f"num_gpus must be a fraction below 1 or a whole number of devices, not {value}")
+            raise ConfigError(
+                f"num_gpus must be a fraction below 1 or a whole number of devices, not {value}"
+            )
         return float(value)
 
     return check

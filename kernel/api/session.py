@@ -24,6 +24,7 @@ class _Life:
         self.lock = threading.RLock()
         self.forked = False  # this process was forked from one that had a session
         self.watched = False  # fork and exit handlers are in place
+        self.sessions = 0  # how many this process has started
 
 
 _life = _Life()
@@ -155,6 +156,7 @@ def init(
                 raise ConfigError(f"setting {name!r} was given twice")
             given[name] = value
         current.engine = _start(given)
+        _life.sessions += 1
         return SessionContext(current.engine)
 
 
@@ -174,6 +176,11 @@ def shutdown() -> None:
             )
         current.engine = None
         engine.close()
+
+
+def sessions_started() -> int:
+    """Return how many sessions this process has started: with one, no reference can be of another."""
+    return _life.sessions
 
 
 def is_initialized() -> bool:

@@ -32,6 +32,7 @@ from shoal.native.client.tasks import Tasks
 from shoal.native.client.values import MISSING, decode
 from shoal.native.transport.connection import Connection, Message, connect_unix
 from shoal.native.transport.reactor import Reactor
+from shoal.native.transport.spin import Spin
 from shoal.native.wire import kinds
 from shoal.native.wire.handshake import ClientHandshake
 
@@ -64,7 +65,8 @@ class Client:
         self.process = os.getpid()
         self.engine: Engine = None  # type: ignore[assignment]
         self.reactor = Reactor()
-        self.reactor.may_spin = len(os.sched_getaffinity(0)) > 1
+        if len(os.sched_getaffinity(0)) > 1:
+            self.reactor.spin = Spin()
         self.counters = itertools.count(1)
         self.depth = 0
         self.closed = False

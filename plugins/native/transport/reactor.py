@@ -24,6 +24,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from shoal.native.transport.spin import LONGEST_SPIN_SECONDS, Spin
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -33,8 +35,6 @@ _log = logging.getLogger(__name__)
 
 _WATCH_SECONDS = 0.001  # how often the background thread looks while the program is active
 _QUIET_LOOKS = 4  # how many looks without anybody waiting until the background thread leads
-_LONGEST_SPIN_SECONDS = 0.0001
-_SHORTEST_SPIN_SECONDS = 0.00001
 
 
 class Readable(Protocol):
@@ -117,8 +117,7 @@ class Reactor:
         self._background_dozes = False  # it looks rarely, since a thread of the program serves for long
         self._kicked = False
         self._was_kicked = False  # the program is active: look often for a while instead of sleeping in poll
-        self.may_spin = False
-        self._spin = 0.0  # seconds to look for events before sleeping
+        self.spin: Spin | None = None  # whether to look a few times before sleeping; None: never
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pumps = 0
         self.closed = False
@@ -233,30 +232,24 @@ class Reactor:
             self._wake_done()
 
     def _events(self, timeout: float) -> list[tuple[int, int]]:
-        """Return what is ready, waiting up to `timeout` seconds (−1: without end).
-
-        A thread that sleeps takes 20–60 µs to wake, longer than a small call takes to be answered. So where waits have
-        lately been short, it looks a few times before it sleeps; every look in vain halves how long that goes on.
-        """
+        """Return what is ready, waiting up to `timeout` seconds (−1: without end)."""
         poll = self._epoll.poll
-        if timeout == 0 or not self.may_spin:
+        spin = self.spin
+        if timeout == 0 or spin is None:
             return poll(timeout, 64)
         now = time.perf_counter
-        spin = self._spin
         began = now()
-        if spin:
-            end = began + spin
+        if spin.spinning:
+            end = began + LONGEST_SPIN_SECONDS
             while True:
                 events = poll(0, 64)
-                if events:
-                    self._spin = min(_LONGEST_SPIN_SECONDS, spin * 2)
-                    return events
-                if now() >= end:
+                if events or now() >= end:
                     break
-            self._spin = spin / 2 if spin > _SHORTEST_SPIN_SECONDS else 0.0
-        events = poll(timeout, 64)
-        if now() - began < _LONGEST_SPIN_SECONDS * 2:
-            self._spin = _LONGEST_SPIN_SECONDS
+            if not events:
+                events = poll(timeout, 64)
+        else:
+            events = poll(timeout, 64)
+        spin.waited(now() - began)
         return events
 
     def _drain_wake(self) -> None:
