@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -55,7 +55,7 @@ class SpillStore(ObjectStore):
 
     name: ClassVar[str] = "spill"
     shared: ClassVar[bool] = True
-    __slots__ = ("_capacity", "_disk", "_high_water", "_lock", "_order", "inner")
+    __slots__ = ("_capacity", "_disk", "_high_water", "_lock", "_order", "inner", "on_spill")
 
     def __init__(self, settings: StoreSettings) -> None:
         known = ("high_water", "inner", "inner_options")
@@ -77,6 +77,7 @@ class SpillStore(ObjectStore):
         self._capacity = settings.capacity
         self._high_water = int(settings.capacity * part)
         self._lock = threading.RLock()
+        self.on_spill: Callable[[bytes, int], None] | None = None
         self._order: OrderedDict[bytes, int] = OrderedDict()  # own sealed objects in memory with their sizes
 
     def create(self, object_id: bytes, size: int) -> memoryview:
@@ -210,6 +211,8 @@ class SpillStore(ObjectStore):
             del self._order[object_id]
             if not self.inner.delete(object_id):  # deleted by another process while it was written
                 self._disk.delete(object_id)
+            elif self.on_spill is not None:
+                self.on_spill(object_id, length)
             freed += length
         return freed
 

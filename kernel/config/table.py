@@ -87,10 +87,6 @@ class Config:
         None, Text(optional=True), "Where names of actors are looked up; None: the session's own."
     )
     runtime_env: Mapping[str, Any] = _setting({}, Table(), "Environment of every worker of the program.")
-    listen_host: str = _setting(
-        "127.0.0.1", Text(), "Address that servers bind to. Beyond loopback TLS is on."
-    )
-    listen_port: int = _setting(0, Number(0, 65535, whole=True), "Port of the head; 0: any free one.")
     temp_dir: str | None = _setting(
         None, Text(optional=True), "Folder of session folders; None: a private one below the system's."
     )
@@ -129,9 +125,6 @@ class Config:
     )
     get_warning_seconds: float = _setting(
         30, Number(0), "get() says why it still waits after this long; 0: never."
-    )
-    node_timeout_seconds: float = _setting(
-        30, Number(0.1), "A node not heard from for this long counts as dead."
     )
 
     # Logs and records

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import attrs
@@ -94,6 +94,15 @@ class ObjectStore(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release this process's part. Live views stay valid; later calls raise ValueError."""
+
+
+@runtime_checkable
+class TellsSpills(Protocol):
+    """A store that says when it has moved an object to disk."""
+
+    on_spill: (
+        Callable[[bytes, int], None] | None
+    )  # called with identifier and bytes; must be quick and not raise
 
 
 @runtime_checkable

@@ -352,11 +352,8 @@ def test_an_environment_that_fails_is_the_error_of_every_task_that_wants_it(
     assert shoal.get(echo.options(runtime_env={"working_dir": str(folder)}).remote(1), timeout=SECONDS) == 1
 
 
-def test_workers_that_die_at_once_in_their_environment_end_in_an_error(start: Start, tmp_path: Path) -> None:
-    """The environment can be made, but no worker comes up in it: its sitecustomize-like variable breaks it."""
-    start(worker_start_timeout_seconds=20)
-    folder = tmp_path / "modules"
-    folder.mkdir()
+def test_tasks_that_crash_do_not_condemn_their_environment(start: Start) -> None:
+    start()
 
     @shoal.remote(max_retries=0, runtime_env={"env_vars": {"WHERE": "here"}})
     def die() -> None:
@@ -370,9 +367,7 @@ def test_workers_that_die_at_once_in_their_environment_end_in_an_error(start: St
     def look() -> str:
         return os.environ["WHERE"]
 
-    assert shoal.get(look.remote(), timeout=SECONDS) == "here", (
-        "crashes of tasks do not condemn an environment"
-    )
+    assert shoal.get(look.remote(), timeout=SECONDS) == "here"
 
 
 # Much output

@@ -44,6 +44,10 @@ class Observer:
         note("worker", signal=event.certificate.signal)
 
     @hookimpl
+    def shoal_object_spilled(self, event):
+        note("spilled", size=event.size)
+
+    @hookimpl
     def shoal_log_lines(self, event):
         note("log", lines=list(event.lines))
 """
@@ -61,7 +65,7 @@ def test_observers_hear_of_sessions_tasks_actors_workers_and_lines(
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         return [line for line in lines if line["kind"] == kind]
 
-    with shoal.init(engine="native", num_cpus=2, num_gpus=0) as session:
+    with shoal.init(engine="native", num_cpus=2, num_gpus=0, object_store_memory=2**26) as session:
         name = session["session_name"]
 
         @shoal.remote
@@ -86,6 +90,14 @@ def test_observers_hear_of_sessions_tasks_actors_workers_and_lines(
             def ready(self) -> bool:
                 return True
 
+        @shoal.remote(max_retries=0)
+        def fail() -> None:
+            raise LookupError("not there")
+
+        with pytest.raises(LookupError):
+            shoal.get(fail.remote())
+        held = [shoal.put(b"x" * 2**23) for _ in range(10)]
+        assert all(len(shoal.get(ref)) == 2**23 for ref in held)
         actor = Actor.remote()
         assert shoal.get(actor.ready.remote())
         assert shoal.get(outer.remote()) == 1
@@ -104,5 +116,9 @@ def test_observers_hear_of_sessions_tasks_actors_workers_and_lines(
     assert by_name["outer"]["pid"] == started["pid"], "the driver owns what it calls"
     assert by_name["inner"]["pid"] != started["pid"], "a task owns what it calls"
     assert by_name["outer"]["duration"] > 0
+    assert by_name["fail"]["error"] == "LookupError"
+    assert {line["size"] for line in heard("spilled")} and min(
+        line["size"] for line in heard("spilled")
+    ) >= 2**23
     assert heard("worker")[0]["signal"] == 9
     assert heard("actor")[0]["name"] == "Actor"

@@ -96,7 +96,10 @@ def test_text_of_the_environment_becomes_a_value(
             {"num_cpus": float("nan")},
             "num_cpus must be a number of at least 0 or None, not nan (from argument)",
         ),
-        ({"listen_port": 1.5}, "listen_port must be a whole number from 0 to 65535, not 1.5 (from argument)"),
+        (
+            {"log_files_max": 1.5},
+            "log_files_max must be a whole number of at least 1, not 1.5 (from argument)",
+        ),
         ({"infeasible": "w"}, "infeasible must be 'warn' or 'error', not 'w' (from argument)"),
         ({"store": ""}, "store must be text that is not empty, not '' (from argument)"),
         ({"accelerators": "cpu"}, "accelerators must be a list of names, not 'cpu' (from argument)"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from shoal.errors import NotInitialized
 from shoal.interfaces.refs import ObjectRef
 from shoal.native.client.records import Record, Task
 from shoal.native.client.values import store_payload
@@ -39,6 +40,7 @@ def make_task(
                 slots = slots or []
                 slots.append((name, value))
     if slots is not None:
+        _refuse_strangers(client, slots)
         args = tuple([None if type(value) is ObjectRef else value for value in args])
         if kwargs:
             kwargs = {n: None if type(value) is ObjectRef else value for n, value in kwargs.items()}
@@ -65,6 +67,15 @@ def make_task(
         extra["p"] = True
     task.extra = extra
     return task
+
+
+def _refuse_strangers(client: Client, slots: list[tuple[int | str, ObjectRef[Any]]]) -> None:
+    """Raise NotInitialized for a reference of a session that has ended: its value may be gone at any moment."""
+    engine = client.engine
+    for key, ref in slots:
+        if ref.engine is not engine:
+            which = f"argument {key + 1}" if isinstance(key, int) else f"argument {key!r}"
+            raise NotInitialized(f"{which} is {ref!r} of a session that has ended; make it anew in this one")
 
 
 def resolve(client: Client, task: Task, ready: Callable[[Task], None]) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from shoal.death import DeathCertificate
+from shoal.interfaces.store import TellsSpills
 from shoal.native.wire import kinds
 from shoal.registry.discover import find
 from shoal.registry.groups import HOOKS
 from shoal.registry.listeners import Listeners
-from shoal.spec.events import ActorDied, LogLines, TaskFinished, WorkerDied
+from shoal.serial import load_error
+from shoal.spec.events import ActorDied, LogLines, ObjectSpilled, TaskFinished, WorkerDied
 
 if TYPE_CHECKING:
     from shoal.native.client.client import Client
@@ -25,6 +27,11 @@ def installed_listeners() -> Listeners:
     return listeners
 
 
+def _class_of(error: bytes) -> str:
+    raised = load_error(error)
+    return type(getattr(raised, "original", None) or raised).__name__
+
+
 class Observing:
     """What one process tells its observers. Called under the lock: observers are told after it is released."""
 
@@ -32,12 +39,15 @@ class Observing:
         self._client = client
         self.listeners = listeners
         self.tasks = listeners.listening("shoal_task_finished")
+        if listeners.listening("shoal_object_spilled") and isinstance(client.store, TellsSpills):
+            client.store.on_spill = self._object_spilled
 
     def _emit(self, hook: str, event: Any) -> None:
         self._client.reactor.call_soon_unlocked(lambda: self.listeners.emit(hook, event))
 
-    def task_finished(self, task: Task, worker: bytes, ended: float, duration: int, status: int) -> None:
-        """One attempt of a call is over; `duration` is in microseconds."""
+    def task_finished(self, task: Task, worker: bytes, ended: float, item: list[Any]) -> None:
+        """One attempt of a call is over; `item` is the worker's answer."""
+        duration, status = item[1], item[2]
         task_id = self._client.worker_id + task.counter.to_bytes(8, "big")
         event = TaskFinished(
             task=task_id.hex(),
@@ -46,10 +56,13 @@ class Observing:
             started=ended - duration * 1e-6,
             duration=duration * 1e-6,
             attempt=task.attempt,
-            error="error" if status == kinds.ERROR else "",
+            error=_class_of(item[3]) if status == kinds.ERROR else "",
             actor="" if task.actor is None else task.actor.actor_id.hex(),
         )
         self._emit("shoal_task_finished", event)
+
+    def _object_spilled(self, object_id: bytes, size: int) -> None:
+        self._emit("shoal_object_spilled", ObjectSpilled(object=object_id.hex(), size=size))
 
     def worker_died(self, worker: bytes, certificate: DeathCertificate) -> None:
         """A worker that this process used is gone."""

@@ -203,7 +203,7 @@ class Tasks:
             )
             status = item[2]
             if observing is not None:
-                observing.task_finished(task, peer.worker_id, now, duration, status)
+                observing.task_finished(task, peer.worker_id, now, item)
             if (
                 status <= kinds.PACKED
                 and len(item) == 4

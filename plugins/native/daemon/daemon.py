@@ -87,7 +87,16 @@ class Daemon:
             self.config.session_log_max_bytes,
             self._send_lines,
         )
-        self.pool = WorkerPool(self.reactor, session, zygote, logs, self._worker_died, self._zygote_lost)
+        self.pool = WorkerPool(
+            self.reactor,
+            session,
+            zygote,
+            logs,
+            self._worker_died,
+            self._zygote_lost,
+            self.config.worker_start_timeout_seconds,
+            self.config.max_workers,
+        )
         total, devices = self._resources()
         self.scheduling = Scheduling(self, total, devices)
         self.actors = ActorsShell(self)
@@ -165,7 +174,7 @@ class Daemon:
         self._watch_driver()
         self._lifeline.send(b"R" + msgspec.msgpack.encode(self.labels))
         cpus = self.scheduling.book.total.get("CPU", 1)
-        self.prestarted = max(1, min(int(cpus), 8))
+        self.prestarted = max(1, min(int(cpus), 8, self.config.max_workers or 8))
         self.scheduling.prestart(self.prestarted)
         self._sweep()
         if self.config.memory_monitor_interval_seconds:

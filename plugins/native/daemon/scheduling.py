@@ -141,7 +141,7 @@ class Scheduling:
             self._hand_out(want, lease, worker, wire, variables)
             return
         self._waiting.setdefault(environment_key, deque()).append((want, lease))
-        self._start_worker(environment_key, wire)
+        self._start_missing(environment_key)
 
     def _environment_key(self, wire: dict[str, Any]) -> bytes:
         environment = wire["environment"]
@@ -149,19 +149,31 @@ class Scheduling:
             return _NO_ENVIRONMENT
         return msgspec.msgpack.encode(environment)
 
-    def _start_worker(self, environment_key: bytes, wire: dict[str, Any]) -> None:
-        changes = self._environments.get(environment_key)
-        if changes is None:
-            self._build(environment_key, wire["environment"])
+    def _start_missing(self, key: bytes) -> None:
+        """Start a worker for each lease that waits for one of this environment, as far as `max_workers` allows."""
+        waiting = self._waiting.get(key)
+        if not waiting:
             return
-        self._daemon.pool.start(
-            environment_key, dict(changes.variables), list(changes.path), changes.working_folder
-        )
+        if key not in self._environments:
+            self._build(key, self._classes[waiting[0][0].class_key]["environment"])
+            return
+        for _ in range(len(waiting) - self._daemon.pool.starting(key)):
+            if not self._start_worker(key):
+                return  # when a worker has gone there is room again
+
+    def _start_worker(self, key: bytes) -> bool:
+        pool = self._daemon.pool
+        if not pool.has_room():
+            pool.end_longest_idle()
+            return False
+        changes = self._environments[key]
+        pool.start(key, dict(changes.variables), list(changes.path), changes.working_folder)
+        return True
 
     def prestart(self, count: int) -> None:
         """Start workers before anybody asks."""
         for _ in range(count):
-            self._start_worker(_NO_ENVIRONMENT, {"environment": {}})
+            self._start_worker(_NO_ENVIRONMENT)
 
     def _build(self, key: bytes, environment: dict[str, Any]) -> None:
         """Build an environment in a thread; workers that wait for it start then."""
@@ -190,8 +202,7 @@ class Scheduling:
             self._fail_waiting(key, text)
             return
         self._environments[key] = result
-        for _ in self._waiting.get(key, ()):
-            self._daemon.pool.start(key, dict(result.variables), list(result.path), result.working_folder)
+        self._start_missing(key)
 
     def _fail_waiting(self, key: bytes, text: str) -> None:
         certificate = DeathCertificate(
@@ -239,7 +250,7 @@ class Scheduling:
             lines = "\n".join(certificate.last_lines)
             self._fail_waiting(key, f"workers die before they are up: {certificate.how()}\n{lines}".rstrip())
             return
-        self._start_worker(key, self._classes[waiting[0][0].class_key])
+        self._start_missing(key)
 
     def _hand_out(
         self,
@@ -299,9 +310,11 @@ class Scheduling:
             self.worker_ready(worker)
 
     def worker_gone(self, worker: WorkerProcess) -> None:
-        """A worker died: its lease is over."""
+        """A worker died: its lease is over, and there is room for another."""
         if worker.lease is not None:
             self.book.give_back(worker.lease.lease_id)
+        for key in list(self._waiting):
+            self._start_missing(key)
 
     def block(self, worker: WorkerProcess, blocked: bool) -> None:
         """A worker begins to wait or goes on."""

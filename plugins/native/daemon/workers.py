@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import socket
@@ -93,12 +94,16 @@ class WorkerPool:
         logs: LogPipes,
         on_death: Callable[[WorkerProcess, DeathCertificate, int], None],
         on_zygote_lost: Callable[[], None],
+        start_seconds: float,
+        max_workers: int | None,
     ) -> None:
         self._reactor = reactor
         self._session = session
         self._zygote = zygote
         self._logs = logs
         self._on_death = on_death
+        self._start_seconds = start_seconds
+        self._max_workers = max_workers
         self.zygote_lost = on_zygote_lost
         self.workers: dict[bytes, WorkerProcess] = {}
         self._idle: dict[bytes, list[WorkerProcess]] = {}
@@ -116,10 +121,20 @@ class WorkerPool:
         self._to_fork.append((worker, request))
         self._fork_more()
 
+    def has_room(self) -> bool:
+        """Tell whether one worker more may be started."""
+        return self._max_workers is None or len(self.workers) < self._max_workers
+
+    def _check_started(self, worker: WorkerProcess) -> None:
+        if worker.state == "starting" and not worker.buried:
+            detail = f"it did not come up within {self._start_seconds:g} s (worker_start_timeout_seconds)"
+            self.kill(worker, DeathCertificate(what="worker", cause=Cause.EXITED, detail=detail))
+
     def _fork_more(self) -> None:
         while self._to_fork and self._forking < _FORKS_AT_ONCE:
             worker, request = self._to_fork.popleft()
             self._forking += 1
+            self._reactor.call_later(self._start_seconds, functools.partial(self._check_started, worker))
             descriptors = self._logs.open(worker)
             try:
                 socket.send_fds(self._zygote, [msgspec.msgpack.encode(request)], descriptors)
@@ -189,6 +204,12 @@ class WorkerPool:
                 del idle[index]
                 return worker
         return None
+
+    def end_longest_idle(self) -> None:
+        """End the worker that was idle longest, to make room for one of another environment."""
+        idle = [worker for workers in self._idle.values() for worker in workers]
+        if idle and not any(worker.ending is not None for worker in self.workers.values()):
+            self.end(min(idle, key=lambda worker: worker.idle_since), None)
 
     def end_idle(self, keep: int, older_than: float) -> None:
         """End workers that were idle for long, beyond `keep` of them."""

@@ -26,6 +26,7 @@ import msgspec
 
 from shoal.errors import SystemFailure
 
+_REMOVE_SECONDS = 5.0
 _FOLDERS = ("s", "p", "logs", "env", "spill")
 
 
@@ -122,9 +123,9 @@ def make_folders(temp_dir: str | None) -> tuple[str, str, str]:
 
 def remove_folders(folder: str, store_folder: str, keep_logs: bool = True) -> None:
     """Remove what a session leaves: all of it but its logs."""
-    shutil.rmtree(store_folder, ignore_errors=True)
+    remove_folder(store_folder)
     if not keep_logs:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
         return
     try:
         entries = os.listdir(folder)
@@ -134,15 +135,25 @@ def remove_folders(folder: str, store_folder: str, keep_logs: bool = True) -> No
         if entry != "logs":
             path = os.path.join(folder, entry)
             if os.path.isdir(path):
-                shutil.rmtree(path, ignore_errors=True)
+                remove_folder(path)
             else:
                 _unlink(path)
     try:
         logs = os.path.join(folder, "logs")
         if not any(os.path.getsize(os.path.join(logs, name)) for name in os.listdir(logs)):
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_folder(folder)
     except FileNotFoundError:
         return
+
+
+def remove_folder(path: str) -> None:
+    """Remove a folder, also while a process that is being killed still puts files into it, within a bound."""
+    deadline = time.monotonic() + _REMOVE_SECONDS
+    while True:
+        shutil.rmtree(path, ignore_errors=True)
+        if not os.path.exists(path) or time.monotonic() >= deadline:
+            return
+        time.sleep(0.005)
 
 
 def _unlink(path: str) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_TRUST_SECONDS = 0.005  # how long an asyncio loop that came round is left alone
 _WATCH_SECONDS = 0.001  # how often the background thread looks while the program is active
 _QUIET_LOOKS = 4  # how many looks without anybody waiting until the background thread leads
 
@@ -120,6 +121,7 @@ class Reactor:
         self.spin: Spin | None = None  # whether to look a few times before sleeping; None: never
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pumps = 0
+        self._trusting = False  # the asyncio loop has come round lately
         self.closed = False
 
     # What is watched
@@ -452,6 +454,14 @@ class Reactor:
     def _guard_loop(self) -> float:
         """Serve for an asyncio loop that does not come round. Return how long to pause before the next look."""
         seen = self._pumps
+        if self._trusting:
+            # It came round a moment ago. To be woken with it by each message would cost it the interpreter's lock.
+            self._background_gate.acquire(timeout=_TRUST_SECONDS)
+            if self._dirty or self.pending:
+                with self.lock:
+                    self.flush()
+            self._trusting = self._pumps != seen
+            return 0.0
         waiter = select.poll()
         waiter.register(self._epoll.fileno(), select.POLLIN)
         wait = None
@@ -467,6 +477,8 @@ class Reactor:
             time.sleep(0.002)
             if self._pumps == seen:
                 self.pump()
+            else:
+                self._trusting = True
         return 0.0005
 
     def close(self) -> None:
