@@ -55,7 +55,7 @@ class SpillStore(ObjectStore):
 
     name: ClassVar[str] = "spill"
     shared: ClassVar[bool] = True
-    __slots__ = ("_capacity", "_disk", "_high_water", "_lock", "_order", "inner", "on_spill")
+    __slots__ = ("_capacity", "_choice", "_disk", "_high_water", "_lock", "_order", "inner", "on_spill")
 
     def __init__(self, settings: StoreSettings) -> None:
         known = ("high_water", "inner", "inner_options")
@@ -74,6 +74,8 @@ class SpillStore(ObjectStore):
         except OSError as error:
             raise ConfigError(f"cannot spill to {settings.spill_folder!r}: {error}") from error
         self.inner = inner_class(attrs.evolve(settings, options=inner_options))
+        # Asked once: such a check of a protocol takes as long as all else that create() does.
+        self._choice = self.inner if isinstance(self.inner, SupportsChoice) else None
         self._capacity = settings.capacity
         self._high_water = int(settings.capacity * part)
         self._lock = threading.RLock()
@@ -153,17 +155,17 @@ class SpillStore(ObjectStore):
     def relieve(self, size: int) -> int:
         """Free about `size` bytes of memory: first what is only kept warm, then by spilling. Raises OutOfDisk."""
         with self._lock:
-            if not isinstance(self.inner, SupportsChoice):
+            if self._choice is None:
                 return self._spill(size)
-            before = self.inner.charged()
-            while (missing := size - (before - self.inner.charged())) > 0:
+            before = self._choice.charged()
+            while (missing := size - (before - self._choice.charged())) > 0:
                 if not self._give_up(missing) and not self._spill(missing):
                     break
-            return before - self.inner.charged()
+            return before - self._choice.charged()
 
     def reclaim(self) -> int:
         """Notice what other processes have deleted; return how many objects it was."""
-        return self.inner.reclaim() if isinstance(self.inner, SupportsChoice) else 0
+        return 0 if self._choice is None else self._choice.reclaim()
 
     def sweep(self, client: str) -> None:
         self.inner.sweep(client)
@@ -176,7 +178,7 @@ class SpillStore(ObjectStore):
     # Making room
 
     def _used(self) -> int:
-        return self.inner.used() if isinstance(self.inner, SupportsChoice) else self.inner.statistics().used
+        return self.inner.statistics().used if self._choice is None else self._choice.used()
 
     def _make_room(self, size: int) -> OutOfDisk | None:
         """Stay below the mark if that can be done. A full disk matters only if there is no room in memory either."""
@@ -198,7 +200,7 @@ class SpillStore(ObjectStore):
         for object_id, length in list(self._order.items()):
             if freed >= size:
                 break
-            if length < 0 or (isinstance(self.inner, SupportsChoice) and self.inner.in_use(object_id)):
+            if length < 0 or (self._choice is not None and self._choice.in_use(object_id)):
                 continue
             view = self.inner.get(object_id)
             if view is None:  # another process has deleted it
