@@ -45,7 +45,6 @@ DEMAND: Final = 41  # class key, how many more leases are wanted, {class} or nil
 RETURN: Final = 42  # [[lease, worker must end], ...]
 BLOCKED: Final = 43  # nothing
 UNBLOCKED: Final = 44  # nothing
-CREATE_ACTOR: Final = 45  # request, {specification}
 SUBSCRIBE_ACTOR: Final = 46  # actor
 KILL_ACTOR: Final = 47  # actor, no_restart
 END_ACTOR: Final = 48  # actor: no handle is left
@@ -54,11 +53,8 @@ ACTOR_FAILED: Final = 50  # actor, incarnation, pickled error
 REQUEST: Final = 51  # request, name, arguments: everything off the hot path
 KILL_WORKER: Final = 52  # worker, task's name: cancel(force=True)
 ACTOR_EXITING: Final = 53  # actor: exit_actor() was called
-STORE_FULL: Final = 54  # request, bytes wanted
-TASK_EVENTS: Final = 55  # [event, ...]
 
 # Daemon → client
-WELCOME: Final = 70  # {what a client must know}
 LEASE: Final = 71  # class key, lease, worker, {grant}
 RECLAIM: Final = 72  # nothing: return the leases you do not use
 WORKER_DIED: Final = 73  # worker, certificate, started counter

@@ -151,20 +151,12 @@ class ActorHost:
         pending = self._queue
         while not worker.exiting:
             reactor.run_until(lambda: bool(pending) or worker.exiting)
-            flushed = time.perf_counter()
-            gathered = 0
+            worker.begin_gathering()
             while pending and not worker.exiting:
                 peer, item = pending.popleft()
                 self._run(peer, item, main=True)
-                gathered += 1
                 if pending:
-                    now = time.perf_counter()
-                    if gathered >= 64 or now - flushed > 0.0005:
-                        worker.flush()
-                        flushed = now
-                        gathered = 0
-                    else:
-                        reactor.nudge()
+                    worker.pace_answers()
 
     def _serve_threads(self) -> None:
         worker = self._worker

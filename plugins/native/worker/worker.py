@@ -76,6 +76,7 @@ class Worker:
         self._functions: dict[tuple[bytes, int], Function] = {}
         self._answering: list[Peer] = []
         self._answered_at = 0.0
+        self._gathered = 0  # calls answered since then
         self._blocked = 0
         self._watching = False
         self._interruptible = 0  # the call that an interrupt would hit
@@ -333,6 +334,22 @@ class Worker:
                 peer.results = []
                 self.client.peers.send(peer, [kinds.RESULTS, results])
 
+    def begin_gathering(self) -> None:
+        """A run of calls begins: their answers may go out together."""
+        self._answered_at = time.perf_counter()
+        self._gathered = 0
+
+    def pace_answers(self) -> None:
+        """One more call of the run has ended and another follows: send what has gathered if it is time."""
+        self._gathered += 1
+        now = time.perf_counter()
+        if self._gathered >= _BATCH or now - self._answered_at > _ANSWER_SECONDS:
+            self.flush()
+            self._answered_at = now
+            self._gathered = 0
+        else:
+            self.reactor.nudge()
+
     def flush(self) -> None:
         """Send what has gathered."""
         with self.reactor.lock:
@@ -356,24 +373,15 @@ class Worker:
 
     def _run_queue(self) -> None:
         queue = self._queue
-        reactor = self.reactor
-        self._answered_at = time.perf_counter()
-        gathered = 0
+        self.begin_gathering()
         while queue:
             try:
                 peer, item = queue.popleft()
             except IndexError:  # the background thread has handed them back
                 break
             self._run(peer, item)
-            gathered += 1
             if queue and not self.exiting:
-                now = time.perf_counter()
-                if gathered >= _BATCH or now - self._answered_at > _ANSWER_SECONDS:
-                    self.flush()
-                    self._answered_at = now
-                    gathered = 0
-                else:
-                    reactor.nudge()
+                self.pace_answers()
 
     def _run(self, peer: Peer, item: list[Any]) -> None:
         counter, key, payload, extra = item
