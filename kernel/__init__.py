@@ -1,32 +1,38 @@
 """Shoal: tasks, actors and objects on many processes and machines. Nothing runs at import."""
 
-from shoal import errors as exceptions
-from shoal.api.actor_class import ActorClass
-from shoal.api.actors import exit_actor, get_actor, kill, list_named_actors
-from shoal.api.context import RuntimeContext, get_gpu_ids, get_runtime_context
-from shoal.api.function import RemoteFunction
-from shoal.api.groups import (
-    PlacementGroup,
-    get_current_placement_group,
-    get_placement_group,
-    placement_group,
-    placement_group_table,
-    remove_placement_group,
-)
-from shoal.api.handle import ActorHandle, ActorMethod
-from shoal.api.objects import cancel, free, get, put, wait
-from shoal.api.remote import method, remote
-from shoal.api.session import SessionContext, init, is_initialized, shutdown
-from shoal.api.state import available_resources, cluster_resources, explain, nodes, timeline
-from shoal.api.strategies import (
-    In,
-    NodeAffinitySchedulingStrategy,
-    NodeLabelSchedulingStrategy,
-    NotIn,
-    PlacementGroupSchedulingStrategy,
-)
-from shoal.ids import ActorID, JobID, NodeID, ObjectID, PlacementGroupID, TaskID, WorkerID
-from shoal.interfaces.refs import DynamicObjectRefGenerator, ObjectRef, ObjectRefGenerator
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shoal import errors as exceptions
+    from shoal.api.actor_class import ActorClass
+    from shoal.api.actors import exit_actor, get_actor, kill, list_named_actors
+    from shoal.api.context import RuntimeContext, get_gpu_ids, get_runtime_context
+    from shoal.api.function import RemoteFunction
+    from shoal.api.groups import (
+        PlacementGroup,
+        get_current_placement_group,
+        get_placement_group,
+        placement_group,
+        placement_group_table,
+        remove_placement_group,
+    )
+    from shoal.api.handle import ActorHandle, ActorMethod
+    from shoal.api.objects import cancel, free, get, put, wait
+    from shoal.api.remote import method, remote
+    from shoal.api.session import SessionContext, init, is_initialized, shutdown
+    from shoal.api.state import available_resources, cluster_resources, explain, nodes, timeline
+    from shoal.api.strategies import (
+        In,
+        NodeAffinitySchedulingStrategy,
+        NodeLabelSchedulingStrategy,
+        NotIn,
+        PlacementGroupSchedulingStrategy,
+    )
+    from shoal.ids import ActorID, JobID, NodeID, ObjectID, PlacementGroupID, TaskID, WorkerID
+    from shoal.interfaces.refs import DynamicObjectRefGenerator, ObjectRef, ObjectRefGenerator
 
 __version__ = "0.1.0"
 
@@ -82,3 +88,49 @@ __all__ = [
     "timeline",
     "wait",
 ]
+
+# Where the names are, to be imported when they are first used: a session's other processes start with other parts of
+# this package, and a driver imports the rest while its session comes up. A test compares this with the imports above.
+_HOMES = {
+    "shoal.api.actor_class": ("ActorClass",),
+    "shoal.api.actors": ("exit_actor", "get_actor", "kill", "list_named_actors"),
+    "shoal.api.context": ("RuntimeContext", "get_gpu_ids", "get_runtime_context"),
+    "shoal.api.function": ("RemoteFunction",),
+    "shoal.api.groups": (
+        "PlacementGroup",
+        "get_current_placement_group",
+        "get_placement_group",
+        "placement_group",
+        "placement_group_table",
+        "remove_placement_group",
+    ),
+    "shoal.api.handle": ("ActorHandle", "ActorMethod"),
+    "shoal.api.objects": ("cancel", "free", "get", "put", "wait"),
+    "shoal.api.remote": ("method", "remote"),
+    "shoal.api.session": ("SessionContext", "init", "is_initialized", "shutdown"),
+    "shoal.api.state": ("available_resources", "cluster_resources", "explain", "nodes", "timeline"),
+    "shoal.api.strategies": (
+        "In",
+        "NodeAffinitySchedulingStrategy",
+        "NodeLabelSchedulingStrategy",
+        "NotIn",
+        "PlacementGroupSchedulingStrategy",
+    ),
+    "shoal.ids": ("ActorID", "JobID", "NodeID", "ObjectID", "PlacementGroupID", "TaskID", "WorkerID"),
+    "shoal.interfaces.refs": ("DynamicObjectRefGenerator", "ObjectRef", "ObjectRefGenerator"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "exceptions":
+        return import_module("shoal.errors")
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'shoal' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any, NoReturn, TypeVar, overload
 
+from shoal.api.checked import CheckedList
 from shoal.api.session import ended, engine_or_start, sessions_started
 from shoal.errors import describe
 from shoal.interfaces.current import current
@@ -17,6 +18,7 @@ R = TypeVar("R")
 
 _REF = frozenset({ObjectRef})
 _engine_of = attrgetter("engine")
+_WORTH_REMEMBERING = 32  # references left, from which on the next wait() is spared looking at each
 _id_of = attrgetter("_id")  # hashing identifiers costs a third of hashing references
 
 
@@ -93,21 +95,11 @@ def wait(
     """
     if isinstance(object_refs, (ObjectRef, ObjectRefGenerator)):
         raise TypeError(f"wait() takes a list of references; write wait([{describe(object_refs)}])")
-    # A loop of wait() over many references is quadratic in what each call looks at: one pass does for all checks.
-    try:
-        identifiers = set(map(_id_of, object_refs))
-    except (AttributeError, TypeError):
-        identifiers = set()
-        _check_refs(object_refs, "wait")
-    if not isinstance(object_refs, (list, tuple)):
-        _check_refs(object_refs, "wait")
+    if not (type(object_refs) is CheckedList and object_refs.checked):
+        _check_distinct(object_refs)
     count = len(object_refs)
     if not count:
         raise ValueError("wait() needs at least one reference")
-    if len(identifiers) != count:
-        seen: set[ObjectRef[Any]] = set()
-        double = next(ref for ref in object_refs if ref in seen or seen.add(ref))  # type: ignore[func-returns-value]
-        raise ValueError(f"wait() needs references that differ; {double!r} was given twice")
     if type(num_returns) is not int or not 1 <= num_returns <= count:
         raise ValueError(
             f"num_returns must be a whole number from 1 to {count}, the number of references, "
@@ -118,9 +110,10 @@ def wait(
         _check_engine(object_refs)
     if timeout != 0:
         _refuse_in_event_loop(engine, "wait")
-    return engine.wait(
+    ready, rest = engine.wait(
         object_refs, num_returns, timeout if timeout is None else _seconds(timeout), fetch_local
     )
+    return ready, CheckedList(rest) if len(rest) >= _WORTH_REMEMBERING else rest
 
 
 def cancel(
@@ -160,6 +153,20 @@ def _seconds(timeout: Any) -> float:
     if timeout < 0 or timeout != timeout:
         raise ValueError(f"timeout must be ≥ 0 seconds or None for no limit, not {timeout}")
     return timeout
+
+
+def _check_distinct(refs: Any) -> None:
+    try:
+        identifiers = set(map(_id_of, refs))
+    except (AttributeError, TypeError):
+        identifiers = set()
+        _check_refs(refs, "wait")
+    if not isinstance(refs, (list, tuple)):
+        _check_refs(refs, "wait")
+    if len(identifiers) != len(refs):
+        seen: set[ObjectRef[Any]] = set()
+        double = next(ref for ref in refs if ref in seen or seen.add(ref))  # type: ignore[func-returns-value]
+        raise ValueError(f"wait() needs references that differ; {double!r} was given twice")
 
 
 def _check_refs(refs: Any, call: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
@@ -232,7 +233,14 @@ def _start(given: Mapping[str, Any]) -> Engine:
         atexit.register(_end_quietly)
         os.register_at_fork(after_in_child=_forget_in_child)
         _life.watched = True
+    # While the engine waits for its processes there is time to import what the program will use next.
+    threading.Thread(target=_import_rest, name="shoal-import", daemon=True).start()
     return driver.start(config)
+
+
+def _import_rest() -> None:
+    for name in ("remote", "state"):  # by name: these modules stand above this one
+        importlib.import_module(f"shoal.api.{name}")
 
 
 def _end_quietly() -> None:

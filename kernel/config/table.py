@@ -111,6 +111,11 @@ class Config:
 
     # Workers and scheduling
     worker_start_timeout_seconds: float = _setting(60, Number(0.1), "How long a worker may take to come up.")
+    worker_preload: tuple[str, ...] = _setting(
+        ("shoal.api.remote",),
+        Names(),
+        "Modules that are imported once, before workers are forked: a new worker has them at no cost.",
+    )
     idle_worker_seconds: float = _setting(
         60, Number(0), "An idle worker beyond one per CPU ends after this long."
     )

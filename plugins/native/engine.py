@@ -13,11 +13,7 @@ from shoal.errors import ConfigError, GetTimeout, ShoalError, describe
 from shoal.ids import NodeID
 from shoal.interfaces.engine import CallResult, Engine
 from shoal.interfaces.refs import ObjectRef, ObjectRefGenerator
-from shoal.native.client.client import Client
-from shoal.native.client.creation import create_actor
-from shoal.native.client.explain import actor_reasons, record_reasons
 from shoal.native.client.records import Record
-from shoal.native.client.values import decode, encode
 from shoal.native.wire import kinds
 from shoal.spec.calls import ActorInfo, ActorTemplate, ExecutionContext, MethodTemplate, TaskTemplate
 from shoal.spec.events import SessionEnded
@@ -26,7 +22,8 @@ from shoal.spec.view import ClusterView, Explanation, GroupSpec, NodeView
 
 if TYPE_CHECKING:
     from shoal.config import Config
-    from shoal.native.process.launch import DaemonProcess
+    from shoal.native.client.client import Client
+    from shoal.native.process.spawn import DaemonProcess
     from shoal.native.worker.worker import Worker
 
 
@@ -56,7 +53,10 @@ class NativeEngine(Engine):
         self.client = client
         self._worker = worker
         self._daemon = daemon
+        from shoal.native.client.values import encode
+
         # Bound once: the hottest calls of a program.
+        self._encode = encode
         self.submit = client.tasks.submit  # type: ignore[method-assign]
         self.call_actor = client.actors.call  # type: ignore[method-assign]
 
@@ -64,9 +64,20 @@ class NativeEngine(Engine):
 
     @classmethod
     def start(cls, config: Config) -> NativeEngine:
-        from shoal.native.process.drive import start_session
+        if config.address is not None:
+            raise ConfigError(
+                f"address={config.address!r}: this engine starts sessions of its own only; leave address out"
+            )
+        # The daemon starts first, so that both processes import their halves at the same time.
+        from shoal.native.process.spawn import start_daemon
 
-        return start_session(config, cls)
+        daemon = start_daemon(config.temp_dir, config.worker_preload)
+        try:
+            from shoal.native.process.drive import drive
+        except BaseException:
+            daemon.end()
+            raise
+        return drive(config, daemon, cls)
 
     def close(self) -> None:
         if self._worker is not None:
@@ -93,6 +104,8 @@ class NativeEngine(Engine):
     def create_actor(
         self, template: ActorTemplate, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[ActorInfo, ObjectRef[Any] | None]:
+        from shoal.native.client.creation import create_actor
+
         self.client.check_usable()
         return create_actor(self.client, template, args, kwargs)
 
@@ -146,7 +159,7 @@ class NativeEngine(Engine):
         if client.broken is not None or client.process != os.getpid():
             client.check_usable()
         object_id = client.object_id(next(client.counters), 0)
-        status, payload, contained = encode(client, value, object_id)
+        status, payload, contained = self._encode(client, value, object_id)
         record = Record(object_id, True, None)
         record.status = status
         record.payload = payload
@@ -168,6 +181,8 @@ class NativeEngine(Engine):
         return self.client.wait(refs, num_returns, timeout)
 
     def future(self, ref: ObjectRef[Any]) -> concurrent.futures.Future[Any]:
+        from shoal.native.client.values import decode
+
         client = self.client
         future: concurrent.futures.Future[Any] = concurrent.futures.Future()
         record: Record = ref.record
@@ -356,6 +371,8 @@ class NativeEngine(Engine):
         return worker.context(common)
 
     def explain(self, target: ObjectRef[Any] | bytes) -> Explanation:
+        from shoal.native.client.explain import actor_reasons
+
         if isinstance(target, ObjectRef):
             return self.explain_record(target.record)
         return Explanation(
@@ -373,6 +390,8 @@ class NativeEngine(Engine):
 
     def reasons(self, record: Record, may_ask: bool) -> list[str]:
         """Return why an object has no value, nearest reason first. Asks others only if `may_ask`."""
+        from shoal.native.client.explain import record_reasons
+
         try:
             if may_ask:
                 return self.client.chains.follow(record)

@@ -13,8 +13,9 @@ import attrs
 import pytest
 
 from shoal.errors import SystemFailure
-from shoal.native.process import page, session, sweep
-from shoal.native.process.session import Session, make_folders, remove_folders
+from shoal.native.process import folders, page, sweep
+from shoal.native.process.folders import make_folders, remove_folders
+from shoal.native.process.session import Session
 
 
 @pytest.fixture
@@ -82,9 +83,9 @@ def test_a_shared_folder_that_others_may_enter_is_refused(
     ours.mkdir(mode=0o755)
     ours.chmod(0o755)
     with pytest.raises(SystemFailure, match="0700"):
-        session.sessions_folder(None)
+        folders.sessions_folder(None)
     ours.chmod(0o700)
-    assert session.sessions_folder(None) == str(ours)
+    assert folders.sessions_folder(None) == str(ours)
 
 
 def test_removing_keeps_logs_that_say_something(parent: str) -> None:

@@ -25,7 +25,7 @@ from shoal.native.client.actors import Actors
 from shoal.native.client.chains import WaitChains
 from shoal.native.client.functions import SchedulingClass, demand_to_wire
 from shoal.native.client.objects import Objects
-from shoal.native.client.peers import Handler, Peer, Peers, socket_path
+from shoal.native.client.peers import DAEMON, Handler, Peer, Peers, socket_path
 from shoal.native.client.records import Record, Task
 from shoal.native.client.streams import Streams
 from shoal.native.client.tasks import Tasks
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("shoal")
 
-DAEMON = b"\x00" * 8
 _DEATHS_KEPT = 1_000
 _REQUEST_SECONDS = 60.0
 _WORTH_ASKING_SECONDS = 1.0  # a get() that waited shorter is not explained by asking other processes
@@ -554,15 +553,3 @@ def _first_ready(refs: Sequence[ObjectRef[Any]], count: int) -> list[int]:
             if len(ready) == count:
                 break
     return ready
-
-
-def plain_certificate(certificate: DeathCertificate | None) -> dict[str, Any] | None:
-    """Return a certificate as plain data for a message."""
-    if certificate is None:
-        return None
-    import attrs
-
-    fields = attrs.asdict(certificate)
-    fields["cause"] = certificate.cause.value
-    fields["last_lines"] = list(certificate.last_lines)
-    return fields

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Handler = Callable[[Any, Message], None]
 
+DAEMON = b"\x00" * 8  # the daemon's identifier among the workers'
+
 
 class Peer:
     """Another process. `inflight` holds the calls it has not answered, in the order they were sent."""

@@ -16,9 +16,9 @@ from shoal.machines.actors import (
     TellActor,
     WithdrawActor,
 )
-from shoal.native.client.client import plain_certificate
 from shoal.native.daemon.workers import WorkerProcess
 from shoal.native.wire import kinds
+from shoal.native.wire.certificates import plain_certificate
 from shoal.spec.resources import ResourceSet
 
 if TYPE_CHECKING:

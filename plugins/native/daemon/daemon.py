@@ -21,8 +21,7 @@ from shoal.death import Cause, DeathCertificate
 from shoal.interfaces.accelerator import Accelerator
 from shoal.interfaces.metadata import Metadata
 from shoal.interfaces.scheduler import Scheduler
-from shoal.native.client.client import DAEMON, plain_certificate
-from shoal.native.client.peers import socket_path
+from shoal.native.client.peers import DAEMON, socket_path
 from shoal.native.daemon import memory
 from shoal.native.daemon.actors import ActorsShell
 from shoal.native.daemon.groups import GroupsShell
@@ -35,6 +34,7 @@ from shoal.native.process.store import import_target, open_store
 from shoal.native.transport.connection import Connection, Message
 from shoal.native.transport.reactor import Listener, Reactor
 from shoal.native.wire import kinds
+from shoal.native.wire.certificates import plain_certificate
 from shoal.native.wire.handshake import ServerHandshake
 from shoal.spec.resources import ResourceSet, to_units
 

@@ -1,4 +1,4 @@
-"""The beginning of the daemon: `python -m shoal.native.daemon.main <session folder> <lifeline descriptor>`."""
+"""The beginning of the daemon: arguments are its session's folder, the lifeline's descriptor, modules to import."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ import os
 import signal
 import socket
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shoal.native.process.session import Session
 
 
 def main() -> None:
@@ -15,26 +19,31 @@ def main() -> None:
     The driver starts this process before it has looked up its plugins, so that both import at the same time: the
     session's settings are there when the driver says so on the lifeline.
     """
-    folder, descriptor = sys.argv[1], int(sys.argv[2])
+    folder, descriptor, preload = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
     lifeline = socket.socket(fileno=descriptor)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    from shoal.native.process.session import Session, remove_folders
     from shoal.native.process.zygote import RunWorker, fork_zygote
-    from shoal.native.worker.main import prepare, run_worker, warm_up
+
+    def warm_up() -> None:
+        from shoal.native.worker.main import warm_up
+
+        warm_up(preload)
 
     def begin(folder: str) -> RunWorker:
+        from shoal.native.worker.main import prepare, run_worker
+
         session = _join(folder)
         prepare(session)
         return lambda request: run_worker(session, request)
 
-    def _join(folder: str) -> Session:
-        session = Session.read(folder)
-        # Plugins may lie where only the driver looks.
-        sys.path.extend(entry for entry in session.path if entry not in sys.path)
-        return session
+    def idle() -> None:
+        from shoal.native.worker.main import warm_up_more
 
-    zygote_pid, link = fork_zygote(warm_up, begin)
+        warm_up_more()
+
+    zygote_pid, link = fork_zygote(warm_up, begin, idle)  # from here on both import, at the same time
     from shoal.native.daemon.daemon import Daemon
+    from shoal.native.process.folders import remove_folders
 
     if lifeline.recv(1) != b"B":
         _kill(zygote_pid)
@@ -56,6 +65,15 @@ def main() -> None:
         remove_folders(session.folder, session.store_folder)
     sys.stdout.flush()
     os._exit(0)
+
+
+def _join(folder: str) -> Session:
+    from shoal.native.process.session import Session
+
+    session = Session.read(folder)
+    # Plugins may lie where only the driver looks.
+    sys.path.extend(entry for entry in session.path if entry not in sys.path)
+    return session
 
 
 def _open_log(folder: str, level: str) -> None:

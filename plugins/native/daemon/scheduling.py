@@ -16,10 +16,10 @@ from shoal.errors import RuntimeEnvSetup
 from shoal.ids import NodeID, PlacementGroupID
 from shoal.interfaces.environment import WorkerChanges
 from shoal.machines.leases import Lease, LeaseBook, Want
-from shoal.native.client.client import plain_certificate
 from shoal.native.daemon.workers import WorkerProcess
 from shoal.native.process.environments import build_environment
 from shoal.native.wire import kinds
+from shoal.native.wire.certificates import plain_certificate
 from shoal.spec.resources import ResourceSet
 from shoal.spec.strategy import (
     DefaultStrategy,

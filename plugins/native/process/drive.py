@@ -1,4 +1,4 @@
-"""Starting a driver: the session, its daemon, and this process's part in it."""
+"""A driver's part in the session that it begins."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from shoal.config import Config
-from shoal.errors import ConfigError, ShoalError
+from shoal.errors import ShoalError
 from shoal.interfaces.engine import Engine
 from shoal.native.client.client import Client
 from shoal.native.client.log_printer import LogPrinter
 from shoal.native.client.observing import Observing, installed_listeners
-from shoal.native.process.launch import DaemonProcess, prepare_session, start_daemon
-from shoal.native.process.session import make_folders, remove_folders
+from shoal.native.process.launch import prepare_session
+from shoal.native.process.spawn import DaemonProcess
 from shoal.native.process.store import open_store
 from shoal.native.process.sweep import sweep_old_sessions
 from shoal.native.wire import kinds
@@ -27,22 +27,14 @@ _E = TypeVar("_E", bound=Engine)
 _LAST_WORDS_SECONDS = 2.0  # how long the end of a session may wait for what workers have printed
 
 
-def start_session(config: Config, make_engine: Callable[[Client, None, DaemonProcess], _E]) -> _E:
-    """Start a session of one's own and the engine of its driver; see Engine.start."""
-    if config.address is not None:
-        raise ConfigError(
-            f"address={config.address!r}: this engine starts sessions of its own only; leave address out"
-        )
+def drive(
+    config: Config, daemon: DaemonProcess, make_engine: Callable[[Client, None, DaemonProcess], _E]
+) -> _E:
+    """Prepare the session of a daemon that was just started, and return its driver's engine; see Engine.start."""
     worker_id = os.urandom(8)
-    name, folder, store_folder = make_folders(config.temp_dir)
-    try:
-        daemon = start_daemon(folder, store_folder)
-    except BaseException:
-        remove_folders(folder, store_folder, keep_logs=False)
-        raise
     client = None
     try:
-        session = prepare_session(config, worker_id, name, folder, store_folder)
+        session = prepare_session(config, worker_id, daemon.name, daemon.folder, daemon.store_folder)
         daemon.begin()
         store = open_store(session, worker_id.hex())
         labels = daemon.wait_ready(config.worker_start_timeout_seconds)

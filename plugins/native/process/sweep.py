@@ -7,7 +7,7 @@ import shutil
 import socket
 import time
 
-from shoal.native.process.session import remove_folders, sessions_folder, shared_folder
+from shoal.native.process.folders import remove_folders, sessions_folder, shared_folder
 
 _YOUNG_SECONDS = 60.0  # a session this young may still be starting
 _LOGS_SECONDS = 7 * 24 * 3600.0

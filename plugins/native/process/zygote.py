@@ -23,16 +23,20 @@ import msgspec
 from shoal.native.process.parent import die_with_parent
 
 _PACKET = 1 << 20
+_IDLE_MILLISECONDS = 100  # without a request, until the zygote imports more
 
 
 RunWorker = Callable[[dict[str, Any]], None]
 
 
-def fork_zygote(warm_up: Callable[[], None], begin: Callable[[str], RunWorker]) -> tuple[int, socket.socket]:
+def fork_zygote(
+    warm_up: Callable[[], None], begin: Callable[[str], RunWorker], idle: Callable[[], None]
+) -> tuple[int, socket.socket]:
     """Fork the zygote off this process; return (pid, the daemon's end of the socket).
 
     In the zygote `warm_up` runs at once; `begin` when the session's folder is known, and returns what to call in each
-    forked worker with the request. A worker's process ends when that returns.
+    forked worker with the request; `idle` when there was nothing to do for a moment, to import what not every worker
+    needs. A worker's process ends when what `begin` returned does.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     for end in (ours, theirs):
@@ -50,15 +54,20 @@ def fork_zygote(warm_up: Callable[[], None], begin: Callable[[str], RunWorker]) 
         folder = theirs.recv(_PACKET)
         if folder:
             run_worker = begin(folder.decode())
-            gc.collect()
-            gc.freeze()  # what exists now is shared with every worker: the collector must not write to it
-            _serve(theirs, run_worker)
+            _freeze()
+            _serve(theirs, run_worker, idle)
         code = 0
     finally:
         os._exit(code)
 
 
-def _serve(link: socket.socket, run_worker: RunWorker) -> None:
+def _freeze() -> None:
+    """Share what exists now with every worker: the collector must not write to it."""
+    gc.collect()
+    gc.freeze()
+
+
+def _serve(link: socket.socket, run_worker: RunWorker, idle: Callable[[], None]) -> None:
     link.setblocking(False)
     wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
@@ -66,8 +75,14 @@ def _serve(link: socket.socket, run_worker: RunWorker) -> None:
     poll = select.poll()
     poll.register(link, select.POLLIN)
     poll.register(wake_read, select.POLLIN)
+    patience: int | None = _IDLE_MILLISECONDS
     while True:
-        for fd, _ in poll.poll():
+        ready = poll.poll(patience)
+        if not ready:
+            patience = None
+            idle()
+            _freeze()
+        for fd, _ in ready:
             if fd == wake_read:
                 _drain(wake_read)
                 _reap(link)

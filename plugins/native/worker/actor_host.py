@@ -7,9 +7,7 @@ main thread, which serves the connections as well; a plain method blocks the loo
 
 from __future__ import annotations
 
-import asyncio
 import atexit
-import inspect
 import os
 import queue
 import threading
@@ -20,15 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.death import Cause, DeathCertificate
 from shoal.errors import ActorExit, TaskCancelled
-from shoal.native.client.client import plain_certificate
-from shoal.native.client.functions import DYNAMIC, SINGLE, STREAMING
 from shoal.native.client.peers import Peer
 from shoal.native.wire import kinds
+from shoal.native.wire.certificates import plain_certificate
 from shoal.native.worker import calls
 from shoal.native.worker.execution import Execution, running
 from shoal.serial import dump_error, load_function
 
 if TYPE_CHECKING:
+    from shoal.native.worker.async_calls import AsyncCalls
     from shoal.native.worker.worker import Worker
 
 _CALL = "__shoal_call__"
@@ -58,24 +56,17 @@ class ActorHost:
         self._methods: dict[str, Callable[..., Any]] = {}
         self._queue: deque[Call] = deque()  # serial calls, and all calls until the constructor has run
         self._threads: dict[str | None, queue.SimpleQueue[Call | None]] = {}
-        self._started = False
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._semaphores: dict[str | None, asyncio.Semaphore] = {}
-        self._flushing = False
-        self._exit: asyncio.Event | None = None
+        self._loop: AsyncCalls | None = None
         self._held: list[Any] = []  # references that the constructor's arguments came with
 
     # Messages; the lock is held
 
     def accept(self, peer: Peer, item: list[Any]) -> None:
         """Take a call."""
-        if self._loop is not None and self._started:
-            if threading.get_ident() == self._worker._main:
-                self._start_async(peer, item)
-            else:
-                self._loop.call_soon_threadsafe(self._start_async, peer, item)
+        if self._loop is not None:
+            self._loop.accept(peer, item)
         elif self._threads:
-            self._threads[self._group_of(item)].put((peer, item))
+            self._threads[self.group_of(item)].put((peer, item))
         else:
             self._queue.append((peer, item))
 
@@ -89,14 +80,13 @@ class ActorHost:
 
     def cancel_async(self, execution: Execution) -> None:
         """Cancel an async call that runs."""
-        handle, loop = execution.handle, self._loop
-        if handle is not None and loop is not None:
-            loop.call_soon_threadsafe(handle.cancel)
+        if self._loop is not None:
+            self._loop.cancel(execution)
 
     def stop(self) -> None:
         """The process is to exit."""
-        if self._loop is not None and self._exit is not None:
-            self._loop.call_soon_threadsafe(self._exit.set)
+        if self._loop is not None:
+            self._loop.stop()
 
     # The main thread
 
@@ -107,7 +97,7 @@ class ActorHost:
             worker.reactor.run_until(lambda: worker.exiting, time.monotonic() + 60)
             return
         if self.is_async:
-            asyncio.run(self._serve_async())
+            self._serve_async()
         elif self._concurrency > 1 or self._groups:
             self._serve_threads()
         else:
@@ -158,6 +148,26 @@ class ActorHost:
                 if pending:
                     worker.pace_answers()
 
+    def _serve_async(self) -> None:
+        from shoal.native.worker.async_calls import (
+            AsyncCalls,
+            run,
+        )  # asyncio is large, and not all actors need it
+
+        worker = self._worker
+        size = self._concurrency if self._concurrency > 1 else _ASYNC_DEFAULT
+        sizes: dict[str | None, int] = {None: size}
+        sizes.update(self._groups.items())
+        loop = AsyncCalls(worker, self, sizes)
+
+        def begin() -> None:
+            with worker.reactor.lock:
+                self._loop = loop
+                while self._queue:
+                    loop.accept(*self._queue.popleft())
+
+        run(loop.serve(begin), looking=worker.reactor.spin is not None)
+
     def _serve_threads(self) -> None:
         worker = self._worker
         sizes: dict[str | None, int] = {None: max(1, self._concurrency)}
@@ -175,7 +185,7 @@ class ActorHost:
                     ).start()
             while self._queue:
                 peer, item = self._queue.popleft()
-                self._threads[self._group_of(item)].put((peer, item))
+                self._threads[self.group_of(item)].put((peer, item))
         worker.reactor.run_until(lambda: worker.exiting)
 
     def _serve_thread(self, calls_of_group: queue.SimpleQueue[Call | None]) -> None:
@@ -187,13 +197,15 @@ class ActorHost:
             else:
                 self._worker.reactor.nudge()
 
-    def _group_of(self, item: list[Any]) -> str | None:
+    def group_of(self, item: list[Any]) -> str | None:
+        """Return the concurrency group of a call, None for the default one."""
         group = item[3].get("g") if item[3] else None
         if group is None:
-            group = getattr(self._method(item[1]), "__shoal_concurrency_group__", None)
+            group = getattr(self.method(item[1]), "__shoal_concurrency_group__", None)
         return group if group in self._groups else None
 
-    def _method(self, name: str) -> Callable[..., Any]:
+    def method(self, name: str) -> Callable[..., Any]:
+        """Return what a call of that name runs. Raises AttributeError."""
         method = self._methods.get(name)
         if method is None:
             method = self._call_function if name == _CALL else getattr(self.instance, name)
@@ -208,7 +220,7 @@ class ActorHost:
         counter, name, payload, extra = item
         started = time.perf_counter()
         execution = Execution(counter, peer, f"{self.class_name}.{name}", extra.get("a", 0) if extra else 0)
-        mode, count, backpressure = _mode(extra)
+        mode, count, backpressure = calls.mode_of(extra)
         if main:
             execution.thread = worker._main
             worker.current = execution
@@ -223,14 +235,14 @@ class ActorHost:
             if main:
                 worker._interruptible = counter
             try:
-                value = self._method(name)(*args, **kwargs)
+                value = self.method(name)(*args, **kwargs)
                 if calls.is_generated(mode):
                     value = calls.run_generator(worker, execution, value, mode, backpressure)
             finally:
                 worker._interruptible = 0
             args = kwargs = None
         except (ActorExit, SystemExit) as error:
-            self._leave(error)
+            self.leave(error)
         except BaseException as error:  # user code may raise anything: it is the call's result
             args = kwargs = None
             if execution.cancelled and isinstance(error, KeyboardInterrupt):
@@ -248,7 +260,7 @@ class ActorHost:
                 worker.executions.pop((peer.worker_id, counter), None)
                 running.set(None)
 
-    def _leave(self, error: BaseException) -> None:
+    def leave(self, error: BaseException) -> None:
         """exit_actor(), or sys.exit() in a method: the actor ends for good, its atexit functions run."""
         worker = self._worker
         code = error.code if isinstance(error, SystemExit) else 0
@@ -270,134 +282,3 @@ class ActorHost:
             worker.reactor.flush()
         atexit._run_exitfuncs()
         os._exit(code if isinstance(code, int) else 0)
-
-    # Async
-
-    async def _serve_async(self) -> None:
-        worker = self._worker
-        loop = asyncio.get_running_loop()
-        self._loop = loop
-        self._exit = asyncio.Event()
-        size = self._concurrency if self._concurrency > 1 else _ASYNC_DEFAULT
-        self._semaphores = {None: asyncio.Semaphore(size)}
-        for group, count in self._groups.items():
-            self._semaphores[group] = asyncio.Semaphore(count)
-        worker.reactor.attach_loop(loop)
-        with worker.reactor.lock:
-            self._started = True
-            while self._queue:
-                self._start_async(*self._queue.popleft())
-        try:
-            await self._exit.wait()
-        finally:
-            worker.flush()
-            worker.reactor.detach_loop()
-
-    def _start_async(self, peer: Peer, item: list[Any]) -> None:
-        """Start a call in the loop. Runs in the loop's thread."""
-        execution = Execution(
-            item[0], peer, f"{self.class_name}.{item[1]}", item[3].get("a", 0) if item[3] else 0
-        )
-        self._worker.executions[peer.worker_id, item[0]] = execution
-        assert self._loop is not None
-        execution.handle = self._loop.create_task(self._run_async(execution, item))
-
-    async def _run_async(self, execution: Execution, item: list[Any]) -> None:
-        counter, _name, _, _extra = item
-        peer = execution.peer
-        started = time.perf_counter()
-        worker = self._worker
-        running.set(execution)
-        try:
-            semaphore = self._semaphores[self._group_of(item)] if self._groups else self._semaphores[None]
-            if semaphore.locked():
-                async with semaphore:
-                    await self._call_async(execution, item, started)
-            else:
-                await semaphore.acquire()
-                try:
-                    await self._call_async(execution, item, started)
-                finally:
-                    semaphore.release()
-        except asyncio.CancelledError:
-            error = TaskCancelled(f"{execution.name} was cancelled")
-            calls.send_error(worker, peer, counter, started, error, execution.name, None)
-        except BaseException as error:  # a name that is no method, a fault before the call
-            calls.send_error(worker, peer, counter, started, error, execution.name, None)
-        finally:
-            worker.executions.pop((peer.worker_id, counter), None)
-            self._flush_soon()
-
-    async def _call_async(self, execution: Execution, item: list[Any], started: float) -> None:
-        worker = self._worker
-        counter, name, payload, extra = item
-        peer = execution.peer
-        mode, count, backpressure = _mode(extra)
-        ids: list[bytes] | None = None
-        args: Any = None
-        kwargs: Any = None
-        try:
-            args, kwargs, ids = calls.load_arguments(worker, payload, extra)
-            value = self._method(name)(*args, **kwargs)
-            if calls.is_generated(mode):
-                value = await self._run_async_generator(execution, value, mode, backpressure)
-            elif inspect.isawaitable(value):
-                value = await value
-            args = kwargs = None
-        except asyncio.CancelledError:
-            if not execution.cancelled:
-                calls.send_error(
-                    worker,
-                    peer,
-                    counter,
-                    started,
-                    TaskCancelled("the call cancelled itself"),
-                    execution.name,
-                    ids,
-                )
-                return
-            raise
-        except (ActorExit, SystemExit) as error:
-            self._leave(error)
-        except BaseException as error:  # user code may raise anything: it is the call's result
-            args = kwargs = None
-            calls.send_error(worker, peer, counter, started, error, execution.name, ids)
-        else:
-            calls.send_value(worker, peer, counter, started, value, mode, count, ids, execution.name)
-
-    async def _run_async_generator(
-        self, execution: Execution, iterable: Any, mode: int, backpressure: int
-    ) -> int:
-        sender = calls.ItemSender(self._worker, execution, backpressure if mode == STREAMING else 0)
-        if inspect.isawaitable(iterable):
-            iterable = await iterable
-        if hasattr(iterable, "__aiter__"):
-            async for value in iterable:
-                sender.send(value)
-                while not sender.may_go_on():
-                    await asyncio.sleep(0.001)
-                if execution.peer.gone:
-                    break
-        else:
-            for value in iterable:
-                sender.send(value)
-                while not sender.may_go_on():
-                    await asyncio.sleep(0.001)
-        return sender.count
-
-    def _flush_soon(self) -> None:
-        """Send the answers of this turn of the loop together."""
-        if not self._flushing and self._loop is not None:
-            self._flushing = True
-            self._loop.call_soon(self._flush_now)
-
-    def _flush_now(self) -> None:
-        self._flushing = False
-        self._worker.flush()
-
-
-def _mode(extra: dict[str, Any] | None) -> tuple[int, int, int]:
-    if not extra:
-        return SINGLE, 1, 0
-    mode = extra.get("m", SINGLE)
-    return mode, extra.get("n", 1) if mode != DYNAMIC else 1, extra.get("bp", 0)

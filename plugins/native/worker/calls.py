@@ -253,3 +253,11 @@ def run_generator(worker: Worker, execution: Execution, iterable: Any, mode: int
 def is_generated(mode: int) -> bool:
     """Tell whether results are items of a generator."""
     return mode in (STREAMING, DYNAMIC)
+
+
+def mode_of(extra: dict[str, Any] | None) -> tuple[int, int, int]:
+    """Return (mode, number of returns, items that may be sent ahead) of a call."""
+    if not extra:
+        return SINGLE, 1, 0
+    mode = extra.get("m", SINGLE)
+    return mode, extra.get("n", 1) if mode != DYNAMIC else 1, extra.get("bp", 0)

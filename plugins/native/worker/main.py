@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import random
 import sys
+import traceback
+from collections.abc import Sequence
 from typing import Any
 
 from shoal.config import Config
@@ -20,20 +24,30 @@ from shoal.native.worker.worker import Worker
 _listeners: list[Any] = []  # the observers' functions, loaded in the zygote
 
 
-def warm_up() -> None:
-    """Import what every worker needs, in the zygote."""
-    import asyncio  # noqa: F401  async actors
-    import encodings.idna  # noqa: F401  what sockets of user code ask for
-
-    import cloudpickle  # noqa: F401
-
+def warm_up(preload: Sequence[str]) -> None:
+    """Import what every worker needs, in the zygote, and what the session's settings name, where it is found."""
     import shoal.native.worker.actor_host
     import shoal.serial.pickler  # noqa: F401
+
+    for name in preload:
+        with contextlib.suppress(Exception):  # tried again when the driver's paths are known
+            importlib.import_module(name)
+
+
+def warm_up_more() -> None:
+    """Import what many workers need, in the zygote, when there is time for it."""
+    import asyncio  # noqa: F401  async actors
+    import encodings.idna  # noqa: F401  what sockets of user code ask for
 
 
 def prepare(session: Session) -> None:
     """Import the session's own plugins, in the zygote."""
     store_class(session)
+    for name in Config.from_wire(session.config).worker_preload:
+        try:
+            importlib.import_module(name)
+        except Exception:  # a module of the user's may raise anything; tasks that need it will say so
+            traceback.print_exc()
     if session.observed:
         from shoal.native.client.observing import installed_listeners
 

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 from shoal.death import Cause, DeathCertificate
 from shoal.errors import ActorExit, TaskCancelled
 from shoal.ids import PlacementGroupID
-from shoal.native.client.client import Client, plain_certificate
+from shoal.native.client.client import Client
 from shoal.native.client.peers import Peer
 from shoal.native.process.page import write_name
 from shoal.native.transport.connection import Message
 from shoal.native.wire import kinds
+from shoal.native.wire.certificates import plain_certificate
 from shoal.native.worker import calls
 from shoal.native.worker.execution import Execution, running
 from shoal.serial import load_function

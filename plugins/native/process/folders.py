@@ -1,0 +1,96 @@
+"""Where sessions lie: making their folders and removing them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+import zlib
+
+from shoal.errors import SystemFailure
+
+_REMOVE_SECONDS = 5.0
+_FOLDERS = ("s", "p", "logs", "env", "spill")
+
+
+def sessions_folder(temp_dir: str | None) -> str:
+    """Return the folder of session folders, made private to this user. Raises SystemFailure if it is not."""
+    folder = temp_dir or os.path.join(tempfile.gettempdir(), f"shoal-{os.getuid()}")
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    status = os.stat(folder)
+    if temp_dir is None and (status.st_uid != os.getuid() or status.st_mode & 0o077):
+        raise SystemFailure(f"{folder} must belong to you and have mode 0700; remove it or set temp_dir")
+    return folder
+
+
+def shared_folder(parent: str) -> tuple[str, str]:
+    """Return where the shared memory of the sessions in a folder is, and how its names begin.
+
+    Sessions of another folder (`temp_dir`) begin otherwise: whether those live cannot be seen from this one.
+    """
+    root = "/dev/shm" if os.path.isdir("/dev/shm") else parent
+    digest = zlib.crc32(os.fsencode(os.path.realpath(parent)))
+    return root, f"shoal-{os.getuid()}-{digest:08x}-"
+
+
+def make_folders(temp_dir: str | None) -> tuple[str, str, str]:
+    """Make the folders of a new session; return (name, folder, store folder)."""
+    parent = sessions_folder(temp_dir)
+    stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
+    name = f"session_{stamp}_{os.getpid()}_{os.urandom(2).hex()}"
+    folder = os.path.join(parent, name)
+    os.mkdir(folder, 0o700)
+    for inner in _FOLDERS:
+        os.mkdir(os.path.join(folder, inner), 0o700)
+    if len(os.path.join(folder, "s", "0" * 16)) > 100:
+        shutil.rmtree(folder)
+        raise SystemFailure(
+            f"the path of {parent} is too long for Unix sockets; set temp_dir to a shorter one"
+        )
+    root, prefix = shared_folder(parent)
+    store_folder = os.path.join(root, prefix + name)
+    os.mkdir(store_folder, 0o700)
+    return name, folder, store_folder
+
+
+def remove_folders(folder: str, store_folder: str, keep_logs: bool = True) -> None:
+    """Remove what a session leaves: all of it but its logs."""
+    remove_folder(store_folder)
+    if not keep_logs:
+        remove_folder(folder)
+        return
+    try:
+        entries = os.listdir(folder)
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if entry != "logs":
+            path = os.path.join(folder, entry)
+            if os.path.isdir(path):
+                remove_folder(path)
+            else:
+                _unlink(path)
+    try:
+        logs = os.path.join(folder, "logs")
+        if not any(os.path.getsize(os.path.join(logs, name)) for name in os.listdir(logs)):
+            remove_folder(folder)
+    except FileNotFoundError:
+        return
+
+
+def remove_folder(path: str) -> None:
+    """Remove a folder, also while a process that is being killed still puts files into it, within a bound."""
+    deadline = time.monotonic() + _REMOVE_SECONDS
+    while True:
+        shutil.rmtree(path, ignore_errors=True)
+        if not os.path.exists(path) or time.monotonic() >= deadline:
+            return
+        time.sleep(0.005)
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
