@@ -237,6 +237,7 @@ class Scheduling:
             self._hand_out(want, lease, worker, self._classes[want.class_key], self._device_variables(lease))
         else:
             self._daemon.pool.put_idle(worker)
+            self._start_waiting()  # at the limit of workers, others could not begin until this one was free
 
     def worker_never_started(self, worker: WorkerProcess, certificate: DeathCertificate) -> None:
         """A worker died before it was up: try again a few times, then say why not."""
@@ -313,6 +314,9 @@ class Scheduling:
         """A worker died: its lease is over, and there is room for another."""
         if worker.lease is not None:
             self.book.give_back(worker.lease.lease_id)
+        self._start_waiting()
+
+    def _start_waiting(self) -> None:
         for key in list(self._waiting):
             self._start_missing(key)
 
