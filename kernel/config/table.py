@@ -111,6 +111,12 @@ class Config:
 
     # Workers and scheduling
     worker_start_timeout_seconds: float = _setting(60, Number(0.1), "How long a worker may take to come up.")
+    node_timeout_seconds: float = _setting(
+        5, Number(0.5), "A node that the head has not heard of for this long is dead."
+    )
+    node_grace_seconds: float = _setting(
+        1, Number(0), "A node whose connection to the head broke is dead if it is not back after this long."
+    )
     worker_preload: tuple[str, ...] = _setting(
         ("shoal.api.remote",),
         Names(),

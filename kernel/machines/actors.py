@@ -32,7 +32,8 @@ class ActorRecord:
     specification: dict[str, Any]
     state: str = "PENDING"
     worker: bytes = b""
-    incarnation: int = 0  # how many times a process was started for it
+    process: int = 0  # process id of that worker, or of the last one
+    incarnation: int = 0  # grows with every attempt to start it
     restarts: int = 0
     certificate: DeathCertificate | None = None
     error: bytes | None = None  # what its constructor raised, pickled by its worker
@@ -103,14 +104,22 @@ class ActorDirectory:
         self._actors[record.actor_id] = record
         return True, [PlaceActor(record.actor_id)]
 
-    def placed(self, actor_id: bytes, worker: bytes) -> int:
-        """A worker begins to construct the actor. Returns the incarnation, 0 if the actor is dead by now."""
+    def begin(self, actor_id: bytes) -> int:
+        """A node is asked to start the actor. Returns the incarnation, 0 if the actor is dead or lives by now."""
         record = self._actors.get(actor_id)
-        if record is None or record.state == "DEAD":
+        if record is None or record.state not in ("PENDING", "RESTARTING") or record.worker:
             return 0
-        record.worker = worker
         record.incarnation += 1
         return record.incarnation
+
+    def placed(self, actor_id: bytes, incarnation: int, worker: bytes, process: int = 0) -> bool:
+        """A worker begins to construct the actor. Returns False if it is to end: the actor is dead or elsewhere."""
+        record = self._actors.get(actor_id)
+        if record is None or record.state == "DEAD" or record.incarnation != incarnation:
+            return False
+        record.worker = worker
+        record.process = process
+        return True
 
     def ready(self, actor_id: bytes, incarnation: int) -> list[Effect]:
         """The constructor has returned."""
@@ -182,7 +191,11 @@ class ActorDirectory:
         effects: list[Effect] = []
         for record in list(self._actors.values()):
             record.subscribers.discard(client)
-            if record.creator == client and not record.detached:
+            if record.creator != client:
+                continue
+            if record.detached:
+                record.creator = b""
+            else:
                 effects += self.kill(record.actor_id, True, certificate)
         return effects
 

@@ -2,7 +2,8 @@
 
 A *want* is a standing wish of one holder (a client for a scheduling class, or an actor) for a number of leases; it is
 a level and not an event, so saying it twice changes nothing. Deeper wants go first: a task that waits for its child
-must not be starved by more of its own kind. Among equals the first to ask is served first.
+must not be starved by more of its own kind. Among equals the first to ask is served first. Where the scheduler chooses
+another node the book yields a `Forward`: that node is asked, and `answered` tells what it said.
 
 Resources live in pools: the node's own, and one per reserved bundle of a placement group. A lease of a worker that
 blocks gives its CPUs back until it goes on; the pool may then go below zero for a while.
@@ -11,10 +12,12 @@ blocks gives its CPUs back until it goes on; the pool may then go below zero for
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import TypeGuard
 
 import attrs
 
+from shoal.ids import NodeID
 from shoal.machines.devices import DevicePool
 from shoal.spec.resources import UNIT, ResourceSet
 from shoal.spec.strategy import PlacementGroupStrategy
@@ -34,8 +37,16 @@ class Want:
     count: int
     depth: int
     number: int
+    outstanding: int = 0  # leases that other nodes were asked for
     reason: str = ""  # why it was not met at the last try
     infeasible: bool = False
+
+
+@attrs.frozen
+class Forward:
+    """Another node is to grant a lease."""
+
+    node_id: NodeID
 
 
 @attrs.define(eq=False)
@@ -97,15 +108,19 @@ class LeaseBook:
         self,
         total: ResourceSet,
         devices: Mapping[str, list[str]],
-        place: Callable[[Demand, ResourceSet], Decision],
+        place: Callable[[Demand, ResourceSet, bytes], Decision],
+        node_id: NodeID | None = None,
+        first_lease: int = 1,
     ) -> None:
+        """`place` decides; what it places on `node_id` (None: anywhere) is granted here. Leases count from one."""
         self._place = place
+        self._node_id = node_id
         self._pools: dict[PoolKey, Pool] = {None: Pool(total, devices)}
         self._group_devices: dict[tuple[bytes, int], dict[str, dict[str, int]]] = {}
         self._wants: dict[tuple[Holder, bytes], Want] = {}
         self._leases: dict[int, Lease] = {}
         self._numbers = itertools.count(1)
-        self._lease_ids = itertools.count(1)
+        self._lease_ids = itertools.count(first_lease)
 
     # Events
 
@@ -119,8 +134,23 @@ class LeaseBook:
         if known is None:
             self._wants[key] = Want(holder, class_key, demand, count, depth, next(self._numbers))
         else:
-            known.count = count
+            known.count = max(0, count - known.outstanding)
             known.depth = depth
+
+    def answered(self, holder: Holder, class_key: bytes, granted: bool, reason: str = "") -> None:
+        """Another node that was asked for a lease has granted or refused it."""
+        want = self._wants.get((holder, class_key))
+        if want is None or not want.outstanding:
+            return
+        want.outstanding -= 1
+        if not granted:
+            want.count += 1
+            want.reason = reason
+        self._drop_met(want)
+
+    def _drop_met(self, want: Want) -> None:
+        if not want.count and not want.outstanding:
+            self._wants.pop((want.holder, want.class_key), None)
 
     def give_back(self, lease_id: int) -> Lease | None:
         """End a lease; unknown ones are ignored (they ended already)."""
@@ -188,9 +218,13 @@ class LeaseBook:
             self._group_devices[group, index] = taken
         return True
 
-    def release_group(self, group: bytes) -> list[Lease]:
-        """Give a group's bundles back to the node; return the leases that were in them, which are over."""
-        keys = [key for key in self._pools if key is not None and key[0] == group]
+    def release_group(self, group: bytes, bundles: Collection[int] | None = None) -> list[Lease]:
+        """Give a group's bundles (None: all) back to the node; return the leases that were in them, which are over."""
+        keys = [
+            key
+            for key in self._pools
+            if key is not None and key[0] == group and (bundles is None or key[1] in bundles)
+        ]
         over = [lease for lease in self._leases.values() if lease.pool in keys]
         for lease in over:
             self.give_back(lease.lease_id)
@@ -203,41 +237,66 @@ class LeaseBook:
 
     # Effects
 
-    def grant(self) -> Iterator[tuple[Want, Lease]]:
+    def grant(self) -> Iterator[tuple[Want, Lease | Forward]]:
         """Grant what can be granted now, yielding each grant; afterwards every unmet want has its `reason`."""
         if not self._wants:
             return
         failed: dict[bytes, Want] = {}
-        order = sorted(self._wants.values(), key=lambda want: (-want.depth, want.number))
-        for want in order:
+        for want in self.wants:
             key = (want.holder, want.class_key)
             while want.count > 0 and self._wants.get(key) is want:
                 same = failed.get(want.class_key)
                 if same is not None:
                     want.reason, want.infeasible = same.reason, same.infeasible
                     break
-                lease = self._try(want)
-                if lease is None:
+                found = self._try(want)
+                if found is None:
                     failed[want.class_key] = want
                     break
                 want.count -= 1
-                if want.count == 0:
-                    del self._wants[key]
-                yield want, lease
+                if isinstance(found, Forward):
+                    want.outstanding += 1
+                self._drop_met(want)
+                yield want, found
 
-    def _try(self, want: Want) -> Lease | None:
+    def grant_here(self, holder: Holder, class_key: bytes, demand: Demand, depth: int) -> Lease | str:
+        """Grant one lease to a holder of another node from what is free here, or say why not. Nothing waits."""
+        want = Want(holder, class_key, demand, 1, depth, 0)
+        if isinstance(demand.strategy, PlacementGroupStrategy):
+            lease = self._take(want, self._bundles_for(demand.strategy, want))
+        elif self._pools[None].available.covers(demand.resources):
+            lease = self._take(want, [None])
+        else:
+            return f"needs {demand.resources!r}; that is not free there any more"
+        return want.reason if lease is None else lease
+
+    def _try(self, want: Want) -> Lease | Forward | None:
         strategy = want.demand.strategy
-        resources = want.demand.resources
         want.infeasible = False
         if isinstance(strategy, PlacementGroupStrategy):
             keys = self._bundles_for(strategy, want)
-        else:
-            decision = self._place(want.demand, self._pools[None].available)
-            if not isinstance(decision, Placement):
-                want.reason = decision.reason
-                want.infeasible = isinstance(decision, Infeasible)
-                return None
-            keys = [None]
+            if keys:
+                return self._take(want, keys)
+            elsewhere = self._place(want.demand, self._pools[None].available, want.class_key)
+            return Forward(elsewhere.node_id) if self._is_elsewhere(elsewhere) else None
+        decision = self._place(want.demand, self._pools[None].available, want.class_key)
+        if not isinstance(decision, Placement):
+            want.reason = decision.reason
+            want.infeasible = isinstance(decision, Infeasible)
+            return None
+        if self._is_elsewhere(decision):
+            return Forward(decision.node_id)
+        return self._take(want, [None])
+
+    def _is_elsewhere(self, decision: Decision) -> TypeGuard[Placement]:
+        return (
+            isinstance(decision, Placement)
+            and self._node_id is not None
+            and decision.node_id != self._node_id
+        )
+
+    def _take(self, want: Want, keys: list[PoolKey]) -> Lease | None:
+        resources = want.demand.resources
         for key in keys:
             devices = self._pools[key].take(resources)
             if devices is not None:
@@ -307,7 +366,9 @@ class LeaseBook:
     @property
     def wants(self) -> list[Want]:
         """Unmet wants, in the order they will be served."""
-        return sorted(self._wants.values(), key=lambda want: (-want.depth, want.number))
+        return sorted(
+            (want for want in self._wants.values() if want.count), key=lambda want: (-want.depth, want.number)
+        )
 
     @property
     def leases(self) -> Mapping[int, Lease]:

@@ -321,17 +321,22 @@ class NativeEngine(Engine):
         return found
 
     def view(self) -> ClusterView:
-        found = self.client.request("view")
-        node_id = NodeID(found["node"])
-        node = NodeView(
-            node_id=node_id,
-            total=ResourceSet(found["total"]),
-            available=ResourceSet(found["available"]),
-            labels=found["labels"],
-            address="127.0.0.1",
-            queued=found["queued"],
-        )
-        return ClusterView(nodes={node_id: node}, local=node_id)
+        nodes = {}
+        local = None
+        for found in self.client.request("view"):
+            node_id = NodeID(found["id"])
+            nodes[node_id] = NodeView(
+                node_id=node_id,
+                total=ResourceSet(found["total"]),
+                available=ResourceSet(found["available"]),
+                labels=found["labels"],
+                draining=found["draining"],
+                address="127.0.0.1" if found["address"] == "local" else found["address"],
+                queued=found["queued"],
+            )
+            if found["local"]:
+                local = node_id
+        return ClusterView(nodes=nodes, local=local)
 
     def kv_put(self, key: bytes, value: bytes, overwrite: bool, namespace: str) -> bool:
         for what, given in (("key", key), ("value", value)):

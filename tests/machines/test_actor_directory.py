@@ -87,6 +87,13 @@ class Shell:
                 counts[effect.actor_id] = counts.get(effect.actor_id, 0) + 1
 
 
+def begin(directory: ActorDirectory, worker: bytes, actor_id: bytes = ACTOR) -> int:
+    """A node is asked to start an actor, and has found a worker. Returns the incarnation."""
+    incarnation = directory.begin(actor_id)
+    assert directory.placed(actor_id, incarnation, worker)
+    return incarnation
+
+
 class Directory(RuleBasedStateMachine):
     actors = Bundle("actors")
 
@@ -126,7 +133,7 @@ class Directory(RuleBasedStateMachine):
             worker = b"worker" + (len(self.shell.workers) + self.number * 1000).to_bytes(4, "big")
             while worker in self.shell.workers:
                 worker += b"+"
-            assert self.directory.placed(actor_id, worker) > 0, "an actor that waits for a place is not dead"
+            assert begin(self.directory, worker, actor_id) > 0, "an actor that waits for a place is not dead"
             self.shell.workers[worker] = actor_id
 
     @rule(actor_id=actors, late=st.integers(0, 1))
@@ -217,7 +224,7 @@ TestDirectory.settings = settings(max_examples=150, stateful_step_count=40, dead
 def alive(max_restarts: int = 0, name: str = "") -> ActorDirectory:
     directory = ActorDirectory()
     directory.create(record(max_restarts=max_restarts, name=name))
-    assert directory.placed(ACTOR, b"worker-1") == 1
+    assert begin(directory, b"worker-1") == 1
     directory.ready(ACTOR, 1)
     return directory
 
@@ -235,7 +242,7 @@ def test_the_life_of_an_actor_with_a_restart() -> None:
     effects = directory.worker_died(b"worker-1", certificate("first"))
     assert kinds(effects) == [WithdrawActor, ActorEnded, TellActor, PlaceActor]
     assert state(directory) == "RESTARTING"
-    assert directory.placed(ACTOR, b"worker-2") == 2
+    assert begin(directory, b"worker-2") == 2
     directory.ready(ACTOR, 2)
     assert state(directory) == "ALIVE"
     effects = directory.worker_died(b"worker-2", certificate("second"))
@@ -249,7 +256,7 @@ def test_the_life_of_an_actor_with_a_restart() -> None:
 def test_a_failed_constructor_is_the_end_whatever_restarts_are_left() -> None:
     directory = ActorDirectory()
     directory.create(record(max_restarts=-1))
-    directory.placed(ACTOR, b"worker-1")
+    begin(directory, b"worker-1")
     effects = directory.init_failed(ACTOR, 1, b"error", certificate("it raised"))
     assert kinds(effects) == [EndWorker, WithdrawActor, ActorEnded, TellActor]
     assert state(directory) == "DEAD"
@@ -270,7 +277,7 @@ def test_words_of_a_worker_that_is_gone_change_nothing_for_the_worse(event: str)
 def test_an_actor_dies_once() -> None:
     directory = ActorDirectory()
     directory.create(record())
-    directory.placed(ACTOR, b"worker-1")
+    begin(directory, b"worker-1")
     directory.kill(ACTOR, True, certificate("killed"))
     assert directory.init_failed(ACTOR, 1, b"error", certificate("too late")) == []
     assert directory.kill(ACTOR, True, certificate("again")) == []
@@ -306,7 +313,7 @@ def test_killed_with_restart_it_comes_back_if_it_may() -> None:
 def test_a_kill_with_restart_leaves_an_actor_alone_that_is_starting() -> None:
     directory = ActorDirectory()
     directory.create(record(max_restarts=1))
-    directory.placed(ACTOR, b"worker-1")
+    begin(directory, b"worker-1")
     assert directory.kill(ACTOR, False, certificate()) == []
     assert state(directory) == "PENDING"
 
@@ -343,3 +350,24 @@ def test_names_are_listed_sorted_and_by_namespace() -> None:
         directory.create(record(number.to_bytes(16, "big"), name=name))
     assert directory.names() == [("ns", "a"), ("ns", "b")]
     assert directory.find_name("a", "elsewhere") is None
+
+
+def test_a_worker_that_comes_too_late_is_not_wanted() -> None:
+    directory = ActorDirectory()
+    directory.create(record(max_restarts=1))
+    first = directory.begin(ACTOR)
+    second = directory.begin(ACTOR)  # the node that was asked first is given up
+    assert second > first
+    assert not directory.placed(ACTOR, first, b"worker-1")
+    assert directory.placed(ACTOR, second, b"worker-2")
+    assert directory.begin(ACTOR) == 0, "it has a place"
+
+
+def test_a_detached_actor_outlives_its_creator_and_forgets_it() -> None:
+    directory = ActorDirectory()
+    directory.create(record(detached=True, creator=b"driver"))
+    begin(directory, b"worker-1")
+    assert directory.client_gone(b"driver", certificate()) == []
+    found = directory.find(ACTOR)
+    assert found is not None
+    assert (found.state, found.creator) == ("PENDING", b"")

@@ -29,7 +29,7 @@ DEMANDS = {
 }
 
 
-def first_fit(demand: Demand, available: ResourceSet) -> Decision:
+def first_fit(demand: Demand, available: ResourceSet, class_key: bytes = b"") -> Decision:
     """The simplest scheduler of one node."""
     if available.covers(demand.resources):
         return Placement(NODE)
@@ -50,7 +50,11 @@ def demand(name: bytes, group: PlacementGroupID | None = None, index: int = -1) 
 
 
 def grant(leases: LeaseBook) -> list[tuple[Want, Lease]]:
-    return list(leases.grant())
+    granted = []
+    for want, found in leases.grant():
+        assert isinstance(found, Lease), "this book knows one node"
+        granted.append((want, found))
+    return granted
 
 
 class Leases(RuleBasedStateMachine):

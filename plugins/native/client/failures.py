@@ -120,7 +120,10 @@ class Failures:
     def _settle(self, tasks: list[Task], certificate: DeathCertificate | None, started: int) -> None:
         """Decide for each call of a dead worker: not started, to be tried again, or failed."""
         counters = [task.counter for task in tasks]
-        ran = counters.index(started) + 1 if started in counters else (0 if certificate else len(tasks))
+        if started in counters:
+            ran = counters.index(started) + 1
+        else:  # nobody knows (−1), nobody tells, or none of them was begun
+            ran = len(tasks) if started < 0 or certificate is None else 0
         self._tasks.requeue(tasks[ran:])
         for task in tasks[:ran]:
             if task.cancelled:

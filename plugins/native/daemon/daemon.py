@@ -23,23 +23,29 @@ from shoal.interfaces.metadata import Metadata
 from shoal.interfaces.scheduler import Scheduler
 from shoal.native.client.peers import DAEMON, socket_path
 from shoal.native.daemon import memory
-from shoal.native.daemon.actors import ActorsShell
-from shoal.native.daemon.groups import GroupsShell
+from shoal.native.daemon.actors import LocalActors
+from shoal.native.daemon.door import remove_door
+from shoal.native.daemon.groups import LocalGroups
 from shoal.native.daemon.logs import LogPipes
+from shoal.native.daemon.nodes import Node, Nodes
 from shoal.native.daemon.requests import Requests
 from shoal.native.daemon.scheduling import Scheduling
+from shoal.native.daemon.uplink import LocalLink, Uplink
 from shoal.native.daemon.workers import WorkerPool, WorkerProcess
+from shoal.native.head.head import Head
 from shoal.native.process.session import Session
 from shoal.native.process.store import import_target, open_store
 from shoal.native.transport.connection import Connection, Message
 from shoal.native.transport.reactor import Listener, Reactor
-from shoal.native.wire import kinds
+from shoal.native.wire import control, kinds
 from shoal.native.wire.certificates import plain_certificate
 from shoal.native.wire.handshake import ServerHandshake
+from shoal.native.wire.nodes import daemon_of, number_of
 from shoal.spec.resources import ResourceSet, to_units
 
 _log = logging.getLogger("shoal.daemon")
 _SWEEP_SECONDS = 5.0
+_REPORT_SECONDS = 0.002
 
 
 @attrs.define(eq=False)
@@ -50,7 +56,6 @@ class ClientConnection:
     connection: Connection
     kind: str = ""
     pid: int = 0
-    contended: bool = False  # it was told that others wait for leases
 
 
 class Daemon:
@@ -66,6 +71,11 @@ class Daemon:
         self._soon: deque[Callable[[], None]] = deque()
         self._stepping = False
         self._again = False
+        self._reported: tuple[Any, ...] = ()
+        self._reporting = False
+        self.number = session.number
+        self.address = ""  # host:port where other nodes reach this one
+        self.draining = False
         self.labels = dict(self.config.labels)
         targets = session.targets
         self.scheduler: Scheduler = import_target(targets["scheduler"])(self.config.scheduler_options)
@@ -74,10 +84,7 @@ class Daemon:
             for name, target in sorted(targets.items())
             if name.startswith("accelerator:")
         ]
-        metadata_class = import_target(targets["metadata"])
-        self.metadata: Metadata = metadata_class(
-            os.path.join(session.folder, "metadata.db"), self.config.metadata_options
-        )
+        self.nodes = Nodes(self)
         self.store = open_store(session, "daemon")
         logs = LogPipes(
             self.reactor,
@@ -99,30 +106,70 @@ class Daemon:
         )
         total, devices = self._resources()
         self.scheduling = Scheduling(self, total, devices)
-        self.actors = ActorsShell(self)
-        self.groups = GroupsShell(self)
+        self.actors = LocalActors(self)
+        self.groups = LocalGroups(self)
         self.requests = Requests(self)
+        self.head: Head | None = None
         self._handlers: dict[int, Callable[[ClientConnection, Message], None]] = {
             kinds.REGISTER: self._on_register,
             kinds.DEMAND: self._on_demand,
             kinds.RETURN: self._on_return,
             kinds.BLOCKED: lambda client, message: self._on_block(client, True),
             kinds.UNBLOCKED: lambda client, message: self._on_block(client, False),
-            kinds.SUBSCRIBE_ACTOR: lambda client, message: self.actors.subscribe(
-                message[1], client.worker_id
-            ),
-            kinds.KILL_ACTOR: lambda client, message: self.actors.kill(message[1], message[2]),
-            kinds.END_ACTOR: lambda client, message: self.actors.end(message[1]),
+            kinds.SUBSCRIBE_ACTOR: self._ask_head,
+            kinds.KILL_ACTOR: self._ask_head,
+            kinds.END_ACTOR: self._ask_head,
             kinds.ACTOR_READY: self._on_actor_ready,
             kinds.ACTOR_FAILED: self._on_actor_failed,
-            kinds.ACTOR_EXITING: lambda client, message: self.actors.exiting(
-                message[1], DeathCertificate(**message[2])
+            kinds.ACTOR_EXITING: lambda client, message: self.uplink.up(
+                [control.ACTOR_LEAVES, message[1], message[2]]
             ),
             kinds.KILL_WORKER: self._on_kill_worker,
             kinds.REQUEST: lambda client, message: self.requests.handle(
                 client, message[1], message[2], message[3]
             ),
         }
+        lending = self.scheduling.lending
+        self._head_handlers: dict[int, Callable[..., None]] = {
+            control.CLIENT: self.tell,
+            control.START_ACTOR: self.actors.start,
+            control.WITHDRAW_ACTOR: self.actors.withdraw,
+            control.END_WORKER: self.actors.end_worker,
+            control.RESERVE: self.groups.reserve,
+            control.RELEASE: self.groups.release,
+            control.GROUP: self.groups.on_state,
+            control.NODES: self.nodes.update,
+            control.EXPLAIN_ACTOR: self._explain_actor,
+            control.DRAIN: self._drain,
+        }
+        self._node_handlers: dict[int, Callable[..., None]] = {
+            kinds.ASK_LEASE: lending.asked,
+            kinds.GRANTED: lending.granted,
+            kinds.REFUSED: lending.refused,
+            kinds.GIVE_BACK: self._give_back,
+            kinds.HOLDER_GONE: self._holder_gone,
+            kinds.WORKER_GONE: lambda number, holder, *rest: lending.worker_gone(*rest),
+            kinds.RELAY: lambda number, client, message: self.tell(client, message),
+            kinds.ROOM: self._room_at,
+            kinds.CLASS_FAILED: lending.failed,
+        }
+        self.uplink: Uplink = self._begin_head(targets)
+
+    def _begin_head(self, targets: dict[str, str]) -> Uplink:
+        """Be the cluster's head, too."""
+        metadata_class = import_target(targets["metadata"])
+        metadata: Metadata = metadata_class(
+            os.path.join(self.session.folder, "metadata.db"), self.config.metadata_options
+        )
+        self.head = Head(self.config, metadata, self.scheduler, self.call_later)
+        link = LocalLink(self, self.head)
+        book = self.scheduling.book
+        facts = {"pid": str(os.getpid())}
+        self.number = self.head.membership.reserve_number(self.number)
+        self.head.attach(
+            link, self.number, self.session.node_id, self.address, book.total, self.labels, facts
+        )
+        return link
 
     def _resources(self) -> tuple[ResourceSet, dict[str, list[str]]]:
         """Return what this node offers, settings first, then what was detected."""
@@ -182,7 +229,9 @@ class Daemon:
         while not self.ended:
             self.reactor.poll(None)
         self.pool.end_all()
-        self.metadata.close()
+        self.nodes.close()
+        if self.head is not None:
+            self.head.metadata.close()
 
     def _watch_driver(self) -> None:
         """End with the driver even if a process that it forked still holds the lifeline's other end."""
@@ -266,8 +315,7 @@ class Daemon:
             return
         del self.clients[client.worker_id]
         self.scheduling.withdraw(client.worker_id)
-        self.actors.client_gone(client.worker_id)
-        self.groups.client_gone(client.worker_id)
+        self.uplink.up([control.CLIENT_GONE, client.worker_id])
         worker = self.pool.workers.get(client.worker_id)
         if worker is not None:
             self.pool.connection_lost(worker)
@@ -276,10 +324,39 @@ class Daemon:
         self.schedule()
 
     def tell(self, worker_id: bytes, message: Message) -> None:
-        """Send to a client if it is connected."""
+        """Send to a driver or worker, of this node if it is connected, or of another."""
         client = self.clients.get(worker_id)
         if client is not None:
             self.reactor.send(client.connection, message)
+        elif number_of(worker_id) != self.number:
+            self.nodes.send(number_of(worker_id), [kinds.RELAY, worker_id, message])
+
+    def tell_nodes(self) -> None:
+        """Tell every process of this node where the others are."""
+        message = [kinds.NODE_TABLE, self.nodes.table()]
+        for client in self.clients.values():
+            self.reactor.send(client.connection, message)
+
+    def node_lost(self, node: Node) -> None:
+        """Another node is dead: what it lent us is lost, and what it borrowed comes back."""
+        self.scheduling.lending.node_unreachable(node.number, node.reason)
+        self.scheduling.lending.borrower_unreachable(node.number)
+        self.schedule()
+
+    def report_soon(self) -> None:
+        """Tell the head what is free here, if it does not see that by itself."""
+        if self._reporting or (self.head is not None and not self.nodes.any):
+            return
+        self._reporting = True
+        self.reactor.call_later(_REPORT_SECONDS, self._report)
+
+    def _report(self) -> None:
+        self._reporting = False
+        book = self.scheduling.book
+        now = (dict(book.available.units), len(book.wants))
+        if now != self._reported:
+            self._reported = now
+            self.uplink.up([control.RESOURCES, *now, None])
 
     def schedule(self) -> None:
         """Grant what can be granted now. Calls from inside a grant are taken care of by the outer one."""
@@ -291,10 +368,12 @@ class Daemon:
             self._again = True
             while self._again:
                 self._again = False
-                self.groups.try_pending()
                 self.scheduling.step()
+                if self.head is not None:
+                    self.head.try_pending()
         finally:
             self._stepping = False
+        self.report_soon()
 
     # Messages
 
@@ -302,6 +381,8 @@ class Daemon:
         facts: dict[str, Any] = message[1]
         client.kind = facts["kind"]
         client.pid = facts["pid"]
+        if self.nodes.any:
+            self.reactor.send(client.connection, [kinds.NODE_TABLE, self.nodes.table()])
         if client.kind == "worker":
             worker = self.pool.registered(client.worker_id, client.connection)
             if worker is not None:
@@ -341,6 +422,64 @@ class Daemon:
         if worker is not None:
             self.pool.kill(worker, DeathCertificate(**message[2]))
 
+    def _ask_head(self, client: ClientConnection, message: Message) -> None:
+        self.uplink.up([control.FROM_CLIENT, client.worker_id, message])
+
+    # The head and other nodes
+
+    def on_head_message(self, message: Message) -> None:
+        """Do what the head says."""
+        handler = self._head_handlers.get(message[0])
+        if handler is None:
+            _log.error("the head sent a message of unknown kind %r", message[0])
+            return
+        handler(*message[1:])
+
+    def _explain_actor(self, client: bytes, number: int, actor_id: bytes, lines: list[str]) -> None:
+        self.tell(client, [kinds.REPLY, number, True, self.actors.explain(actor_id, lines)])
+
+    def _drain(self) -> None:
+        self.draining = True
+        self.schedule()
+
+    def accept_daemon(self, sock: socket.socket) -> None:
+        """Another node's daemon wants to talk."""
+        handshake = ServerHandshake(self.session.token, daemon_of(self.number))
+        connection = Connection(sock, handshake, self._on_daemon_message, self._on_daemon_close)
+        connection.data = connection.fileno()
+        self.reactor.add_connection(connection)
+
+    def _on_daemon_message(self, connection: Connection, message: Message) -> None:
+        number = number_of(connection.peer)
+        node = self.nodes.find(number)
+        handler = self._node_handlers.get(message[0])
+        if handler is None or (node is not None and not node.alive):
+            connection.close()  # a dead node's words count for nothing
+            return
+        try:
+            handler(number, *message[1:])
+        except Exception:  # a fault in another node's matter must not end this one
+            _log.exception("a message of kind %r from node %d failed", message[0], number)
+
+    def _on_daemon_close(self, connection: Connection) -> None:
+        self.reactor.unwatch(connection.data)
+        if connection.peer:
+            self.scheduling.lending.borrower_unreachable(number_of(connection.peer))
+            self.schedule()
+
+    def _give_back(self, number: int, leases: list[list[Any]]) -> None:
+        for lease_id, must_end in leases:
+            self.scheduling.returned(lease_id, must_end)
+        self.schedule()
+
+    def _holder_gone(self, number: int, holder: bytes) -> None:
+        self.scheduling.withdraw(holder)
+        self.schedule()
+
+    def _room_at(self, number: int) -> None:
+        self.scheduling.lending.room_at(number)
+        self.schedule()
+
     # Deaths
 
     def _worker_died(self, worker: WorkerProcess, certificate: DeathCertificate, started: int) -> None:
@@ -350,8 +489,9 @@ class Daemon:
             self.scheduling.worker_never_started(worker, certificate)
         lease = worker.lease
         if lease is not None and len(lease.holder) == 8:
-            message = [kinds.WORKER_DIED, worker.worker_id, plain_certificate(certificate), started]
-            self.tell(lease.holder, message)
+            self.scheduling.lending.tell_died(
+                lease.holder, lease.lease_id, worker.worker_id, plain_certificate(certificate), started
+            )
         self.scheduling.worker_gone(worker)
         self.actors.worker_died(worker, certificate)
         self.store.sweep(worker.worker_id.hex())
@@ -359,19 +499,9 @@ class Daemon:
         self.schedule()
 
     def _remove_socket(self, worker_id: bytes) -> None:
-        try:
+        remove_door(self.session.folder, worker_id)
+        with contextlib.suppress(FileNotFoundError):
             os.unlink(socket_path(self.session.folder, worker_id))
-        except FileNotFoundError:
-            return
-
-    def observe_actor(self, actor_id: bytes, restarting: bool, certificate: DeathCertificate) -> None:
-        """An actor died: for the daemon's own log."""
-        level = (
-            logging.INFO
-            if certificate.cause in (Cause.OUT_OF_SCOPE, Cause.KILLED_BY_USER)
-            else logging.WARNING
-        )
-        _log.log(level, "actor %s %s\n%s", actor_id.hex(), "restarts" if restarting else "died", certificate)
 
     def _send_lines(self, worker_id: bytes, pid: int, label: str, stream: str, lines: list[str]) -> None:
         if self.config.log_to_driver:

@@ -1,94 +1,70 @@
-"""Placement groups: the shell of their state machine."""
+"""Placement groups as a node knows them: where the bundles are, and which it holds itself."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from shoal.errors import ConfigError
-from shoal.ids import NodeID, PlacementGroupID
-from shoal.machines.groups import GroupBook, GroupRecord
-from shoal.native.wire import kinds
+from shoal.native.wire import control
 from shoal.spec.resources import ResourceSet
-from shoal.spec.view import BundleSpec, GroupPlacement, GroupSpec, Infeasible
 
 if TYPE_CHECKING:
     from shoal.native.daemon.daemon import Daemon
 
 
-class GroupsShell:
-    """Placement groups of this cluster."""
+class LocalGroups:
+    """The groups of the cluster, told by the head."""
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
-        self.book = GroupBook()
-        self._watchers: dict[bytes, set[bytes]] = {}
-
-    def create(self, creator: bytes, wire: dict[str, Any]) -> None:
-        """Add a group. Raises ConfigError if its name is taken."""
-        spec = GroupSpec(
-            group_id=PlacementGroupID(wire["group"]),
-            bundles=tuple(
-                BundleSpec(index=index, resources=ResourceSet(units), label_selector=labels)
-                for index, (units, labels) in enumerate(wire["bundles"])
-            ),
-            strategy=wire["strategy"],
-            name=wire["name"],
-            namespace=wire["namespace"],
-            lifetime=wire["lifetime"],
-            soft_target_node=NodeID(wire["target"]) if wire["target"] else None,
-        )
-        if not self.book.create(spec, creator):
-            raise ConfigError(f"a placement group named {spec.name!r} exists in namespace {spec.namespace!r}")
-
-    def try_pending(self) -> None:
-        """Reserve what fits now, oldest first."""
-        for record in self.book.pending():
-            decision = self._daemon.scheduler.place_group(record.spec, self._daemon.scheduling.view())
-            if not isinstance(decision, GroupPlacement):
-                record.reason = decision.reason
-                record.infeasible = isinstance(decision, Infeasible)
-                continue
-            bundles = {bundle.index: bundle.resources for bundle in record.spec.bundles}
-            if self._daemon.scheduling.book.reserve(record.spec.group_id, bundles):
-                self.book.created(record.spec.group_id, tuple(decision.nodes))
-                self._tell(bytes(record.spec.group_id), "CREATED")
-            else:
-                record.reason = "devices are not free together"
-
-    def remove(self, group_id: bytes) -> None:
-        """End a group."""
-        before = self.book.remove(group_id)
-        if before is None:
-            return
-        self._daemon.scheduling.group_removed(group_id)
-        self._tell(bytes(group_id), "REMOVED")
-
-    def client_gone(self, client: bytes) -> None:
-        """A process is gone: its groups that are not detached end."""
-        for group_id in self.book.of_creator(client):
-            self.remove(group_id)
-        for watchers in self._watchers.values():
-            watchers.discard(client)
-
-    def watch(self, group_id: bytes, client: bytes) -> None:
-        """Tell a client when a group is there, or gone."""
-        record = self.book.find(group_id)
-        if record is None or record.state == "REMOVED":
-            self._daemon.tell(client, [kinds.GROUP_STATE, group_id, "REMOVED"])
-        elif record.state == "CREATED":
-            self._daemon.tell(client, [kinds.GROUP_STATE, group_id, "CREATED"])
-        else:
-            self._watchers.setdefault(group_id, set()).add(client)
-
-    def _tell(self, group_id: bytes, state: str) -> None:
-        for client in self._watchers.pop(group_id, ()):
-            self._daemon.tell(client, [kinds.GROUP_STATE, group_id, state])
+        self._states: dict[bytes, str] = {}
+        self._places: dict[bytes, dict[int, int]] = {}  # group → bundle → node number
+        self._held: dict[bytes, dict[int, set[int]]] = {}  # group → attempt → bundles reserved here
 
     def is_living(self, group_id: bytes) -> bool:
         """Tell whether a group is there or waits for room."""
-        record = self.book.find(group_id)
-        return record is not None and record.state != "REMOVED"
+        return group_id in self._states
 
-    def find(self, group_id: bytes) -> GroupRecord | None:
-        """Return a group if it is remembered."""
-        return self.book.find(group_id)
+    def on_state(self, group_id: bytes, state: str, places: dict[int, int]) -> None:
+        """The head tells of a group."""
+        if state == "REMOVED":
+            if self._states.pop(group_id, None) is not None:
+                self._places.pop(group_id, None)
+                self._daemon.scheduling.group_removed(group_id)
+            return
+        self._states[group_id] = state
+        self._places[group_id] = places
+        self._daemon.schedule()
+
+    def nodes_of(self, group_id: bytes, index: int) -> list[int]:
+        """Return the numbers of the nodes that hold a bundle, or (−1) any bundle, of a group that is whole."""
+        places = self._places.get(group_id, {})
+        if self._states.get(group_id) != "CREATED":
+            return []
+        if index >= 0:
+            return [places[index]] if index in places else []
+        return list(dict.fromkeys(places.values()))
+
+    def reserve(self, group_id: bytes, attempt: int, bundles: dict[int, dict[str, int]]) -> None:
+        """The head asks for bundles: all of them are reserved, or none."""
+        wanted = {index: ResourceSet(units) for index, units in bundles.items()}
+        reason = ""
+        if self._daemon.draining:
+            reason = "the node is being drained"
+        elif self._daemon.scheduling.book.reserve(group_id, wanted):
+            self._held.setdefault(group_id, {})[attempt] = set(bundles)
+        else:
+            reason = "devices are not free together"
+        self._daemon.uplink.up([control.RESERVED, group_id, attempt, reason])
+
+    def release(self, group_id: bytes, attempt: int) -> None:
+        """Bundles are given back, and what runs in them ends. Attempt 0 is all of them."""
+        held = self._held.get(group_id, {})
+        if attempt:
+            bundles = held.pop(attempt, set())
+        else:
+            bundles = {index for several in held.values() for index in several}
+            held.clear()
+        if not held:
+            self._held.pop(group_id, None)
+        if bundles:
+            self._daemon.scheduling.release_bundles(group_id, bundles)

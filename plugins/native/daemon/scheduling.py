@@ -7,29 +7,25 @@ import os
 import threading
 import time
 from collections import deque
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from shoal.death import Cause, DeathCertificate
 from shoal.errors import RuntimeEnvSetup
-from shoal.ids import NodeID, PlacementGroupID
+from shoal.ids import NodeID
 from shoal.interfaces.environment import WorkerChanges
-from shoal.machines.leases import Lease, LeaseBook, Want
+from shoal.machines.leases import Forward, Lease, LeaseBook, Want
+from shoal.native.daemon.lending import Lending
 from shoal.native.daemon.workers import WorkerProcess
 from shoal.native.process.environments import build_environment
-from shoal.native.wire import kinds
+from shoal.native.wire import control, kinds
 from shoal.native.wire.certificates import plain_certificate
+from shoal.native.wire.demand import demand_from_wire
 from shoal.spec.resources import ResourceSet
-from shoal.spec.strategy import (
-    DefaultStrategy,
-    NodeAffinityStrategy,
-    NodeLabelStrategy,
-    PlacementGroupStrategy,
-    SpreadStrategy,
-    Strategy,
-)
-from shoal.spec.view import ClusterView, Decision, Demand, Infeasible, NodeView
+from shoal.spec.strategy import PlacementGroupStrategy
+from shoal.spec.view import ClusterView, Decision, Demand, NodeView, Placement, Wait
 
 if TYPE_CHECKING:
     from shoal.native.daemon.daemon import Daemon
@@ -46,7 +42,8 @@ class Scheduling:
         self._node = NodeID(daemon.session.node_id)
         self._labels = daemon.labels
         self._turn = 0
-        self.book = LeaseBook(total, devices, self._place)
+        self.book = LeaseBook(total, devices, self._place, self._node, (daemon.number << 40) + 1)
+        self.lending = Lending(daemon, self)
         self._classes: dict[bytes, dict[str, Any]] = {}
         self._waiting: dict[bytes, deque[tuple[Want, Lease]]] = {}  # environment → leases without a worker
         self._environments: dict[bytes, WorkerChanges] = {_NO_ENVIRONMENT: WorkerChanges()}
@@ -54,20 +51,39 @@ class Scheduling:
         self._failures: dict[bytes, int] = {}
         self._told: dict[tuple[bytes, bytes], float] = {}  # infeasible wants: when first seen, −1 when told
         self._contended = False
+        self._told_contended: set[bytes] = set()
 
     # The plugin
 
-    def _place(self, demand: Demand, available: ResourceSet) -> Decision:
-        return self._daemon.scheduler.place(demand, self.view(available))
+    def _place(self, demand: Demand, available: ResourceSet, class_key: bytes) -> Decision:
+        if isinstance(demand.strategy, PlacementGroupStrategy):
+            return self._place_in_group(demand.strategy, class_key)
+        return self._daemon.scheduler.place(
+            demand, self.lending.without_full(self.view(available), class_key)
+        )
+
+    def _place_in_group(self, strategy: PlacementGroupStrategy, class_key: bytes) -> Decision:
+        """Choose another node that holds a bundle: there is no room in those that are here."""
+        numbers = self._daemon.groups.nodes_of(strategy.group_id, strategy.bundle_index)
+        for number in numbers:
+            node = self._daemon.nodes.find(number)
+            if node is not None and node.alive and not self.lending.is_full(number, class_key):
+                return Placement(node.view.node_id)
+        return Wait("its placement group's bundles are in use" if numbers else "")
 
     def view(self, available: ResourceSet | None = None) -> ClusterView:
         """Return the cluster as this node sees it."""
         shown = self.book.available if available is None else available
         clipped = ResourceSet({name: max(0, units) for name, units in shown.units.items()})
-        node = NodeView(
-            node_id=self._node, total=self.book.total, available=clipped, labels=self._labels, address="local"
+        own = NodeView(
+            node_id=self._node,
+            total=self.book.total,
+            available=clipped,
+            labels=self._labels,
+            draining=self._daemon.draining,
+            address=self._daemon.address or "local",
         )
-        return ClusterView(nodes={self._node: node}, local=self._node)
+        return self._daemon.nodes.view_with(own)
 
     # Demands
 
@@ -95,18 +111,30 @@ class Scheduling:
             return
         self.book.want(actor_id, key, self.demand_of(wire), 1, depth)
 
+    def take_for_actor(self, actor_id: bytes, key: bytes, wire: dict[str, Any], depth: int) -> str:
+        """Take a place for an actor now. Returns why that cannot be, "" if it was done."""
+        self._classes[key] = wire
+        return self.grant_here(actor_id, key, wire, depth)
+
+    def grant_here(self, holder: bytes, key: bytes, wire: dict[str, Any], depth: int) -> str:
+        """Grant a lease from what is free here. Returns why that cannot be, "" if it was done."""
+        self._classes[key] = wire
+        demand = self.demand_of(wire)
+        found = self.book.grant_here(holder, key, demand, depth)
+        if isinstance(found, str):
+            return found
+        self._assign(Want(holder, key, demand, 0, depth, 0), found)
+        self._daemon.report_soon()
+        return ""
+
     def demand_of(self, wire: dict[str, Any]) -> Demand:
         """Return a scheduling class's demand."""
         self._turn += 1
-        return Demand(
-            resources=ResourceSet(wire["resources"]),
-            strategy=strategy_from_wire(wire["strategy"]),
-            label_selector=wire["labels"],
-            turn=self._turn,
-        )
+        return demand_from_wire(wire, self._turn)
 
     def withdraw(self, holder: bytes) -> None:
-        """A holder is gone: its wants and leases end."""
+        """A holder is gone: its wants and leases end, here and elsewhere."""
+        self.lending.holder_gone(holder)
         for waiting in self._waiting.values():
             for pair in [pair for pair in waiting if pair[0].holder == holder]:
                 waiting.remove(pair)
@@ -127,8 +155,12 @@ class Scheduling:
 
     def step(self) -> None:
         """Grant what can be granted, and tell who must know."""
-        for want, lease in self.book.grant():
-            self._assign(want, lease)
+        for want, found in self.book.grant():
+            if isinstance(found, Forward):
+                self.lending.ask(want, found.node_id, self._classes[want.class_key])
+            else:
+                self._assign(want, found)
+        self.lending.tell_room()
         self._tell_contention()
         self._note_infeasible()
 
@@ -225,7 +257,7 @@ class Scheduling:
                 f"the environment of a worker could not be made: {text}",
                 plain_certificate(certificate),
             ]
-            self._daemon.tell(want.holder, message)
+            self.lending.tell_failed(want.holder, want.class_key, message)
         self.step()
 
     def worker_ready(self, worker: WorkerProcess) -> None:
@@ -284,7 +316,7 @@ class Scheduling:
             self._daemon.actors.start_on(want.holder, worker, grant)
             return
         worker.state = "leased"
-        self._daemon.tell(want.holder, [kinds.LEASE, want.class_key, lease.lease_id, worker.worker_id, grant])
+        self.lending.hand_over(want.holder, want.class_key, lease.lease_id, worker.worker_id, grant)
 
     def _device_variables(self, lease: Lease) -> dict[str, str]:
         variables: dict[str, str] = {}
@@ -300,8 +332,11 @@ class Scheduling:
 
     def returned(self, lease_id: int, must_end: bool) -> None:
         """A client gives a lease back."""
+        if self.lending.returned(lease_id, must_end):
+            return
         worker = self._worker_of(lease_id)
         self.book.give_back(lease_id)
+        self.lending.freed = True
         if worker is None or worker.ending is not None:
             return
         if must_end:
@@ -314,6 +349,7 @@ class Scheduling:
         """A worker died: its lease is over, and there is room for another."""
         if worker.lease is not None:
             self.book.give_back(worker.lease.lease_id)
+            self.lending.freed = True
         self._start_waiting()
 
     def _start_waiting(self) -> None:
@@ -325,6 +361,7 @@ class Scheduling:
         worker.blocks += 1 if blocked else -1
         if worker.lease is not None and (worker.blocks == 1 if blocked else worker.blocks == 0):
             self.book.block(worker.lease.lease_id, blocked)
+            self.lending.freed = self.lending.freed or blocked
 
     # Telling
 
@@ -343,17 +380,14 @@ class Scheduling:
             return
         changed = contended != self._contended
         self._contended = contended
-        if changed or contended:
-            for holder in {lease.holder for lease in self.book.leases.values() if len(lease.holder) == 8}:
-                client = self._daemon.clients.get(holder)
-                if client is not None and client.contended != contended:
-                    client.contended = contended
-                    self._daemon.tell(holder, [kinds.RECLAIM, contended])
+        holders = {lease.holder for lease in self.book.leases.values() if len(lease.holder) == 8}
+        for holder in (holders if contended else set()) - self._told_contended:
+            self._told_contended.add(holder)
+            self._daemon.tell(holder, [kinds.RECLAIM, True])
         if changed and not contended:
-            for client in self._daemon.clients.values():
-                if client.contended:
-                    client.contended = False
-                    self._daemon.tell(client.worker_id, [kinds.RECLAIM, False])
+            for holder in self._told_contended:
+                self._daemon.tell(holder, [kinds.RECLAIM, False])
+            self._told_contended.clear()
 
     def _note_infeasible(self) -> None:
         for want in self.book.wants:
@@ -375,22 +409,33 @@ class Scheduling:
         self._told[key] = -1.0
         holder, class_key = key
         text = (
-            f"no node can ever run this: {want.reason}. This cluster has {self.book.total!r}. "
+            f"no node can ever run this: {want.reason}. This cluster has {self._everything()!r}. "
             "It waits until a node joins that can; cancel it, or ask for less"
         )
         if len(holder) == 16:
-            self._daemon.actors.infeasible(holder, text)
+            self._daemon.uplink.up([control.ACTOR_INFEASIBLE, holder, text])
         else:
             self._daemon.tell(holder, [kinds.CLASS_STATE, class_key, "infeasible", text, None])
 
-    def group_removed(self, group_id: bytes) -> None:
-        """A placement group is gone: work in it ends."""
+    def _everything(self) -> ResourceSet:
+        total = ResourceSet()
+        for node in self.view().usable():
+            total = total + node.total
+        return total
+
+    def release_bundles(self, group_id: bytes, bundles: Collection[int]) -> None:
+        """Bundles that were reserved here are given back: work in them ends."""
         certificate = self._removed_certificate(group_id)
-        for lease in self.book.release_group(group_id):
+        for lease in self.book.release_group(group_id, bundles):
             worker = self._worker_of(lease.lease_id)
             if worker is not None:
                 worker.lease = None
                 self._daemon.pool.kill(worker, certificate)
+        self.lending.freed = True
+        self._daemon.schedule()
+
+    def group_removed(self, group_id: bytes) -> None:
+        """A placement group is gone: nothing that waits for it will run."""
         for want in list(self.book.wants):
             strategy = want.demand.strategy
             if isinstance(strategy, PlacementGroupStrategy) and strategy.group_id == group_id:
@@ -414,13 +459,6 @@ class Scheduling:
         packed = plain_certificate(certificate)
         self._daemon.tell(holder, [kinds.CLASS_STATE, key, "removed", certificate.detail, packed])
 
-    def infeasible_reason(self, wire: dict[str, Any]) -> str:
-        """Return why no node can ever run a class, or nothing if some could."""
-        if wire["strategy"][0] == "group":
-            return ""
-        decision = self._place(self.demand_of(wire), self.book.total)
-        return decision.reason if isinstance(decision, Infeasible) else ""
-
     def explain(self, holder: bytes, key: bytes) -> list[str]:
         """Say why a want is not met."""
         for want in self.book.wants:
@@ -432,21 +470,3 @@ class Scheduling:
                 if want.holder == holder and want.class_key == key:
                     return ["its resources are reserved; a worker process is being started for it"]
         return []
-
-
-def strategy_from_wire(wire: list[Any]) -> Strategy:
-    """Return a strategy from its plain form."""
-    kind = wire[0]
-    if kind == "spread":
-        return SpreadStrategy()
-    if kind == "node":
-        return NodeAffinityStrategy(node_id=NodeID(wire[1]), soft=wire[2])
-    if kind == "labels":
-        return NodeLabelStrategy(
-            hard={k: tuple(v) for k, v in wire[1].items()}, soft={k: tuple(v) for k, v in wire[2].items()}
-        )
-    if kind == "group":
-        return PlacementGroupStrategy(
-            group_id=PlacementGroupID(wire[1]), bundle_index=wire[2], capture_child_tasks=wire[3]
-        )
-    return DefaultStrategy()

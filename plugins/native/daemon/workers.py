@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ from shoal.death import Cause, DeathCertificate
 from shoal.native.process import page
 from shoal.native.transport.connection import Connection
 from shoal.native.transport.reactor import Reactor
+from shoal.native.wire.nodes import worker_id
 
 if TYPE_CHECKING:
     from shoal.machines.leases import Lease
@@ -109,13 +111,15 @@ class WorkerPool:
         self._idle: dict[bytes, list[WorkerProcess]] = {}
         self._to_fork: deque[tuple[WorkerProcess, dict[str, Any]]] = deque()
         self._forking = 0
+        self._counter = itertools.count(1)
         reactor.watch(_ZygoteLink(self, zygote))
 
     # Starting
 
     def start(self, environment_key: bytes, variables: dict[str, str], path: list[str], folder: str) -> None:
         """Fork one more worker; it registers when it is up."""
-        worker = WorkerProcess(os.urandom(8), environment_key, time.monotonic())
+        name = worker_id(self._session.number, next(self._counter))
+        worker = WorkerProcess(name, environment_key, time.monotonic())
         self.workers[worker.worker_id] = worker
         request = {"worker": worker.worker_id, "variables": variables, "path": path, "folder": folder}
         self._to_fork.append((worker, request))

@@ -20,6 +20,7 @@ from shoal.native.process.spawn import DaemonProcess
 from shoal.native.process.store import open_store
 from shoal.native.process.sweep import sweep_old_sessions
 from shoal.native.wire import kinds
+from shoal.native.wire.nodes import driver_id
 from shoal.spec.events import SessionStarted
 
 _E = TypeVar("_E", bound=Engine)
@@ -31,7 +32,7 @@ def drive(
     config: Config, daemon: DaemonProcess, make_engine: Callable[[Client, None, DaemonProcess], _E]
 ) -> _E:
     """Prepare the session of a daemon that was just started, and return its driver's engine; see Engine.start."""
-    worker_id = os.urandom(8)
+    worker_id = driver_id(1)
     client = None
     try:
         session = prepare_session(config, worker_id, daemon.name, daemon.folder, daemon.store_folder)

@@ -31,6 +31,13 @@ class Session:
     folder: str
     token: bytes = attrs.field(repr=False)
     node_id: bytes
+    number: int = 1  # of this node in its cluster: the identifiers of its processes begin with it
+    is_head: bool = True
+    head_address: str = ""  # host:port of the head's gRPC service, for a node that joins
+    listen_host: str = (
+        ""  # where other nodes may reach this one; "": nowhere, the session is this machine's alone
+    )
+    listen_port: int = 0
     job_id: bytes
     store_folder: str
     namespace: str

@@ -6,6 +6,7 @@ before the handshake is over, wait in order.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 from collections.abc import Callable
@@ -21,6 +22,19 @@ Message = list[Any]
 
 MAX_FRAME = 1 << 30  # bytes; a longer frame is a broken or hostile peer
 _READ_SIZE = 1 << 18
+_GONE = frozenset(
+    {
+        errno.EBADF,
+        errno.ECONNABORTED,
+        errno.ECONNREFUSED,
+        errno.ECONNRESET,
+        errno.EHOSTUNREACH,
+        errno.ENETUNREACH,
+        errno.ENOTCONN,
+        errno.EPIPE,
+        errno.ETIMEDOUT,
+    }
+)
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list).decode
 
@@ -37,6 +51,22 @@ def connect_unix(path: str) -> socket.socket:
             sock.settimeout(10)
             sock.connect(path)
             sock.setblocking(False)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def connect_tcp(address: str) -> socket.socket:
+    """Begin to connect to host:port ([host]:port), without waiting. Raises OSError, ValueError for a bad address."""
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with contextlib.suppress(BlockingIOError):
+            sock.connect((host, int(port)))
     except BaseException:
         sock.close()
         raise
@@ -73,8 +103,12 @@ class Connection:
         on_message: Callable[[Connection, Message], None],
         on_close: Callable[[Connection], None],
         on_open: Callable[[Connection], None] | None = None,
+        preamble: bytes = b"",
     ) -> None:
+        """`preamble` goes out first, before the handshake."""
         sock.setblocking(False)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             sock.setsockopt(socket.SOL_SOCKET, option, 1 << 20)
         self.sock = sock
@@ -90,7 +124,7 @@ class Connection:
         self._waiting: list[bytes] = []  # until the handshake is over
         self.blocked = False  # the socket is full: the reactor watches for room
         self.closed = False
-        first = handshake.begin()
+        first = preamble + handshake.begin()
         if first:
             self._out.append(first)
 
@@ -147,7 +181,7 @@ class Connection:
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
-            if error.errno not in (errno.ECONNRESET, errno.EPIPE, errno.EBADF, errno.ENOTCONN):
+            if error.errno not in _GONE:
                 raise
             data = b""
         if not data:

@@ -10,6 +10,23 @@ from typing import Final
 
 PROTOCOL: Final = 1  # grows when a message changes its meaning
 
+# What a TCP connection begins with: whom it is for. It comes before the handshake and proves nothing.
+_PREAMBLE: Final = b"SHOAL/1 "
+PREAMBLE_SIZE: Final = 16
+TRANSFER: Final = b"transfer"  # the node's service that sends the bytes of objects
+DOOR_SUFFIX: Final = ".d"  # of the socket where a process takes connections that its daemon has accepted
+
+
+def preamble(process: bytes) -> bytes:
+    """Return the first bytes of a TCP connection to a process (8 bytes), or to TRANSFER."""
+    return _PREAMBLE + process
+
+
+def read_preamble(data: bytes) -> bytes | None:
+    """Return whom a connection is for, None if these bytes are something else."""
+    return data[8:] if len(data) == PREAMBLE_SIZE and data.startswith(_PREAMBLE) else None
+
+
 # Any caller → worker
 FUNCTION: Final = 1  # key, pickled function
 LEASE_BEGIN: Final = 2  # lease, {resources, accelerators, variables, group, ...}
@@ -69,6 +86,18 @@ EXIT: Final = 79  # nothing: end this process now
 RELIEVE: Final = 80  # bytes: make room in the store
 GROUP_STATE: Final = 81  # group, state
 WARNING: Final = 82  # text: the driver logs it
+NODE_TABLE: Final = 83  # [[number, address, alive, why it is dead], ...] of the other nodes
+
+# Daemon → daemon of another node
+ASK_LEASE: Final = 90  # holder, class key, {class}, depth: grant one lease now, or refuse
+GRANTED: Final = 91  # holder, class key, lease, worker, {grant}
+REFUSED: Final = 92  # holder, class key, what is free, reason
+GIVE_BACK: Final = 93  # [[lease, worker must end], ...]
+HOLDER_GONE: Final = 94  # holder
+WORKER_GONE: Final = 95  # holder, lease, worker, certificate, started counter
+RELAY: Final = 96  # client, message
+ROOM: Final = 97  # nothing: something was freed here since this node was refused
+CLASS_FAILED: Final = 98  # holder, class key, message for the holder: no worker can be had
 
 # Statuses of a value
 PLAIN: Final = 0  # payload: a pickle without buffers

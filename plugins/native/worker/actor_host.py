@@ -51,7 +51,7 @@ class ActorHost:
         self.name: str = specification["name"]
         self.namespace: str = specification["namespace"]
         self.is_serial = not self.is_async and self._concurrency == 1 and not self._groups
-        self.restarted = self.incarnation > 1
+        self.restarted: bool = specification["restarted"]
         self.instance: Any = None
         self._methods: dict[str, Callable[..., Any]] = {}
         self._queue: deque[Call] = deque()  # serial calls, and all calls until the constructor has run

@@ -1,0 +1,179 @@
+"""Placement groups: the shell of their state machine. Bundles are reserved on all their nodes, or on none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from shoal.errors import ConfigError
+from shoal.ids import NodeID, PlacementGroupID
+from shoal.machines.groups import GroupBook, GroupRecord
+from shoal.native.wire import control, kinds
+from shoal.spec.resources import ResourceSet
+from shoal.spec.view import BundleSpec, ClusterView, GroupPlacement, GroupSpec, Infeasible
+
+if TYPE_CHECKING:
+    from shoal.native.head.head import Head, NodeLink
+
+
+class GroupsShell:
+    """Placement groups of this cluster."""
+
+    def __init__(self, head: Head) -> None:
+        self._head = head
+        self.book = GroupBook()
+        self._watchers: dict[bytes, set[bytes]] = {}
+
+    def create(self, creator: bytes, wire: dict[str, Any]) -> None:
+        """Add a group. Raises ConfigError if its name is taken."""
+        spec = GroupSpec(
+            group_id=PlacementGroupID(wire["group"]),
+            bundles=tuple(
+                BundleSpec(index=index, resources=ResourceSet(units), label_selector=labels)
+                for index, (units, labels) in enumerate(wire["bundles"])
+            ),
+            strategy=wire["strategy"],
+            name=wire["name"],
+            namespace=wire["namespace"],
+            lifetime=wire["lifetime"],
+            soft_target_node=NodeID(wire["target"]) if wire["target"] else None,
+        )
+        if not self.book.create(spec, creator):
+            raise ConfigError(f"a placement group named {spec.name!r} exists in namespace {spec.namespace!r}")
+        self._head.broadcast([control.GROUP, bytes(spec.group_id), "PENDING", {}])
+        self.try_pending()
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether a group waits for room."""
+        return self.book.has_pending
+
+    def try_pending(self) -> None:
+        """Ask nodes to reserve what fits now, oldest first."""
+        self._head.refresh()
+        for record in self.book.pending():
+            missing = self.book.missing(record)
+            spec = attrs.evolve(record.spec, bundles=tuple(record.spec.bundles[index] for index in missing))
+            decision = self._head.scheduler.place_group(spec, self._view_for(record))
+            if not isinstance(decision, GroupPlacement):
+                record.reason = decision.reason
+                record.infeasible = isinstance(decision, Infeasible)
+                continue
+            self._propose(record, dict(zip(missing, decision.nodes, strict=True)))
+
+    def _view_for(self, record: GroupRecord) -> ClusterView:
+        """Return the nodes that the missing bundles of a group may go to."""
+        view = self._head.membership.view()
+        kept = {NodeID(node) for node in record.nodes if node}
+        if record.spec.strategy == "STRICT_SPREAD" and kept:
+            view = attrs.evolve(
+                view, nodes={key: node for key, node in view.nodes.items() if key not in kept}
+            )
+        return view
+
+    def _propose(self, record: GroupRecord, chosen: dict[int, NodeID]) -> None:
+        by_node: dict[int, dict[int, dict[str, int]]] = {}
+        for index, node_id in chosen.items():
+            node = self._head.membership.find_id(node_id)
+            if node is None or node.number not in self._head.links:
+                record.reason = f"node {node_id.hex()} is not connected"
+                return
+            by_node.setdefault(node.number, {})[index] = dict(record.spec.bundles[index].resources.units)
+        group_id = bytes(record.spec.group_id)
+        attempt = self.book.propose(
+            group_id, {index: bytes(node) for index, node in chosen.items()}, frozenset(by_node)
+        )
+        for number, bundles in by_node.items():
+            self._head.send(number, [control.RESERVE, group_id, attempt, bundles])
+
+    def answered(self, number: int, group_id: bytes, attempt: int, reason: str) -> None:
+        """A node has reserved its bundles of an attempt, or cannot."""
+        outcome = self.book.answered(group_id, attempt, number, reason)
+        if outcome == "stale":
+            # The group was removed, or placed elsewhere, meanwhile.
+            if not reason:
+                self._head.send(number, [control.RELEASE, group_id, attempt])
+        elif outcome == "failed":
+            for node in self.book.take_back(group_id):
+                self._head.send(node, [control.RELEASE, group_id, attempt])
+        elif outcome == "created":
+            self._announce(group_id)
+            self._tell(group_id, "CREATED")
+
+    def remove(self, group_id: bytes) -> None:
+        """End a group."""
+        before = self.book.remove(group_id)
+        if before is None:
+            return
+        self._head.broadcast([control.RELEASE, group_id, 0])
+        self._head.broadcast([control.GROUP, group_id, "REMOVED", {}])
+        self._tell(group_id, "REMOVED")
+        self._head.actors.group_removed(group_id)
+        self._head.try_pending()
+
+    def node_lost(self, number: int) -> None:
+        """Bundles that were on a node that is dead are reserved elsewhere."""
+        node = self._head.membership.find(number)
+        assert node is not None
+        for group_id in self.book.node_lost(bytes(node.node_id), number):
+            self._announce(group_id)
+        for record in self.book.pending():
+            group_id = bytes(record.spec.group_id)
+            for other in self.book.take_back(group_id):
+                self._head.send(other, [control.RELEASE, group_id, record.attempt])
+
+    def client_gone(self, client: bytes) -> None:
+        """A process is gone: its groups that are not detached end."""
+        for group_id in self.book.of_creator(client):
+            self.remove(group_id)
+        for watchers in self._watchers.values():
+            watchers.discard(client)
+
+    def watch(self, group_id: bytes, client: bytes) -> None:
+        """Tell a client when a group is there, or gone."""
+        record = self.book.find(group_id)
+        if record is None or record.state == "REMOVED":
+            self._head.tell(client, [kinds.GROUP_STATE, group_id, "REMOVED"])
+        elif record.state == "CREATED":
+            self._head.tell(client, [kinds.GROUP_STATE, group_id, "CREATED"])
+        else:
+            self._watchers.setdefault(group_id, set()).add(client)
+
+    def introduce(self, link: NodeLink) -> None:
+        """Tell a node that has joined of the groups that there are."""
+        for record in self.book.living():
+            group_id = bytes(record.spec.group_id)
+            link.send([control.GROUP, group_id, record.state, self._places(record)])
+
+    def _announce(self, group_id: bytes) -> None:
+        record = self.book.find(group_id)
+        assert record is not None
+        self._head.broadcast([control.GROUP, group_id, record.state, self._places(record)])
+
+    def _places(self, record: GroupRecord) -> dict[int, int]:
+        places = {}
+        for index, node_id in enumerate(record.nodes):
+            node = self._head.membership.find_id(NodeID(node_id)) if node_id else None
+            if node is not None:
+                places[index] = node.number
+        return places
+
+    def node_of(self, group_id: bytes, index: int) -> list[int]:
+        """Return the numbers of the nodes where a bundle, or (−1) any of a group's bundles, is."""
+        record = self.book.find(group_id)
+        if record is None or record.state != "CREATED":
+            return []
+        places = self._places(record)
+        if index >= 0:
+            return [places[index]] if index in places else []
+        return list(dict.fromkeys(places.values()))
+
+    def _tell(self, group_id: bytes, state: str) -> None:
+        for client in self._watchers.pop(group_id, ()):
+            self._head.tell(client, [kinds.GROUP_STATE, group_id, state])
+
+    def is_living(self, group_id: bytes) -> bool:
+        """Tell whether a group is there or waits for room."""
+        record = self.book.find(group_id)
+        return record is not None and record.state != "REMOVED"

@@ -1,0 +1,255 @@
+"""The head: one per cluster, in the process of the first node's daemon; it joins what the state machines decide.
+
+Single-threaded: everything is called in the loop of that daemon, under its lock. It holds nothing per task or object.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from shoal.config import Config
+from shoal.ids import NodeID
+from shoal.interfaces.metadata import Metadata
+from shoal.interfaces.scheduler import Scheduler
+from shoal.machines.membership import Membership, MembershipEffect, NodeChanged, NodeLost
+from shoal.native.head.actors import ActorsShell
+from shoal.native.head.groups import GroupsShell
+from shoal.native.head.requests import HeadRequests
+from shoal.native.wire import control, kinds
+from shoal.native.wire.nodes import node_to_wire, number_of
+from shoal.spec.resources import ResourceSet
+
+_log = logging.getLogger("shoal.head")
+
+Message = list[Any]
+_SPREAD_SECONDS = 0.005  # changes of nodes gather this long before all are told
+
+
+class NodeLink(Protocol):
+    """A node as the head reaches it."""
+
+    def send(self, message: Message) -> None:
+        """Queue a message; what was sent before arrives before."""
+        ...
+
+    def refresh(self) -> None:
+        """Tell the head at once what is free, where that costs nothing (its own node)."""
+        ...
+
+
+class Head:
+    """All that is known of the cluster as a whole."""
+
+    def __init__(
+        self,
+        config: Config,
+        metadata: Metadata,
+        scheduler: Scheduler,
+        call_later: Callable[[float, Callable[[], None]], None],
+    ) -> None:
+        self.config = config
+        self.metadata = metadata
+        self.scheduler = scheduler
+        self.call_later = call_later
+        self.membership = Membership(config.node_timeout_seconds, config.node_grace_seconds)
+        self.links: dict[int, NodeLink] = {}
+        self.actors = ActorsShell(self)
+        self.groups = GroupsShell(self)
+        self.requests = HeadRequests(self)
+        self._changed: dict[int, None] = {}
+        self._spreading = False
+        self._ticking = False
+        self._handlers: dict[int, Callable[..., None]] = {
+            control.FROM_CLIENT: self._from_client,
+            control.CLIENT_GONE: lambda node, client: self.client_gone(client),
+            control.RESOURCES: self._resources,
+            control.ACTOR_PLACED: lambda node, *fields: self.actors.placed(*fields),
+            control.ACTOR_REFUSED: lambda node, *fields: self.actors.refused(*fields),
+            control.ACTOR_UNPLACEABLE: lambda node, *fields: self.actors.unplaceable(*fields),
+            control.ACTOR_INFEASIBLE: lambda node, *fields: self.actors.infeasible(*fields),
+            control.ACTOR_IS_READY: lambda node, *fields: self.actors.ready(*fields),
+            control.ACTOR_RAISED: lambda node, *fields: self.actors.init_failed(*fields),
+            control.ACTOR_LEAVES: lambda node, *fields: self.actors.exiting(*fields),
+            control.ACTOR_GONE: lambda node, *fields: self.actors.worker_died(*fields),
+            control.RESERVED: lambda node, *fields: self.groups.answered(node, *fields),
+            control.TO_CLIENT: lambda node, client, message: self.tell(client, message),
+            control.RENEW: self._renew,
+            control.LEAVING: lambda node, reason: self._carry_out(self.membership.left(node, reason)),
+        }
+
+    # Nodes
+
+    def attach(
+        self,
+        link: NodeLink,
+        number: int,
+        node_id: bytes,
+        address: str,
+        total: ResourceSet,
+        labels: dict[str, str],
+        facts: dict[str, str],
+    ) -> None:
+        """A node has joined, or has connected again."""
+        self.links[number] = link
+        effects = self.membership.join(
+            number, NodeID(node_id), address, total, labels, time.monotonic(), facts
+        )
+        for record in self.membership.living():
+            link.send([control.NODES, [node_to_wire(record)]])
+        self.groups.introduce(link)
+        self._carry_out(effects)
+        if len(self.links) > 1:
+            self.actors.reconsider()
+        self.try_pending()
+        self._tick_soon()
+
+    def detach(self, number: int, link: NodeLink) -> None:
+        """A node's connection is gone."""
+        if self.links.get(number) is link:
+            del self.links[number]
+            self._carry_out(self.membership.disconnected(number, time.monotonic()))
+            self.call_later(self.membership.grace, self.tick)
+
+    def on_message(self, number: int, message: Message) -> None:
+        """Handle what a node says."""
+        record = self.membership.find(number)
+        if record is None or record.state == "DEAD":
+            return  # what comes late from a node that was given up counts for nothing
+        handler = self._handlers.get(message[0])
+        if handler is None:
+            _log.error("node %d sent a message of unknown kind %r", number, message[0])
+            return
+        handler(number, *message[1:])
+
+    def tick(self) -> None:
+        """Look whose lease has run out."""
+        self._carry_out(self.membership.tick(time.monotonic()))
+
+    def _tick_soon(self) -> None:
+        if self._ticking or len(self.links) < 2:
+            return
+        self._ticking = True
+
+        def again() -> None:
+            self._ticking = False
+            self.tick()
+            self._tick_soon()
+
+        self.call_later(self.membership.timeout / 4, again)
+
+    def _renew(self, number: int, clock: float) -> None:
+        link = self.links.get(number)
+        if self.membership.renew(number, time.monotonic()) and link is not None:
+            link.send([control.RENEWED, clock])
+
+    def _resources(
+        self, number: int, available: dict[str, int], queued: int, total: dict[str, int] | None
+    ) -> None:
+        offered = None if total is None else ResourceSet(total)
+        self._carry_out(self.membership.resources(number, ResourceSet(available), queued, offered))
+        self.try_pending()
+
+    def drain(self, number: int) -> bool:
+        """Give a node no new work. Returns whether it was alive."""
+        effects = self.membership.drain(number)
+        self._carry_out(effects)
+        link = self.links.get(number)
+        if effects and link is not None:
+            link.send([control.DRAIN])
+        return bool(effects)
+
+    def try_pending(self) -> None:
+        """Something was freed or has joined: place what waits."""
+        if self.groups.has_pending:
+            self.groups.try_pending()
+        if self.actors.has_pending:
+            self.actors.try_pending()
+
+    def refresh(self) -> None:
+        """Make what is known of the head's own node current."""
+        for link in self.links.values():
+            link.refresh()
+
+    def _carry_out(self, effects: list[MembershipEffect]) -> None:
+        for effect in effects:
+            if isinstance(effect, NodeChanged):
+                self._spread(effect.number)
+            elif isinstance(effect, NodeLost):
+                self._lost(effect.number, effect.reason)
+
+    def _lost(self, number: int, reason: str) -> None:
+        record = self.membership.find(number)
+        assert record is not None
+        _log.warning("node %s (%s) is dead: %s", record.node_id.hex(), record.address, reason)
+        link = self.links.pop(number, None)
+        if link is not None:
+            link.send([control.END, f"the head gave this node up: {reason}"])
+        self._spread_now()
+        self.actors.node_lost(number, reason)
+        self.groups.node_lost(number)
+        self.try_pending()
+
+    def _spread(self, number: int) -> None:
+        """Tell every node of a change, together with others that come soon."""
+        if len(self.links) < 2:
+            return
+        self._changed[number] = None
+        if not self._spreading:
+            self._spreading = True
+            self.call_later(_SPREAD_SECONDS, self._spread_now)
+
+    def _spread_now(self) -> None:
+        self._spreading = False
+        changed, self._changed = self._changed, {}
+        records = [record for number in changed if (record := self.membership.find(number)) is not None]
+        if records:
+            message = [control.NODES, [node_to_wire(record) for record in records]]
+            for link in self.links.values():
+                link.send(message)
+
+    def send(self, number: int, message: Message) -> bool:
+        """Send to a node. Returns False if it is not connected."""
+        link = self.links.get(number)
+        if link is None:
+            return False
+        link.send(message)
+        return True
+
+    def broadcast(self, message: Message) -> None:
+        """Send to every node."""
+        for link in self.links.values():
+            link.send(message)
+
+    def has_one_node(self) -> bool:
+        """Whether there is nothing to choose between."""
+        return len(self.links) == 1
+
+    # Clients
+
+    def tell(self, client: bytes, message: Message) -> None:
+        """Send to a driver or worker, wherever it is."""
+        self.send(number_of(client), [control.CLIENT, client, message])
+
+    def _from_client(self, number: int, client: bytes, message: Message) -> None:
+        kind = message[0]
+        if kind == kinds.REQUEST:
+            self.requests.handle(client, message[1], message[2], message[3])
+        elif kind == kinds.SUBSCRIBE_ACTOR:
+            self.actors.subscribe(message[1], client)
+        elif kind == kinds.KILL_ACTOR:
+            self.actors.kill(message[1], message[2])
+        elif kind == kinds.END_ACTOR:
+            self.actors.end(message[1])
+
+    def client_gone(self, client: bytes) -> None:
+        """A driver or worker has ended."""
+        self.actors.client_gone(client)
+        self.groups.client_gone(client)
+        if len(self.links) > 1:
+            origin = number_of(client)
+            for number, link in self.links.items():
+                if number != origin:
+                    link.send([control.GONE_CLIENTS, [client]])

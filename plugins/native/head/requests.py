@@ -1,0 +1,137 @@
+"""Questions of clients that the head answers: the directory, placement groups, keys and values."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from shoal.errors import ShoalError
+from shoal.ids import NodeID
+from shoal.interfaces.metadata import Write
+from shoal.native.wire import control, kinds
+from shoal.native.wire.demand import demand_from_wire
+from shoal.native.wire.nodes import node_to_wire
+from shoal.spec.view import Infeasible
+
+if TYPE_CHECKING:
+    from shoal.native.head.head import Head
+
+NAMES = frozenset(
+    {
+        "actor_arguments",
+        "actor_arguments_failed",
+        "actors",
+        "create_actor",
+        "create_group",
+        "drain_node",
+        "explain_actor",
+        "explain_group",
+        "get_actor",
+        "groups",
+        "infeasible_reason",
+        "kv_delete",
+        "kv_get",
+        "kv_keys",
+        "kv_put",
+        "nodes",
+        "remove_group",
+        "watch_group",
+    }
+)
+
+
+class HeadRequests:
+    """Answers by name. Each method takes the client and plain arguments, and returns plain data or raises."""
+
+    def __init__(self, head: Head) -> None:
+        self._head = head
+        actors, groups, metadata = head.actors, head.groups, head.metadata
+        self._methods: dict[str, Callable[..., Any]] = {
+            "actor_arguments": lambda client, *fields: actors.arguments_ready(*fields),
+            "actor_arguments_failed": lambda client, *fields: actors.arguments_failed(*fields),
+            "actors": lambda client: [actors.describe(record) for record in actors.directory.all()],
+            "create_actor": actors.create,
+            "create_group": groups.create,
+            "drain_node": self._drain_node,
+            "explain_group": self._explain_group,
+            "get_actor": self._get_actor,
+            "groups": lambda client: groups.book.table(),
+            "infeasible_reason": self._infeasible_reason,
+            "kv_delete": self._kv_delete,
+            "kv_get": lambda client, namespace, key: metadata.get("kv:" + namespace, key),
+            "kv_keys": lambda client, namespace, prefix: [
+                key for key, _ in metadata.items("kv:" + namespace, prefix)
+            ],
+            "kv_put": self._kv_put,
+            "nodes": self._nodes,
+            "remove_group": lambda client, group_id: groups.remove(group_id),
+            "watch_group": lambda client, group_id: groups.watch(group_id, client),
+        }
+        assert {*self._methods, "explain_actor"} == NAMES
+
+    def handle(self, client: bytes, number: int, name: str, arguments: list[Any]) -> None:
+        """Answer one request."""
+        if name == "explain_actor":
+            self._explain_actor(client, number, arguments[0])
+            return
+        try:
+            value = self._methods[name](client, *arguments)
+        except (ShoalError, ValueError, OSError) as error:
+            self._head.tell(client, [kinds.REPLY, number, False, pickle.dumps(error)])
+            return
+        self._head.tell(client, [kinds.REPLY, number, True, value])
+
+    def _get_actor(self, client: bytes, name: str, namespace: str) -> dict[str, Any]:
+        directory = self._head.actors.directory
+        record = directory.find_name(name, namespace)
+        if record is None:
+            others = [f"{other!r} in {space!r}" for space, other in directory.names()][:10]
+            there = f"there are: {', '.join(others)}" if others else "there is no named actor"
+            raise ValueError(f"no living actor is named {name!r} in namespace {namespace!r}; {there}")
+        return self._head.actors.describe(record)
+
+    def _kv_put(self, client: bytes, namespace: str, key: bytes, value: bytes, overwrite: bool) -> bool:
+        metadata = self._head.metadata
+        table = "kv:" + namespace
+        if not overwrite:
+            return metadata.put_if_absent(table, key, value)
+        new = metadata.get(table, key) is None
+        metadata.apply([Write(table, key, value)])
+        return new
+
+    def _kv_delete(self, client: bytes, namespace: str, key: bytes) -> bool:
+        table = "kv:" + namespace
+        there = self._head.metadata.get(table, key) is not None
+        self._head.metadata.apply([Write(table, key, None)])
+        return there
+
+    def _explain_actor(self, client: bytes, number: int, actor_id: bytes) -> None:
+        lines, node = self._head.actors.explain(actor_id)
+        if not node or not self._head.send(node, [control.EXPLAIN_ACTOR, client, number, actor_id, lines]):
+            self._head.tell(client, [kinds.REPLY, number, True, lines])
+
+    def _explain_group(self, client: bytes, group_id: bytes) -> list[str]:
+        record = self._head.groups.book.find(group_id)
+        if record is None:
+            return ["the placement group is not known"]
+        return [f"the placement group is {record.state}" + (f": {record.reason}" if record.reason else "")]
+
+    def _infeasible_reason(self, client: bytes, wire: dict[str, Any]) -> str:
+        """Return why no node can ever run a class, or nothing if some could."""
+        if wire["strategy"][0] == "group":
+            return ""
+        self._head.refresh()
+        decision = self._head.scheduler.place(demand_from_wire(wire, 0), self._head.membership.view())
+        return decision.reason if isinstance(decision, Infeasible) else ""
+
+    def _nodes(self, client: bytes) -> list[dict[str, Any]]:
+        self._head.refresh()
+        return [node_to_wire(record) for record in self._head.membership.all()]
+
+    def _drain_node(self, client: bytes, node_id: bytes) -> bool:
+        record = self._head.membership.find_id(NodeID(node_id))
+        if record is None:
+            known = ", ".join(other.node_id.hex() for other in self._head.membership.living())
+            raise ValueError(f"no node {node_id.hex()} is known; there are: {known}")
+        return self._head.drain(record.number)

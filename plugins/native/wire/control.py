@@ -1,0 +1,42 @@
+"""Messages between the head and the nodes' daemons: lists that begin with one of these numbers.
+
+The comment behind each lists the fields that follow. In the head's own node they are handed over in the process;
+between machines they travel over gRPC as the messages of `control.proto` (`plugins/native/head/rpc.py` translates).
+Identifiers are bytes, resources {name: units}, certificates plain data.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Node → head
+FROM_CLIENT: Final = 1  # client, message: a process of the node asks the head something
+CLIENT_GONE: Final = 2  # client
+RESOURCES: Final = 3  # available, leases that are waited for, total or nil if it is the same
+ACTOR_PLACED: Final = 4  # actor, incarnation, worker, process id
+ACTOR_REFUSED: Final = 5  # actor, incarnation, reason: there is no room any more
+ACTOR_UNPLACEABLE: Final = 6  # actor, incarnation, certificate: no worker can be had for it
+ACTOR_INFEASIBLE: Final = 7  # actor, text: no node can ever hold it
+ACTOR_IS_READY: Final = 8  # actor, incarnation
+ACTOR_RAISED: Final = 9  # actor, incarnation, pickled error, process id
+ACTOR_LEAVES: Final = 10  # actor, certificate
+ACTOR_GONE: Final = 11  # worker, certificate: the process of an actor has died
+RESERVED: Final = 12  # group, attempt, reason: "" if the bundles are reserved
+TO_CLIENT: Final = 13  # client, message: pass it on to a process of another node
+RENEW: Final = 14  # the node's clock, seconds: its lease is to go on
+LEAVING: Final = 15  # reason: goodbye
+
+# Head → node
+CLIENT: Final = 40  # client, message: for a process of the node
+START_ACTOR: Final = 41  # actor, incarnation, {specification}, whether to refuse if there is no room now
+WITHDRAW_ACTOR: Final = 42  # actor: give its place back
+END_WORKER: Final = 43  # worker, certificate
+RESERVE: Final = 44  # group, attempt, {bundle: resources}
+RELEASE: Final = 45  # group, attempt (0: all): bundles that were reserved, and what runs in them, end
+GROUP: Final = 46  # group, state, {bundle: node number}
+NODES: Final = 47  # [{node}, ...]: those that have changed
+EXPLAIN_ACTOR: Final = 48  # client, request, actor, [line, ...]: add why it waits, and answer
+GONE_CLIENTS: Final = 49  # [client, ...]: processes of other nodes that have ended
+RENEWED: Final = 50  # the clock that came: the lease goes on from then
+DRAIN: Final = 51  # nothing: take no new work
+END: Final = 52  # reason: end what runs here; this node is not part of the cluster (any more)
