@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv view check lint format types layers test test-all test-slow test-oldest third-party demo docs bench lock clean
+.PHONY: help venv view check lint format types layers test test-all test-slow test-oldest third-party demo docs bench protocol lock clean
 
 # Without bytecode every worker process parses its modules again and starts three times slower.
 unexport PYTHONDONTWRITEBYTECODE
@@ -78,6 +78,9 @@ bench: $(STAMP)  ## our numbers beside the reference system's and the machine's 
 docs: venv  ## write the pages that are made from the code
 	$(BIN)/python tools/make_docs.py
 	$(BIN)/python docs/generate.py
+
+protocol: venv  ## compile the control plane's protocol
+	$(BIN)/python tools/make_protocol.py
 
 lock: venv  ## resolve again and write constraints.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --upgrade --no-emit-index-url --no-emit-find-links \

@@ -52,8 +52,8 @@ class Arguments:
                 return
         if self._signature is None:
             self._signature = inspect.signature(self._function, follow_wrapped=False)
-        code: Any = self._function.__code__  # type: ignore[attr-defined]
-        first_default = code.co_argcount - len(self._function.__defaults__ or ())  # type: ignore[attr-defined]
+        code: Any = self._function.__code__
+        first_default = code.co_argcount - len(self._function.__defaults__ or ())
         # bind() of Python 3.13.0 takes a keyword of **more for a positional-only parameter of the same name.
         if self._bound + count < min(code.co_posonlyargcount, first_default):
             missing = code.co_varnames[self._bound + count]

@@ -117,6 +117,18 @@ class Config:
     node_grace_seconds: float = _setting(
         1, Number(0), "A node whose connection to the head broke is dead if it is not back after this long."
     )
+    head_wait_seconds: float = _setting(
+        60,
+        Number(0),
+        "How long a node waits for a head that does not answer, at first and after it was lost.",
+    )
+    listen_host: str | None = _setting(
+        None,
+        Text(optional=True),
+        "Address on which this machine's node of a cluster listens; None: loopback.",
+    )
+    head_port: int = _setting(6389, Number(0, whole=True), "Port of the head's service; 0: any free one.")
+    node_port: int = _setting(0, Number(0, whole=True), "Port of a node's door; 0: any free one.")
     worker_preload: tuple[str, ...] = _setting(
         ("shoal.api.remote",),
         Names(),
@@ -169,6 +181,27 @@ class Config:
             return cls(**values)
         except TypeError as error:  # a name from another version
             raise ConfigError(f"settings from another version of shoal: {error}") from error
+
+
+# What each node of a cluster has of its own; all other settings are the head's.
+LOCAL_SETTINGS = frozenset(
+    {
+        "accelerators",
+        "head_port",
+        "head_wait_seconds",
+        "labels",
+        "listen_host",
+        "log_level",
+        "memory_bytes",
+        "node_port",
+        "num_cpus",
+        "num_gpus",
+        "object_store_bytes",
+        "resources",
+        "spill_dir",
+        "temp_dir",
+    }
+)
 
 
 @attrs.frozen

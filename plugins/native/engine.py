@@ -65,9 +65,9 @@ class NativeEngine(Engine):
     @classmethod
     def start(cls, config: Config) -> NativeEngine:
         if config.address is not None:
-            raise ConfigError(
-                f"address={config.address!r}: this engine starts sessions of its own only; leave address out"
-            )
+            from shoal.native.process.join import join_cluster
+
+            return join_cluster(config, cls)
         # The daemon starts first, so that both processes import their halves at the same time.
         from shoal.native.process.spawn import start_daemon
 

@@ -91,7 +91,9 @@ class Client:
         self.chains = WaitChains(self)
         self._daemon_handlers: dict[int, Callable[[Message], None]] = {}
         self._install_handlers()
-        self.peers = Peers(self.reactor, session.folder, session.token, worker_id, self.handlers)
+        self.peers = Peers(
+            self.reactor, session.folder, session.token, worker_id, self.handlers, bool(session.listen_host)
+        )
         self.peers.on_gone = self._peer_gone
         self._daemon = self._connect_daemon()
 
@@ -125,6 +127,7 @@ class Client:
                 kinds.LOG_LINES: self._on_log_lines,
                 kinds.RELIEVE: self._on_relieve,
                 kinds.GROUP_STATE: self._on_group_state,
+                kinds.NODE_TABLE: lambda message: self.peers.on_nodes(message[1]),
             }
         )
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from shoal.native.transport.connection import Connection, Message, connect_unix
+from shoal.native.transport.connection import Connection, Message, connect_tcp, connect_unix
 from shoal.native.transport.reactor import Listener, Reactor
+from shoal.native.wire import kinds
 from shoal.native.wire.handshake import ClientHandshake, ServerHandshake
+from shoal.native.wire.nodes import number_of
 
 if TYPE_CHECKING:
     from shoal.native.client.records import Task
@@ -53,6 +56,33 @@ def socket_path(session: str, worker_id: bytes) -> str:
     return os.path.join(session, "s", worker_id.hex())
 
 
+class _SideDoor:
+    """Where connections arrive that the node's daemon has accepted from other machines."""
+
+    __slots__ = ("_accept", "path", "sock")
+
+    def __init__(self, path: str, accept: Callable[[socket.socket], None]) -> None:
+        self.path = path
+        self._accept = accept
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.sock.setblocking(False)
+        self.sock.bind(path)
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor."""
+        return self.sock.fileno()
+
+    def on_readable(self) -> None:
+        """Take every connection that is there."""
+        while True:
+            try:
+                _, descriptors, _, _ = socket.recv_fds(self.sock, 1, 1)
+            except (BlockingIOError, InterruptedError):
+                return
+            for descriptor in descriptors:
+                self._accept(socket.socket(fileno=descriptor))
+
+
 class Peers:
     """Connects to peers as they are needed, accepts those that come, and dispatches their messages by kind."""
 
@@ -63,6 +93,7 @@ class Peers:
         token: bytes,
         worker_id: bytes,
         handlers: dict[int, Handler],
+        in_cluster: bool,
     ) -> None:
         self._reactor = reactor
         self._session = session
@@ -72,6 +103,8 @@ class Peers:
         self._peers: dict[bytes, Peer] = {}
         self._connections: set[Connection] = set()
         self._closed = False
+        self._number = number_of(worker_id)
+        self._nodes: dict[int, tuple[str, bool]] = {}  # number → (address, alive) of the other nodes
         self.on_gone: Callable[[Peer], None] = lambda peer: None
         path = socket_path(session, worker_id)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -80,6 +113,28 @@ class Peers:
         self._path = path
         self._listening = listening
         reactor.watch(Listener(listening, self._accept))
+        self._side_door: _SideDoor | None = None
+        if in_cluster:
+            self._side_door = _SideDoor(path + kinds.DOOR_SUFFIX, self._accept)
+            reactor.watch(self._side_door)
+
+    def on_nodes(self, table: list[list[Any]]) -> None:
+        """The daemon tells where other nodes are, and which are dead: connections to those are over."""
+        self._nodes = {number: (address, alive) for number, address, alive, _ in table}
+        for connection in list(self._connections):
+            peer = connection.data[0]
+            if peer is not None and not self._nodes.get(number_of(peer.worker_id), ("", True))[1]:
+                connection.close()
+
+    def _connect(self, worker_id: bytes) -> tuple[socket.socket, bytes]:
+        """Begin to connect to a process; return the socket and what to say first. Raises OSError."""
+        number = number_of(worker_id)
+        if number == self._number:
+            return connect_unix(socket_path(self._session, worker_id)), b""
+        address, alive = self._nodes.get(number, ("", False))
+        if not alive:
+            raise ConnectionRefusedError(f"node {number} is dead or not known")
+        return connect_tcp(address), kinds.preamble(worker_id)
 
     def get(self, worker_id: bytes) -> Peer:
         """Return the peer, connecting if need be. A peer that cannot be reached is `gone` a moment later."""
@@ -92,12 +147,12 @@ class Peers:
             return peer
         self._peers[worker_id] = peer
         try:
-            sock = connect_unix(socket_path(self._session, worker_id))
+            sock, preamble = self._connect(worker_id)
         except OSError:
             self._reactor.call_later(0, lambda: self._lost(peer))
             return peer
         handshake = ClientHandshake(self._token, self._worker_id)
-        connection = Connection(sock, handshake, self._on_message, self._on_close)
+        connection = Connection(sock, handshake, self._on_message, self._on_close, preamble=preamble)
         connection.data = (peer, connection.fileno())
         peer.connection = connection
         peer.connections = 1
@@ -123,6 +178,9 @@ class Peers:
         self._reactor.add_connection(connection)
 
     def _on_open(self, connection: Connection) -> None:
+        if not self._nodes.get(number_of(connection.peer), ("", True))[1]:
+            connection.close()  # its node was given up: what it has to say comes too late
+            return
         peer = self._peers.get(connection.peer)
         if peer is None or peer.gone:
             peer = Peer(connection.peer)
@@ -167,7 +225,11 @@ class Peers:
         self._listening.close()
         for connection in list(self._connections):
             connection.close()
-        try:
-            os.unlink(self._path)
-        except FileNotFoundError:
-            return
+        paths = [self._path]
+        if self._side_door is not None:
+            self._reactor.unwatch(self._side_door.fileno())
+            self._side_door.sock.close()
+            paths.append(self._side_door.path)
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)

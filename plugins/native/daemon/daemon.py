@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import msgspec
@@ -43,6 +44,10 @@ from shoal.native.wire.handshake import ServerHandshake
 from shoal.native.wire.nodes import daemon_of, number_of
 from shoal.spec.resources import ResourceSet, to_units
 
+if TYPE_CHECKING:
+    from shoal.native.daemon.cluster import ClusterPart
+    from shoal.native.daemon.remote_head import RemoteHead
+
 _log = logging.getLogger("shoal.daemon")
 _SWEEP_SECONDS = 5.0
 _REPORT_SECONDS = 0.002
@@ -61,7 +66,14 @@ class ClientConnection:
 class Daemon:
     """One node of one session. `run` is its life."""
 
-    def __init__(self, session: Session, zygote: socket.socket, lifeline: socket.socket) -> None:
+    def __init__(
+        self,
+        session: Session,
+        zygote: socket.socket,
+        lifeline: socket.socket,
+        remote_head: RemoteHead | None = None,
+    ) -> None:
+        """`remote_head` has been greeted, and waits for this node to join; None: this node is the head."""
         self.session = session
         self.config = Config.from_wire(session.config)
         self.reactor = Reactor()
@@ -153,7 +165,15 @@ class Daemon:
             kinds.ROOM: self._room_at,
             kinds.CLASS_FAILED: lending.failed,
         }
-        self.uplink: Uplink = self._begin_head(targets)
+        self.cluster: ClusterPart | None = None
+        if session.listen_host:
+            from shoal.native.daemon.cluster import ClusterPart  # gRPC is an extra, and not small
+
+            self.cluster = ClusterPart(self, remote_head)
+            self.address = self.cluster.address
+        self.uplink: Uplink = self._begin_head(targets) if remote_head is None else remote_head
+        if self.cluster is not None:
+            self.cluster.begin()
 
     def _begin_head(self, targets: dict[str, str]) -> Uplink:
         """Be the cluster's head, too."""
@@ -217,8 +237,10 @@ class Daemon:
         listening.listen(1024)
         os.rename(path + ".new", path)
         self.reactor.watch(Listener(listening, self._accept))
-        self.reactor.watch(_Lifeline(self._lifeline, self.end))
-        self._watch_driver()
+        signal.signal(signal.SIGTERM, lambda number, frame: self._terminated())
+        if not self.session.standing:
+            self.reactor.watch(_Lifeline(self._lifeline, self.end))
+            self._watch_driver()
         self._lifeline.send(b"R" + msgspec.msgpack.encode(self.labels))
         cpus = self.scheduling.book.total.get("CPU", 1)
         self.prestarted = max(1, min(int(cpus), 8, self.config.max_workers or 8))
@@ -230,6 +252,8 @@ class Daemon:
             self.reactor.poll(None)
         self.pool.end_all()
         self.nodes.close()
+        if self.cluster is not None:
+            self.cluster.close()
         if self.head is not None:
             self.head.metadata.close()
 
@@ -247,6 +271,10 @@ class Daemon:
     def end(self) -> None:
         """The session is over."""
         self.ended = True
+
+    def _terminated(self) -> None:
+        self.ended = True
+        self.reactor.wake()
 
     def _zygote_lost(self) -> None:
         _log.error("the process that forks workers has died; the session ends")
@@ -319,7 +347,7 @@ class Daemon:
         worker = self.pool.workers.get(client.worker_id)
         if worker is not None:
             self.pool.connection_lost(worker)
-        if client.worker_id == self.session.driver:
+        if client.worker_id == self.session.driver and not self.session.standing:
             self.end()
         self.schedule()
 
@@ -505,7 +533,9 @@ class Daemon:
 
     def _send_lines(self, worker_id: bytes, pid: int, label: str, stream: str, lines: list[str]) -> None:
         if self.config.log_to_driver:
-            self.tell(self.session.driver, [kinds.LOG_LINES, worker_id, pid, label, stream, lines])
+            worker = self.pool.workers.get(worker_id)
+            driver = self.session.driver if worker is None else worker.driver
+            self.tell(driver, [kinds.LOG_LINES, worker_id, pid, label, stream, lines])
 
 
 class _Process:

@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from shoal.native.daemon.remote_head import RemoteHead
     from shoal.native.process.session import Session
 
 
@@ -42,6 +43,7 @@ def main() -> None:
         warm_up_more()
 
     zygote_pid, link = fork_zygote(warm_up, begin, idle)  # from here on both import, at the same time
+    from shoal.errors import ShoalError
     from shoal.native.daemon.daemon import Daemon
     from shoal.native.process.folders import remove_folders
 
@@ -49,11 +51,20 @@ def main() -> None:
         _kill(zygote_pid)
         os._exit(0)  # the driver has changed its mind, or is gone
     session = _join(folder)
+    remote = None
+    if session.head_address:
+        try:
+            session, remote = _join_cluster(session)
+        except ShoalError as error:
+            lifeline.send(b"F" + str(error).encode())
+            _kill(zygote_pid)
+            remove_folders(session.folder, session.store_folder)
+            os._exit(1)
     link.send(folder.encode())
     _open_log(folder, session.config.get("log_level", "info"))
     daemon = None
     try:
-        daemon = Daemon(session, link, lifeline)
+        daemon = Daemon(session, link, lifeline, remote)
         daemon.run()
     except Exception:
         logging.getLogger("shoal.daemon").exception("the daemon failed")
@@ -74,6 +85,22 @@ def _join(folder: str) -> Session:
     # Plugins may lie where only the driver looks.
     sys.path.extend(entry for entry in session.path if entry not in sys.path)
     return session
+
+
+def _join_cluster(session: Session) -> tuple[Session, RemoteHead]:
+    """Get a number and the cluster's settings from the head. Raises SystemFailure, AuthenticationFailed."""
+    import attrs
+
+    from shoal.config import LOCAL_SETTINGS
+    from shoal.native.daemon.remote_head import RemoteHead
+
+    remote = RemoteHead(session.head_address, session.token, session.node_id, session.node_id)
+    settings = remote.hello(session.config["head_wait_seconds"])
+    own = {name: session.config[name] for name in LOCAL_SETTINGS}
+    config = {**session.config, **settings["config"], **own}
+    session = attrs.evolve(session, number=remote.number, config=config, namespace=settings["namespace"])
+    session.write_settings()
+    return session, remote
 
 
 def _open_log(folder: str, level: str) -> None:

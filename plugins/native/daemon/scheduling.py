@@ -19,7 +19,7 @@ from shoal.interfaces.environment import WorkerChanges
 from shoal.machines.leases import Forward, Lease, LeaseBook, Want
 from shoal.native.daemon.lending import Lending
 from shoal.native.daemon.workers import WorkerProcess
-from shoal.native.process.environments import build_environment
+from shoal.native.process.environments import JOB, build_environment
 from shoal.native.wire import control, kinds
 from shoal.native.wire.certificates import plain_certificate
 from shoal.native.wire.demand import demand_from_wire
@@ -199,7 +199,8 @@ class Scheduling:
             pool.end_longest_idle()
             return False
         changes = self._environments[key]
-        pool.start(key, dict(changes.variables), list(changes.path), changes.working_folder)
+        job = msgspec.msgpack.decode(key).get(JOB) if key else None
+        pool.start(key, dict(changes.variables), list(changes.path), changes.working_folder, job)
         return True
 
     def prestart(self, count: int) -> None:

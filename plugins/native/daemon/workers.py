@@ -44,6 +44,7 @@ class WorkerProcess:
     state: str = "starting"  # starting, idle, leased, actor, ending
     lease: Lease | None = None
     actor_id: bytes = b""
+    driver: bytes = b""  # of its program: gets what it prints
     label: str = ""  # what it runs: the prefix of its log lines
     variables: dict[str, str] = attrs.field(factory=dict)  # devices it has seen
     idle_since: float = 0.0
@@ -116,12 +117,26 @@ class WorkerPool:
 
     # Starting
 
-    def start(self, environment_key: bytes, variables: dict[str, str], path: list[str], folder: str) -> None:
-        """Fork one more worker; it registers when it is up."""
+    def start(
+        self,
+        environment_key: bytes,
+        variables: dict[str, str],
+        path: list[str],
+        folder: str,
+        job: dict[str, Any] | None,
+    ) -> None:
+        """Fork one more worker; it registers when it is up. `job` says whose program it serves, None: the session's."""
         name = worker_id(self._session.number, next(self._counter))
         worker = WorkerProcess(name, environment_key, time.monotonic())
         self.workers[worker.worker_id] = worker
-        request = {"worker": worker.worker_id, "variables": variables, "path": path, "folder": folder}
+        request = {
+            "worker": worker.worker_id,
+            "variables": variables,
+            "path": path,
+            "folder": folder,
+            "job": job,
+        }
+        worker.driver = self._session.driver if job is None else job["driver"]
         self._to_fork.append((worker, request))
         self._fork_more()
 

@@ -82,6 +82,16 @@ class Head:
 
     # Nodes
 
+    def admit(self, node_id: bytes, number: int) -> tuple[str, int]:
+        """A node that has proved itself asks for a number, or to come back under its own. Return (refusal, number)."""
+        if not number:
+            return "", self.membership.reserve_number()
+        if self.membership.may_join(number, NodeID(node_id)):
+            return "", number
+        record = self.membership.find(number)
+        reason = record.reason if record is not None else "the head does not know it"
+        return f"node {node_id.hex()} is no part of the cluster any more: {reason}; start it anew", 0
+
     def attach(
         self,
         link: NodeLink,
@@ -92,7 +102,9 @@ class Head:
         labels: dict[str, str],
         facts: dict[str, str],
     ) -> None:
-        """A node has joined, or has connected again."""
+        """A node has joined, or has connected again. Raises ValueError if it was given up in the meantime."""
+        if not self.membership.may_join(number, NodeID(node_id)):
+            raise ValueError(f"node {number} was given up")
         self.links[number] = link
         effects = self.membership.join(
             number, NodeID(node_id), address, total, labels, time.monotonic(), facts
@@ -113,8 +125,10 @@ class Head:
             self._carry_out(self.membership.disconnected(number, time.monotonic()))
             self.call_later(self.membership.grace, self.tick)
 
-    def on_message(self, number: int, message: Message) -> None:
-        """Handle what a node says."""
+    def on_message(self, number: int, message: Message, link: NodeLink | None = None) -> None:
+        """Handle what a node says, on its present connection."""
+        if link is not None and self.links.get(number) is not link:
+            return
         record = self.membership.find(number)
         if record is None or record.state == "DEAD":
             return  # what comes late from a node that was given up counts for nothing

@@ -12,10 +12,12 @@ from typing import Any, TypeVar
 from shoal.config import Config
 from shoal.errors import ShoalError
 from shoal.interfaces.engine import Engine
+from shoal.interfaces.store import ObjectStore
 from shoal.native.client.client import Client
 from shoal.native.client.log_printer import LogPrinter
 from shoal.native.client.observing import Observing, installed_listeners
 from shoal.native.process.launch import prepare_session
+from shoal.native.process.session import Session
 from shoal.native.process.spawn import DaemonProcess
 from shoal.native.process.store import open_store
 from shoal.native.process.sweep import sweep_old_sessions
@@ -29,17 +31,37 @@ _LAST_WORDS_SECONDS = 2.0  # how long the end of a session may wait for what wor
 
 
 def drive(
-    config: Config, daemon: DaemonProcess, make_engine: Callable[[Client, None, DaemonProcess], _E]
+    config: Config, daemon: DaemonProcess, make_engine: Callable[[Client, None, DaemonProcess | None], _E]
 ) -> _E:
     """Prepare the session of a daemon that was just started, and return its driver's engine; see Engine.start."""
     worker_id = driver_id(1)
-    client = None
     try:
         session = prepare_session(config, worker_id, daemon.name, daemon.folder, daemon.store_folder)
         daemon.begin()
         store = open_store(session, worker_id.hex())
         labels = daemon.wait_ready(config.worker_start_timeout_seconds)
-        client = Client(session, config, worker_id, store)
+        engine = attach_driver(session, config, worker_id, store, labels, daemon, make_engine)
+    except BaseException:
+        daemon.end()
+        raise
+    threading.Thread(
+        target=sweep_old_sessions, args=(config.temp_dir,), name="shoal-sweep", daemon=True
+    ).start()
+    return engine
+
+
+def attach_driver(
+    session: Session,
+    config: Config,
+    worker_id: bytes,
+    store: ObjectStore,
+    labels: dict[str, str],
+    daemon: DaemonProcess | None,
+    make_engine: Callable[[Client, None, DaemonProcess | None], _E],
+) -> _E:
+    """Make this process a driver of a session that serves. `daemon` is to end with it; None: others need it."""
+    client = Client(session, config, worker_id, store)
+    try:
         client.job_environment = session.environment
         client.node_labels = labels
         engine = make_engine(client, None, daemon)
@@ -50,7 +72,8 @@ def drive(
             client.on_log_lines = printer.on_lines  # type: ignore[method-assign]
             client.finish_logs = lambda: _finish_logs(client, printer)
         client.handle_daemon(kinds.WARNING, lambda message: client.warn(message[1]))
-        client.on_daemon_lost = lambda: client.reactor.call_soon_unlocked(daemon.end)
+        if daemon is not None:
+            client.on_daemon_lost = lambda: client.reactor.call_soon_unlocked(daemon.end)
         with client.reactor.lock:
             client.tell_daemon([kinds.REGISTER, {"pid": os.getpid(), "kind": "driver"}])
             client.reactor.flush()
@@ -61,13 +84,8 @@ def drive(
             SessionStarted(session=session.name, engine="native", node=session.node_id.hex()),
         )
     except BaseException:
-        if client is not None:
-            client.close()
-        daemon.end()
+        client.close()
         raise
-    threading.Thread(
-        target=sweep_old_sessions, args=(config.temp_dir,), name="shoal-sweep", daemon=True
-    ).start()
     return engine
 
 

@@ -46,6 +46,9 @@ def check_environment(runtime_env: Any) -> dict[str, Any]:
     return checked
 
 
+JOB = "job"  # beside the user's keys, in a cluster: whose program it is, see process/join.py
+
+
 def build_environment(environment: dict[str, Any], folder: str) -> WorkerChanges:
     """Build every part of a checked environment below `folder`; return all changes joined. Raises RuntimeEnvSetup."""
     import os
@@ -55,7 +58,10 @@ def build_environment(environment: dict[str, Any], folder: str) -> WorkerChanges
     working_folder = ""
     command: list[str] = []
     known = steps()
-    for key in sorted(environment, key=lambda key: known[key].order):
+    job = environment.get(JOB)
+    if job is not None and os.path.isdir(job["folder"]):
+        working_folder = job["folder"]
+    for key in sorted(environment.keys() - {JOB}, key=lambda key: known[key].order):
         part = os.path.join(folder, key)
         os.makedirs(part, exist_ok=True)
         changes = known[key].build(environment[key], part)
@@ -63,4 +69,6 @@ def build_environment(environment: dict[str, Any], folder: str) -> WorkerChanges
         path.extend(changes.path)
         working_folder = changes.working_folder or working_folder
         command.extend(changes.command)
+    if job is not None:
+        path.extend(job["path"])
     return WorkerChanges(variables=variables, path=path, working_folder=working_folder, command=command)

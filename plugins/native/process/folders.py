@@ -10,6 +10,7 @@ import zlib
 
 from shoal.errors import SystemFailure
 
+NODE_FILE = "node.json"  # in the folder of a cluster's node: what it is
 _REMOVE_SECONDS = 5.0
 _FOLDERS = ("s", "p", "logs", "env", "spill")
 

@@ -16,8 +16,21 @@ from shoal.registry.drivers import load_driver
 from shoal.registry.groups import ACCELERATORS, HOOKS, METADATA, SCHEDULERS, STORES
 
 
-def prepare_session(config: Config, worker_id: bytes, name: str, folder: str, store_folder: str) -> Session:
-    """Look up and check a session's plugins, and write its settings. Raises ConfigError, SystemFailure."""
+def prepare_session(
+    config: Config,
+    worker_id: bytes,
+    name: str,
+    folder: str,
+    store_folder: str,
+    token: bytes = b"",
+    head_address: str = "",
+    standing: bool = False,
+) -> Session:
+    """Look up and check a session's plugins, and write its settings. Raises ConfigError, SystemFailure.
+
+    A `standing` session is a node of a cluster, whose `token` it must know; at `head_address` is its head, "" means
+    that it is the head itself.
+    """
     store = load_driver(STORES, config.store, config.store_options)
     if not store.shared:
         raise ConfigError(
@@ -39,7 +52,12 @@ def prepare_session(config: Config, worker_id: bytes, name: str, folder: str, st
     session = Session(
         name=name,
         folder=folder,
-        token=os.urandom(32),
+        token=token or os.urandom(32),
+        is_head=not head_address,
+        head_address=head_address,
+        listen_host=(config.listen_host or "127.0.0.1") if standing else "",
+        listen_port=config.head_port,
+        standing=standing,
         node_id=os.urandom(8),
         job_id=(1).to_bytes(4, "big"),
         store_folder=store_folder,

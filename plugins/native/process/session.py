@@ -38,6 +38,7 @@ class Session:
         ""  # where other nodes may reach this one; "": nowhere, the session is this machine's alone
     )
     listen_port: int = 0
+    standing: bool = False  # goes on when whoever started it ends: a node of a cluster
     job_id: bytes
     store_folder: str
     namespace: str
@@ -56,11 +57,17 @@ class Session:
 
     def write(self) -> None:
         """Write `token` and `settings` into the folder."""
+        _write_private(os.path.join(self.folder, "token"), self.token)
+        self.write_settings()
+
+    def write_settings(self) -> None:
+        """Write `settings`, also over earlier ones: a reader finds the one or the other, whole."""
         fields = attrs.asdict(self)
-        token = fields.pop("token")
+        del fields["token"]
         fields["path"] = list(self.path)
-        _write_private(os.path.join(self.folder, "token"), token)
-        _write_private(os.path.join(self.folder, "settings"), msgspec.msgpack.encode(fields))
+        target = os.path.join(self.folder, "settings")
+        _write_private(target + ".new", msgspec.msgpack.encode(fields))
+        os.rename(target + ".new", target)
 
     @classmethod
     def read(cls, folder: str) -> Session:

@@ -9,6 +9,13 @@ from __future__ import annotations
 
 from typing import Final
 
+# At the beginning of a node's connection, before anything else
+HANDSHAKE: Final = 70  # bytes of handshake.py, both ways
+HELLO: Final = 71  # node identifier, number (0: new), protocol, version of Shoal, of Python
+WELCOME: Final = 72  # number, {settings of the cluster}
+REFUSED: Final = 73  # why
+JOIN: Final = 74  # address, total, labels, facts
+
 # Node → head
 FROM_CLIENT: Final = 1  # client, message: a process of the node asks the head something
 CLIENT_GONE: Final = 2  # client

@@ -11,6 +11,8 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
+import attrs
+
 from shoal.config import Config
 from shoal.interfaces.current import current
 from shoal.native.client.client import Client
@@ -60,6 +62,9 @@ def run_worker(session: Session, request: dict[str, Any]) -> None:
     os.environ.update(request["variables"])
     sys.path[:] = [*request["path"], *session.path]
     folder = request["folder"] or session.main_folder
+    job = request["job"]
+    if job is not None:
+        session = attrs.evolve(session, namespace=job["namespace"], driver=job["driver"], job_id=job["id"])
     if os.path.isdir(folder):
         os.chdir(folder)
     sys.argv = [f"shoal-worker-{worker_id.hex()}"]

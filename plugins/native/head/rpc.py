@@ -1,0 +1,238 @@
+"""The head's gRPC service: an asyncio loop in a thread of its own, which hands every message to the daemon's loop.
+
+A node has one stream (`control.proto`). Nothing of it is looked at before the handshake has proved that the node knows
+the cluster's token; a stream that does not begin with it in time is ended, and only so many may be beginning at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
+
+import shoal
+from shoal.errors import AuthenticationFailed, SystemFailure
+from shoal.native.wire import control
+from shoal.native.wire.handshake import ServerHandshake
+from shoal.native.wire.kinds import PROTOCOL
+from shoal.native.wire.protobuf import SERVICE, NodeMessage, decode_for_head, encode_for_node
+from shoal.spec.resources import ResourceSet
+
+if TYPE_CHECKING:
+    from shoal.native.head.head import Head
+
+_log = logging.getLogger("shoal.head")
+
+_BEGIN_SECONDS = 10.0  # from the connection to the node's join
+_MOST_BEGINNING = 256
+_MOST_QUEUED = 100_000  # messages to a node that does not read: it is as good as gone
+MESSAGE_BYTES = 1 << 29
+
+Message = list[Any]
+CallSoon = Callable[[Callable[[], None]], None]
+
+
+class RemoteNode:
+    """A node at the other end of a stream, as the head reaches it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.queue: asyncio.Queue[Message | None] = asyncio.Queue()
+        self.number = 0
+
+    def send(self, message: Message) -> None:
+        """Queue a message. Called in the daemon's loop."""
+        self._loop.call_soon_threadsafe(self._put, message)
+
+    def _put(self, message: Message) -> None:
+        if self.queue.qsize() >= _MOST_QUEUED:
+            self.queue.put_nowait(None)
+        else:
+            self.queue.put_nowait(message)
+
+    def refresh(self) -> None:
+        """Do nothing: a node that is elsewhere tells what is free by itself."""
+
+
+class ControlServer:
+    """Serves the nodes of a cluster until `close`."""
+
+    def __init__(
+        self, head: Head, identity: bytes, token: bytes, settings: dict[str, Any], call_soon: CallSoon
+    ) -> None:
+        self._head = head
+        self._identity = identity
+        self._token = token
+        self._settings = settings
+        self._call_soon = call_soon
+        self._loop = asyncio.new_event_loop()
+        self._server: grpc.aio.Server | None = None
+        self._beginning = 0
+        self._nodes: set[RemoteNode] = set()
+        self.port = 0
+
+    def start(self, host: str, port: int) -> int:
+        """Listen on `host`:`port` (0: any free one); return the port. Raises SystemFailure if it is taken."""
+        threading.Thread(target=self._loop.run_forever, name="shoal-head-rpc", daemon=True).start()
+        try:
+            self.port = asyncio.run_coroutine_threadsafe(self._start(host, port), self._loop).result(30)
+        except RuntimeError as error:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            raise SystemFailure(
+                f"the head cannot listen on {host}:{port}: {error}. Is another one running there? Choose another port"
+            ) from error
+        return self.port
+
+    async def _start(self, host: str, port: int) -> int:
+        server = grpc.aio.server(
+            options=[
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_receive_message_length", MESSAGE_BYTES),
+                ("grpc.max_send_message_length", MESSAGE_BYTES),
+            ]
+        )
+        handler = grpc.stream_stream_rpc_method_handler(
+            self._attach,
+            request_deserializer=NodeMessage.FromString,
+            response_serializer=lambda message: message.SerializeToString(),
+        )
+        _, service, method = SERVICE.split("/")
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
+        shown = f"[{host}]" if ":" in host else host
+        bound = server.add_insecure_port(f"{shown}:{port}")
+        if not bound:
+            raise RuntimeError("the port cannot be bound")
+        await server.start()
+        self._server = server
+        return int(bound)
+
+    async def _attach(self, requests: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        if self._beginning >= _MOST_BEGINNING:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many connections are beginning")
+        node = RemoteNode(asyncio.get_running_loop())
+        self._beginning += 1
+        try:
+            await asyncio.wait_for(self._begin(node, context), _BEGIN_SECONDS)
+        except (AuthenticationFailed, asyncio.TimeoutError, _Refused) as error:
+            if isinstance(error, _Refused):
+                await context.write(encode_for_node([control.REFUSED, str(error)]))
+                return
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error) or "the handshake took too long")
+        finally:
+            self._beginning -= 1
+        self._nodes.add(node)
+        writer = asyncio.ensure_future(self._write(node, context))
+        try:
+            await self._read(node, context)
+        finally:
+            writer.cancel()
+            self._nodes.discard(node)
+            self._call_soon(lambda: self._head.detach(node.number, node))
+
+    async def _begin(self, node: RemoteNode, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        """Shake hands, and let the node in. Raises AuthenticationFailed, _Refused."""
+        handshake = ServerHandshake(self._token, self._identity)
+        await context.write(encode_for_node([control.HANDSHAKE, handshake.begin()]))
+        answer = (await self._expect(context, control.HANDSHAKE))[0]
+        if len(answer) != handshake.wants:
+            raise AuthenticationFailed("the handshake has a wrong length")
+        await context.write(encode_for_node([control.HANDSHAKE, handshake.feed(answer)]))
+        node_id, number, protocol, version, python = await self._expect(context, control.HELLO)
+        _check_versions(protocol, version, python)
+        node.number = await self._in_daemon(lambda: self._admit(node_id, number))
+        await context.write(encode_for_node([control.WELCOME, node.number, self._settings]))
+        address, total, labels, facts = await self._expect(context, control.JOIN)
+        facts = {**facts, "peer": context.peer()}
+        await self._in_daemon(
+            lambda: self._head.attach(node, node.number, node_id, address, ResourceSet(total), labels, facts)
+        )
+
+    def _admit(self, node_id: bytes, number: int) -> int:
+        reason, admitted = self._head.admit(node_id, number)
+        if reason:
+            raise _Refused(reason)
+        return admitted
+
+    async def _expect(self, context: grpc.aio.ServicerContext[Any, Any], kind: int) -> list[Any]:
+        received: Any = await context.read()
+        if received is grpc.aio.EOF:
+            raise AuthenticationFailed("the connection ended in the middle of the handshake")
+        message = decode_for_head(received)
+        if message[0] != kind:
+            raise AuthenticationFailed("the connection did not begin with the handshake")
+        return message[1:]
+
+    async def _in_daemon(self, work: Callable[[], Any]) -> Any:
+        """Run something in the daemon's loop and wait for what it returns or raises."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+
+        def run() -> None:
+            try:
+                value = work()
+            except Exception as error:  # it belongs to the stream that asked
+                loop.call_soon_threadsafe(_settle, future, None, error)
+            else:
+                loop.call_soon_threadsafe(_settle, future, value, None)
+
+        self._call_soon(run)
+        return await future
+
+    async def _read(self, node: RemoteNode, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        head = self._head
+        while (received := await context.read()) is not grpc.aio.EOF:
+            message = decode_for_head(received)
+            self._call_soon(lambda message=message: head.on_message(node.number, message, node))  # type: ignore[misc]
+
+    async def _write(self, node: RemoteNode, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        while (message := await node.queue.get()) is not None:
+            await context.write(encode_for_node(message))
+            if message[0] == control.END:
+                break
+        await context.abort(grpc.StatusCode.ABORTED, "the head has ended this connection")
+
+    def close(self) -> None:
+        """Stop serving; streams end."""
+
+        async def stop() -> None:
+            if self._server is not None:
+                await self._server.stop(0.2)
+
+        asyncio.run_coroutine_threadsafe(stop(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+
+class _Refused(Exception):
+    """A node that has proved itself may not join."""
+
+
+def _settle(future: asyncio.Future[Any], value: Any, error: Exception | None) -> None:
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(value)
+
+
+def python_version() -> str:
+    """Return the version of Python that must be the same on all nodes."""
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _check_versions(protocol: int, version: str, python: str) -> None:
+    wanted = (PROTOCOL, shoal.__version__, python_version())
+    for name, theirs, ours in zip(
+        ("protocol", "Shoal", "Python"), (protocol, version, python), wanted, strict=True
+    ):
+        if theirs != ours:
+            raise _Refused(
+                f"the node has {name} {theirs}, the head {ours}: all nodes of a cluster need the same; install "
+                f"{name if name != 'protocol' else 'Shoal'} {ours if name != 'protocol' else shoal.__version__} there"
+            )

@@ -1,0 +1,66 @@
+"""A driver that joins a cluster through the node of it that runs on this machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+import attrs
+
+from shoal.config import LOCAL_SETTINGS, Config
+from shoal.errors import ConfigError
+from shoal.interfaces.engine import Engine
+from shoal.native.client.client import Client
+from shoal.native.process.drive import attach_driver
+from shoal.native.process.environments import JOB, check_environment
+from shoal.native.process.node import find_node, session_of
+from shoal.native.process.spawn import DaemonProcess
+from shoal.native.process.store import open_store
+from shoal.native.wire.nodes import driver_id
+
+_E = TypeVar("_E", bound=Engine)
+
+# What a driver decides for itself; all else is the cluster's.
+_OWN = ("get_warning_seconds", "infeasible", "log_to_driver", "timeline_events_max")
+
+
+def join_cluster(config: Config, make_engine: Callable[[Client, None, DaemonProcess | None], _E]) -> _E:
+    """Be a driver of the cluster at `config.address`. Raises ConfigError, SystemFailure; see Engine.start."""
+    assert config.address is not None
+    given = sorted(
+        name
+        for name in LOCAL_SETTINGS - {"accelerators", "log_level", "temp_dir"}
+        if config.where_from(name) == "argument"
+    )
+    if given:
+        raise ConfigError(
+            f"{', '.join(given)}: a program that joins a cluster brings no resources; give them to `shoal start`, or "
+            "leave address out for a session of its own"
+        )
+    info = find_node(config.address, config.temp_dir)
+    session = session_of(info)
+    worker_id = driver_id(session.number)
+    namespace = config.namespace or os.urandom(8).hex()
+    job_id = os.urandom(4)
+    job = {
+        "driver": worker_id,
+        "id": job_id,
+        "namespace": namespace,
+        "path": [os.path.abspath(entry) if entry else os.getcwd() for entry in sys.path],
+        "folder": os.getcwd(),
+    }
+    environment = {**check_environment(config.runtime_env), JOB: job}
+    own = {name: getattr(config, name) for name in _OWN}
+    joined = Config.from_wire({**session.config, **own})
+    session = attrs.evolve(
+        session,
+        namespace=namespace,
+        driver=worker_id,
+        driver_pid=os.getpid(),
+        job_id=job_id,
+        environment=environment,
+    )
+    store = open_store(session, worker_id.hex())
+    return attach_driver(session, joined, worker_id, store, {}, None, make_engine)

@@ -1,0 +1,227 @@
+"""The head's and the nodes' messages (`control.py`) as protobuf messages of `control.proto`, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+from shoal.native.wire import control
+
+SERVICE = "/shoal.control.v1.Control/Attach"
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.decode
+
+
+def _classes() -> dict[str, Any]:
+    pool = descriptor_pool.DescriptorPool()
+    files = descriptor_pb2.FileDescriptorSet()
+    files.ParseFromString(Path(__file__).with_name("control.desc").read_bytes())
+    for file in files.file:
+        pool.Add(file)
+    found = {}
+    for file in files.file:
+        for message in file.message_type:
+            descriptor = pool.FindMessageTypeByName(f"{file.package}.{message.name}")
+            found[message.name] = message_factory.GetMessageClass(descriptor)
+    return found
+
+
+_CLASSES = _classes()
+NodeMessage: Any = _CLASSES["NodeMessage"]
+HeadMessage: Any = _CLASSES["HeadMessage"]
+
+
+# One field: how it gets into a protobuf message, and out of it.
+class _Plain:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def put(self, target: Any, value: Any) -> None:
+        if value is not None:
+            setattr(target, self.name, value)
+
+    def take(self, source: Any) -> Any:
+        return getattr(source, self.name)
+
+
+class _Packed(_Plain):
+    def put(self, target: Any, value: Any) -> None:
+        setattr(target, self.name, _pack(value))
+
+    def take(self, source: Any) -> Any:
+        return _unpack(getattr(source, self.name))
+
+
+class _Many(_Plain):
+    def put(self, target: Any, value: Any) -> None:
+        getattr(target, self.name).extend(value)
+
+    def take(self, source: Any) -> Any:
+        return list(getattr(source, self.name))
+
+
+class _Map(_Plain):
+    def put(self, target: Any, value: Any) -> None:
+        getattr(target, self.name).update(value)
+
+    def take(self, source: Any) -> Any:
+        return dict(getattr(source, self.name))
+
+
+class _Units(_Plain):
+    """{name: units}, or None where the field is absent."""
+
+    def put(self, target: Any, value: Any) -> None:
+        if value is not None:
+            field = getattr(target, self.name)
+            field.SetInParent()
+            field.units.update(value)
+
+    def take(self, source: Any) -> Any:
+        return dict(getattr(source, self.name).units) if source.HasField(self.name) else None
+
+
+class _Bundles(_Plain):
+    def put(self, target: Any, value: Any) -> None:
+        field = getattr(target, self.name)
+        for index, units in value.items():
+            field[index].units.update(units)
+
+    def take(self, source: Any) -> Any:
+        return {index: dict(one.units) for index, one in getattr(source, self.name).items()}
+
+
+_NODE_FIELDS: tuple[_Plain, ...] = (
+    _Plain("number"),
+    _Plain("id"),
+    _Plain("address"),
+    _Units("total"),
+    _Units("available"),
+    _Map("labels"),
+    _Map("facts"),
+    _Plain("state"),
+    _Plain("queued"),
+    _Plain("reason"),
+    _Plain("version"),
+)
+
+
+class _NodeList(_Plain):
+    def put(self, target: Any, value: Any) -> None:
+        for wire in value:
+            node = getattr(target, self.name).add()
+            for field in _NODE_FIELDS:
+                field.put(node, wire[field.name])
+
+    def take(self, source: Any) -> Any:
+        return [
+            {field.name: field.take(node) for field in _NODE_FIELDS} for node in getattr(source, self.name)
+        ]
+
+
+_client = (_Plain("client"), _Packed("message_packed"))
+_worker = (_Plain("worker"), _Packed("certificate_packed"))
+_news = (_Plain("actor"), _Plain("incarnation"))
+
+# kind → (field of the oneof, fields inside it; None: the field is the value itself)
+_Table = dict[int, tuple[str, "tuple[_Plain, ...] | None"]]
+_TO_HEAD: _Table = {
+    control.HANDSHAKE: ("handshake", None),
+    control.HELLO: (
+        "hello",
+        (_Plain("node_id"), _Plain("number"), _Plain("protocol"), _Plain("shoal"), _Plain("python")),
+    ),
+    control.JOIN: (
+        "join",
+        (
+            _Plain("address"),
+            _Units("total"),
+            _Map("labels"),
+            _Map("facts"),
+        ),
+    ),
+    control.FROM_CLIENT: ("from_client", _client),
+    control.CLIENT_GONE: ("client_gone", None),
+    control.RESOURCES: ("resources", (_Units("available"), _Plain("queued"), _Units("total"))),
+    control.ACTOR_PLACED: ("actor_placed", (*_news, _Plain("worker"), _Plain("process"))),
+    control.ACTOR_REFUSED: ("actor_refused", (*_news, _Plain("reason"))),
+    control.ACTOR_UNPLACEABLE: ("actor_unplaceable", (*_news, _Packed("certificate_packed"))),
+    control.ACTOR_INFEASIBLE: ("actor_infeasible", (_Plain("actor"), _Plain("reason"))),
+    control.ACTOR_IS_READY: ("actor_is_ready", _news),
+    control.ACTOR_RAISED: ("actor_raised", (*_news, _Plain("error"), _Plain("process"))),
+    control.ACTOR_LEAVES: ("actor_leaves", (_Plain("actor"), _Packed("certificate_packed"))),
+    control.ACTOR_GONE: ("actor_gone", _worker),
+    control.RESERVED: ("reserved", (_Plain("group"), _Plain("attempt"), _Plain("reason"))),
+    control.TO_CLIENT: ("to_client", _client),
+    control.RENEW: ("renew", None),
+    control.LEAVING: ("leaving", None),
+}
+_TO_NODE: _Table = {
+    control.HANDSHAKE: ("handshake", None),
+    control.WELCOME: ("welcome", (_Plain("number"), _Packed("settings_packed"))),
+    control.REFUSED: ("refused", None),
+    control.CLIENT: ("client", _client),
+    control.START_ACTOR: (
+        "start_actor",
+        (*_news, _Packed("specification_packed"), _Plain("may_refuse")),
+    ),
+    control.WITHDRAW_ACTOR: ("withdraw_actor", None),
+    control.END_WORKER: ("end_worker", _worker),
+    control.RESERVE: ("reserve", (_Plain("group"), _Plain("attempt"), _Bundles("bundles"))),
+    control.RELEASE: ("release", (_Plain("group"), _Plain("attempt"))),
+    control.GROUP: ("group", (_Plain("group"), _Plain("state"), _Map("places"))),
+    control.NODES: ("nodes", (_NodeList("nodes"),)),
+    control.EXPLAIN_ACTOR: (
+        "explain_actor",
+        (_Plain("client"), _Plain("request"), _Plain("actor"), _Many("lines")),
+    ),
+    control.GONE_CLIENTS: ("gone_clients", (_Many("clients"),)),
+    control.RENEWED: ("renewed", None),
+    control.DRAIN: ("drain", ()),
+    control.END: ("end", None),
+}
+
+
+def _encoder(table: _Table, make: Any) -> Callable[[list[Any]], Any]:
+    def encode(message: list[Any]) -> Any:
+        name, fields = table[message[0]]
+        made = make()
+        if fields is None:
+            setattr(made, name, message[1])
+        elif not fields:
+            setattr(made, name, True)
+        else:
+            inner = getattr(made, name)
+            inner.SetInParent()
+            for field, value in zip(fields, message[1:], strict=True):
+                field.put(inner, value)
+        return made
+
+    return encode
+
+
+def _decoder(table: _Table) -> Callable[[Any], list[Any]]:
+    kinds = {name: (kind, fields) for kind, (name, fields) in table.items()}
+
+    def decode(received: Any) -> list[Any]:
+        name = received.WhichOneof("what")
+        if name is None:
+            raise ValueError("a message of a newer version, or of none")
+        kind, fields = kinds[name]
+        inner = getattr(received, name)
+        if fields is None:
+            return [kind, inner]
+        return [kind, *(field.take(inner) for field in fields)]
+
+    return decode
+
+
+encode_for_head: Callable[[list[Any]], Any] = _encoder(_TO_HEAD, NodeMessage)
+decode_for_head: Callable[[Any], list[Any]] = _decoder(_TO_HEAD)
+encode_for_node: Callable[[list[Any]], Any] = _encoder(_TO_NODE, HeadMessage)
+decode_for_node: Callable[[Any], list[Any]] = _decoder(_TO_NODE)
