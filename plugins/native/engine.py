@@ -187,7 +187,17 @@ class NativeEngine(Engine):
         future: concurrent.futures.Future[Any] = concurrent.futures.Future()
         record: Record = ref.record
 
+        def settle_soon() -> None:
+            client.reactor.call_soon_unlocked(settle)
+
         def settle() -> None:
+            missing = client.pulls.missing_records([record]) if client.peers.in_cluster else []
+            if missing and not tried:
+                tried.append(True)
+                with client.reactor.lock:
+                    client.pulls.begin(missing, settle_soon)
+                    client.reactor.flush()
+                return
             if not future.set_running_or_notify_cancel():
                 return
             try:
@@ -198,11 +208,12 @@ class NativeEngine(Engine):
             future.set_result(value)
             keep.clear()
 
+        tried: list[bool] = []
         keep = [ref]  # the reference lives as long as somebody waits for it
         with client.reactor.lock:
             if record.status is None:
                 client.check_usable()
-                record.watch(lambda: client.reactor.call_soon_unlocked(settle))
+                record.watch(settle_soon)
                 client.objects.want([record])
                 client.reactor.flush()
                 return future

@@ -62,6 +62,7 @@ def make_task(
         task.large = record
         task.payload = b""
         extra["o"] = object_id
+        extra["z"] = payload.size
     elif payload.buffers:
         task.payload = pack_bytes(payload)
         extra["p"] = True

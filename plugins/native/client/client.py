@@ -26,6 +26,7 @@ from shoal.native.client.chains import WaitChains
 from shoal.native.client.functions import SchedulingClass, demand_to_wire
 from shoal.native.client.objects import Objects
 from shoal.native.client.peers import DAEMON, Handler, Peer, Peers, socket_path
+from shoal.native.client.pulls import Pulls
 from shoal.native.client.records import Record, Task
 from shoal.native.client.streams import Streams
 from shoal.native.client.tasks import Tasks
@@ -85,6 +86,7 @@ class Client:
         self.observing: Observing | None = None  # set where observers are installed
         self.handlers: dict[int, Handler] = {}
         self.objects = Objects(self)
+        self.pulls = Pulls(self)
         self.streams = Streams(self)
         self.tasks = Tasks(self)
         self.actors = Actors(self)
@@ -110,6 +112,7 @@ class Client:
                 kinds.ADD_BORROWER: objects.on_add_borrower,
                 kinds.DELETE: objects.on_delete,
                 kinds.LOST: objects.on_lost,
+                kinds.COPIED: objects.on_copied,
                 kinds.FREE: objects.on_free,
                 kinds.CANCEL_OBJECT: self._on_cancel_object,
                 kinds.EXPLAIN_OBJECT: self._on_explain_object,
@@ -318,6 +321,8 @@ class Client:
             pending = [ref.record for ref in refs if ref.record.status is None]
             if pending:
                 self._wait_for(pending, deadline, timeout)
+            if self.peers.in_cluster:
+                self._bring(refs, deadline, timeout)
             values = []
             lost = False
             for ref in refs:
@@ -330,6 +335,14 @@ class Client:
                 values.append(value)
             if not lost:
                 return values
+
+    def _bring(self, refs: Sequence[ObjectRef[Any]], deadline: float | None, timeout: float | None) -> None:
+        missing = self.pulls.missing_records(ref.record for ref in refs)
+        if missing and not self.pulls.wait(missing, deadline):
+            raise GetTimeout(
+                f"get() waited {timeout:g} s; {len(missing)} values are ready, but were still on their way from other "
+                "nodes"
+            )
 
     def _wait_for(self, pending: list[Record], deadline: float | None, timeout: float | None) -> None:
         with self.reactor.lock:

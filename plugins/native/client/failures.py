@@ -83,7 +83,7 @@ class Failures:
         for other in task.returns:
             if other is record or other.status != kinds.STORED:
                 continue
-            if not self._client.store.contains(other.object_id):
+            if not self._client.objects.is_had(other):
                 other.status = None
         self.submit_again(task)
         return True

@@ -18,6 +18,7 @@ from shoal.errors import ObjectFreed, ObjectLost, OwnerDied
 from shoal.interfaces.refs import ObjectRef
 from shoal.native.client.records import Record
 from shoal.native.wire import kinds
+from shoal.native.wire.nodes import daemon_of, number_of
 from shoal.serial import dump_error
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class Objects:
         client.reactor.gatherers.append(self.collect)
         self.recover: Callable[[Record], bool] = lambda record: False  # set by the task submitter
         self._subscribers: dict[bytes, set[bytes]] = {}  # owned object → peers to send its value to
+        self._copies: dict[bytes, set[int]] = {}  # owned object → nodes with a copy of its bytes
+        self._number = number_of(client.worker_id)
 
     # References
 
@@ -177,6 +180,8 @@ class Objects:
         record.contained = None
         if record.status == kinds.STORED:
             self._delete_bytes(record.object_id, record.payload[1])
+            for number in self._copies.pop(record.object_id, ()):
+                self._delete_at(record.object_id, number)
         record.payload = None
 
     def _delete_bytes(self, object_id: bytes, creator: bytes) -> None:
@@ -186,7 +191,50 @@ class Objects:
             if peer is not None:
                 self._client.peers.send(peer, [kinds.DELETE, [object_id]])
                 return
-        self._client.store.delete(object_id)
+        self._delete_at(object_id, number_of(creator))
+
+    def _delete_at(self, object_id: bytes, number: int) -> None:
+        if number == self._number:
+            self._client.store.delete(object_id)
+        else:
+            self._client.tell_daemon([kinds.DELETE_AT, number, [object_id]])
+
+    # Copies on other nodes
+
+    def copied(self, object_id: bytes, number: int) -> None:
+        """There is a copy of an object of ours on a node now."""
+        self._copies.setdefault(object_id, set()).add(number)
+
+    def copies_of(self, object_id: bytes) -> set[int]:
+        """Return the nodes with copies of an object of ours."""
+        return self._copies.get(object_id, set())
+
+    def on_copied(self, peer: Peer, message: list[Any]) -> None:
+        """A process has had an object of ours copied to its node."""
+        _, object_id, number = message
+        record = self._table.get(object_id)
+        if record is not None and record.status == kinds.STORED:
+            self.copied(object_id, number)
+        else:
+            self._delete_at(object_id, number)  # it was freed meanwhile
+
+    def _another_copy(self, record: Record) -> bool:
+        """The bytes are not where they were: turn to a copy, if there is one on a node that lives."""
+        size, creator = record.payload
+        copies = self._copies.get(record.object_id, set())
+        copies.discard(number_of(creator))
+        alive = [number for number in copies if number == self._number or self._client.peers.is_alive(number)]
+        if not alive:
+            return False
+        record.payload = [size, daemon_of(alive[0])]
+        return True
+
+    def is_had(self, record: Record) -> bool:
+        """Tell whether the bytes of a stored object of ours are here, or on a node that lives."""
+        number = number_of(record.payload[1])
+        if number == self._number:
+            return self._client.store.contains(record.object_id)
+        return self._client.peers.is_alive(number)
 
     # Values
 
@@ -238,6 +286,8 @@ class Objects:
     def lost(self, record: Record) -> None:
         """The store has no bytes of an object that should have some: have it made again, or fail it."""
         if record.status != kinds.STORED:
+            return
+        if record.owned and self._another_copy(record):
             return
         record.status = None
         record.payload = None
@@ -324,7 +374,7 @@ class Objects:
         record = self._table.get(message[1])
         if record is None or record.status != kinds.STORED:
             return
-        if not self._client.store.contains(record.object_id):
+        if number_of(record.payload[1]) != self._number or not self.is_had(record):
             self.lost(record)
 
     def on_free(self, peer: Peer, message: list[Any]) -> None:

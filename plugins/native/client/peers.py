@@ -126,6 +126,15 @@ class Peers:
             if peer is not None and not self._nodes.get(number_of(peer.worker_id), ("", True))[1]:
                 connection.close()
 
+    @property
+    def in_cluster(self) -> bool:
+        """Whether there are other nodes."""
+        return bool(self._nodes)
+
+    def is_alive(self, number: int) -> bool:
+        """Tell whether another node is part of the cluster, as far as is known here."""
+        return self._nodes.get(number, ("", False))[1]
+
     def _connect(self, worker_id: bytes) -> tuple[socket.socket, bytes]:
         """Begin to connect to a process; return the socket and what to say first. Raises OSError."""
         number = number_of(worker_id)

@@ -160,11 +160,13 @@ class Tasks:
         if queue:
             depth = klass.depth
             contended = self.leases.contended
-            for lease in klass.leases:
+            for lease in list(klass.leases):
                 if lease.paused or lease.draining:
                     continue
                 if contended and time.monotonic() - lease.granted_at > _SLICE_SECONDS:
                     lease.draining = True
+                    if not lease.peer.inflight:
+                        self.leases.end(lease)  # no answer is to come that would end it
                     continue
                 peer = lease.peer
                 inflight = peer.inflight

@@ -37,7 +37,7 @@ class ClusterPart:
         self._silent_since = 0.0
         host = daemon.session.listen_host
         try:
-            self._door = Door(daemon, host, daemon.config.node_port, self._on_transfer)
+            self._door = Door(daemon, host, daemon.config.node_port, daemon.pulls.serve)
         except OSError as error:
             raise SystemFailure(
                 f"this node cannot listen on {host}:{daemon.config.node_port}: {error}; choose another node_port"
@@ -126,9 +126,6 @@ class ClusterPart:
         """Fence this node off: nothing of it may go on."""
         _log.error("this node ends: %s", reason)
         self._daemon.end()
-
-    def _on_transfer(self, sock: socket.socket) -> None:
-        sock.close()
 
     def _write_node_file(self) -> None:
         daemon = self._daemon

@@ -29,6 +29,7 @@ from shoal.native.daemon.door import remove_door
 from shoal.native.daemon.groups import LocalGroups
 from shoal.native.daemon.logs import LogPipes
 from shoal.native.daemon.nodes import Node, Nodes
+from shoal.native.daemon.pulls import PullsShell
 from shoal.native.daemon.requests import Requests
 from shoal.native.daemon.scheduling import Scheduling
 from shoal.native.daemon.uplink import LocalLink, Uplink
@@ -137,6 +138,7 @@ class Daemon:
                 [control.ACTOR_LEAVES, message[1], message[2]]
             ),
             kinds.KILL_WORKER: self._on_kill_worker,
+            kinds.DELETE_AT: self._on_delete_at,
             kinds.REQUEST: lambda client, message: self.requests.handle(
                 client, message[1], message[2], message[3]
             ),
@@ -153,6 +155,7 @@ class Daemon:
             control.NODES: self.nodes.update,
             control.EXPLAIN_ACTOR: self._explain_actor,
             control.DRAIN: self._drain,
+            control.GONE_CLIENTS: lambda clients: self.pulls.owners_gone(clients),
         }
         self._node_handlers: dict[int, Callable[..., None]] = {
             kinds.ASK_LEASE: lending.asked,
@@ -164,7 +167,9 @@ class Daemon:
             kinds.RELAY: lambda number, client, message: self.tell(client, message),
             kinds.ROOM: self._room_at,
             kinds.CLASS_FAILED: lending.failed,
+            kinds.DELETE_COPIES: lambda number, object_ids: self.pulls.delete(object_ids),
         }
+        self.pulls = PullsShell(self)
         self.cluster: ClusterPart | None = None
         if session.listen_host:
             from shoal.native.daemon.cluster import ClusterPart  # gRPC is an extra, and not small
@@ -252,6 +257,7 @@ class Daemon:
             self.reactor.poll(None)
         self.pool.end_all()
         self.nodes.close()
+        self.pulls.close()
         if self.cluster is not None:
             self.cluster.close()
         if self.head is not None:
@@ -344,6 +350,8 @@ class Daemon:
         del self.clients[client.worker_id]
         self.scheduling.withdraw(client.worker_id)
         self.uplink.up([control.CLIENT_GONE, client.worker_id])
+        if self.cluster is not None:
+            self.pulls.client_gone(client.worker_id)
         worker = self.pool.workers.get(client.worker_id)
         if worker is not None:
             self.pool.connection_lost(worker)
@@ -369,6 +377,7 @@ class Daemon:
         """Another node is dead: what it lent us is lost, and what it borrowed comes back."""
         self.scheduling.lending.node_unreachable(node.number, node.reason)
         self.scheduling.lending.borrower_unreachable(node.number)
+        self.pulls.node_lost(node.number)
         self.schedule()
 
     def report_soon(self) -> None:
@@ -507,6 +516,13 @@ class Daemon:
     def _room_at(self, number: int) -> None:
         self.scheduling.lending.room_at(number)
         self.schedule()
+
+    def _on_delete_at(self, client: ClientConnection, message: Message) -> None:
+        _, number, object_ids = message
+        if number == self.number:
+            self.pulls.delete(object_ids)
+        else:
+            self.nodes.send(number, [kinds.DELETE_COPIES, object_ids])
 
     # Deaths
 

@@ -111,6 +111,16 @@ class Lending:
                 nodes[node.view.node_id] = attrs.evolve(nodes[node.view.node_id], available=_NOTHING)
         return attrs.evolve(view, nodes=nodes)
 
+    @property
+    def borrows(self) -> bool:
+        """Whether processes of this node have leases of others."""
+        return bool(self._borrowed)
+
+    @property
+    def borrowers(self) -> set[bytes]:
+        """The processes of this node that have leases of others."""
+        return {borrowed.holder for borrowed in self._borrowed.values()}
+
     def room_at(self, number: int) -> None:
         """There is news of a node: it may be asked again."""
         self._full.pop(number, None)

@@ -34,6 +34,9 @@ class Requests:
             message = [kinds.REQUEST, number, name, arguments]
             self._daemon.uplink.up([control.FROM_CLIENT, client.worker_id, message])
             return
+        if name == "pull":
+            self._daemon.pulls.want(client.worker_id, number, *arguments)
+            return
         method = self._methods.get(name)
         try:
             if method is None:

@@ -377,11 +377,13 @@ class Scheduling:
                 if len(lease.holder) == 8 and (len(waiting) > 1 or mine not in waiting):
                     contended = True
                     break
+            contended = contended or self.lending.borrows
         if contended == self._contended and not contended:
             return
         changed = contended != self._contended
         self._contended = contended
         holders = {lease.holder for lease in self.book.leases.values() if len(lease.holder) == 8}
+        holders |= self.lending.borrowers
         for holder in (holders if contended else set()) - self._told_contended:
             self._told_contended.add(holder)
             self._daemon.tell(holder, [kinds.RECLAIM, True])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
@@ -41,7 +42,8 @@ class LocalLink:
         self._run()
 
     def refresh(self) -> None:
-        """Tell the head what is free now."""
+        """Tell the head what is free now: the node lives as long as the head does."""
+        self._head.membership.renew(self._daemon.number, time.monotonic())
         book = self._daemon.scheduling.book
         self._head.membership.resources(self._daemon.number, book.available, len(book.wants))
 

@@ -140,6 +140,7 @@ class Head:
 
     def tick(self) -> None:
         """Look whose lease has run out."""
+        self.refresh()
         self._carry_out(self.membership.tick(time.monotonic()))
 
     def _tick_soon(self) -> None:

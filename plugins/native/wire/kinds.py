@@ -52,6 +52,7 @@ FREE: Final = 26  # [object, ...]: free() was called on them
 CANCEL_OBJECT: Final = 27  # object, force, recursive: cancel the task that makes it
 EXPLAIN_OBJECT: Final = 28  # request, object
 EXPLAINED: Final = 29  # request, text lines
+COPIED: Final = 31  # object, node: there is a copy of its bytes there now
 EXPLAIN_BUSY: Final = (
     30  # request, [process, ...]: what does your current call wait for? The asking chain so far
 )
@@ -70,6 +71,8 @@ ACTOR_FAILED: Final = 50  # actor, incarnation, pickled error
 REQUEST: Final = 51  # request, name, arguments: everything off the hot path
 KILL_WORKER: Final = 52  # worker, task's name: cancel(force=True)
 ACTOR_EXITING: Final = 53  # actor: exit_actor() was called
+
+DELETE_AT: Final = 54  # node, [object, ...]: bytes that lie there are needed no more
 
 # Daemon → client
 LEASE: Final = 71  # class key, lease, worker, {grant}
@@ -97,6 +100,7 @@ HOLDER_GONE: Final = 94  # holder
 WORKER_GONE: Final = 95  # holder, lease, worker, certificate, started counter
 RELAY: Final = 96  # client, message
 ROOM: Final = 97  # nothing: something was freed here since this node was refused
+DELETE_COPIES: Final = 99  # [object, ...]
 CLASS_FAILED: Final = 98  # holder, class key, message for the holder: no worker can be had
 
 # Statuses of a value

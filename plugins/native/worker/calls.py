@@ -48,11 +48,14 @@ def load_arguments(
             refs = [client.objects.adopt(object_id, 0) for object_id in extra["r"]]
         ids.extend(extra["r"])
     if "o" in extra:
+        is_copy = client.peers.in_cluster and client.pulls.bring_once(extra["o"], extra["z"])
         view = client.store.get(extra["o"])
         if view is None:
             raise ArgumentLost([extra["o"]])
         data, buffers = unpack(view)
         args, kwargs = loads(data, buffers, refs)
+        if is_copy:
+            client.pulls.discard(extra["o"])
     elif extra.get("p"):
         data, buffers = unpack(payload)
         args, kwargs = loads(data, buffers, refs)
@@ -62,6 +65,8 @@ def load_arguments(
     if slots:
         args = list(args)
         lost = []
+        if client.peers.in_cluster:
+            client.pulls.bring([(slot[1], slot[3]) for slot in slots if slot[2] == kinds.STORED])
         for key, object_id, status, value_payload, inside in slots:
             held: list[Any] = []
             if inside:

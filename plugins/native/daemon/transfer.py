@@ -1,0 +1,301 @@
+"""Objects between nodes: threads that send files of the store to others, and fetch from them into it.
+
+A connection begins with the door's preamble and the handshake. Then the fetching side asks by a frame,
+[object, offset], and is answered by a frame, [size of the object, or −1 if it is not here], and the bytes from `offset` on. They go from
+file to socket by `sendfile` and from socket to the store's memory by `recv_into`: each is copied once on either side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import socket
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from shoal.errors import AuthenticationFailed, ShoalError
+from shoal.native.wire import kinds
+from shoal.native.wire.handshake import ClientHandshake, ServerHandshake
+from shoal.native.wire.nodes import daemon_of
+
+if TYPE_CHECKING:
+    from shoal.interfaces.store import ObjectStore
+
+_log = logging.getLogger("shoal.daemon")
+
+_SECONDS = 10.0  # that a side may be silent
+_IDLE_SECONDS = 30.0  # that a connection is kept for the next object
+_SENDERS = 8
+_MOST_CALLERS = 64
+_CHUNK = 1 << 23
+_MOST_QUESTION = 4_096  # bytes of a frame
+
+
+class Sender:
+    """Answers other nodes' questions for objects of this node's store."""
+
+    def __init__(self, store: ObjectStore, token: bytes, number: int) -> None:
+        self._store = store
+        self._token = token
+        self._identity = daemon_of(number)
+        self._callers: queue.Queue[socket.socket | None] = queue.Queue(_MOST_CALLERS)
+        self._threads = 0
+        self._idle = threading.Semaphore(0)
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        self._closed = False
+
+    def take(self, sock: socket.socket) -> None:
+        """Serve a connection that the door has let in. Never waits."""
+        try:
+            self._callers.put_nowait(sock)
+        except queue.Full:
+            sock.close()
+            return
+        if not self._idle.acquire(blocking=False) and self._threads < _SENDERS:
+            self._threads += 1
+            threading.Thread(target=self._work, name="shoal-send", daemon=True).start()
+
+    def _work(self) -> None:
+        while (sock := self._callers.get()) is not None:
+            with self._lock:
+                self._open.add(sock)
+            try:
+                self._serve(sock)
+            except (OSError, AuthenticationFailed, msgspec.DecodeError, ValueError) as error:
+                _log.info("sending objects ended: %s", error)
+            except Exception:
+                _log.exception("sending objects failed")
+            finally:
+                with self._lock:
+                    self._open.discard(sock)
+                sock.close()
+            if self._closed:
+                return
+            self._idle.release()
+
+    def _serve(self, sock: socket.socket) -> None:
+        sock.settimeout(_SECONDS)
+        _tune(sock)
+        handshake = ServerHandshake(self._token, self._identity)
+        sock.sendall(handshake.begin())
+        sock.sendall(handshake.feed(_exactly(sock, handshake.wants)))
+        while not self._closed:
+            sock.settimeout(_IDLE_SECONDS)
+            question = _read_frame(sock)
+            if question is None:
+                return
+            sock.settimeout(_SECONDS)
+            object_id, offset = question
+            self._send(sock, object_id, offset)
+
+    def _send(self, sock: socket.socket, object_id: bytes, offset: int) -> None:
+        find: Callable[[bytes], tuple[int, int, int] | None] | None = getattr(self._store, "open_file", None)
+        if find is None:
+            view = self._store.get(object_id)
+            sock.sendall(_frame([-1 if view is None else len(view)]))
+            if view is not None:
+                sock.sendall(view[offset:])
+            return
+        opened = find(object_id)
+        if opened is None:
+            sock.sendall(_frame([-1]))
+            return
+        descriptor, start, size = opened
+        try:
+            sock.sendall(_frame([size]))
+            end = start + size
+            position = start + offset
+            while position < end:
+                position += _sendfile(sock, descriptor, position, min(_CHUNK, end - position))
+        finally:
+            os.close(descriptor)
+
+    def close(self) -> None:
+        """End every connection."""
+        self._closed = True
+        for _ in range(self._threads):
+            with contextlib.suppress(queue.Full):
+                self._callers.put_nowait(None)
+        with self._lock:
+            for sock in self._open:
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+
+
+def _sendfile(sock: socket.socket, descriptor: int, position: int, count: int) -> int:
+    """Send some bytes of a file, waiting for room within the socket's timeout. Raises OSError."""
+    import select
+
+    while True:
+        try:
+            sent = os.sendfile(sock.fileno(), descriptor, position, count)
+        except BlockingIOError:
+            poll = select.poll()
+            poll.register(sock, select.POLLOUT)
+            if not poll.poll(_SECONDS * 1000):
+                raise TimeoutError("the receiver does not read") from None
+            continue
+        if not sent:
+            raise OSError("the file is shorter than its object")
+        return sent
+
+
+class Fetcher:
+    """Copies objects of other nodes into this node's store: threads, each with one connection at a time."""
+
+    def __init__(self, store: ObjectStore, token: bytes, number: int, threads: int) -> None:
+        self._store = store
+        self._token = token
+        self._identity = daemon_of(number)
+        self._jobs: queue.SimpleQueue[tuple[bytes, int, str, Callable[[str], None]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._most = threads
+        self._threads = 0
+        self._busy = 0
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+
+    def fetch(self, object_id: bytes, size: int, address: str, then: Callable[[str], None]) -> None:
+        """Copy an object from the node at `address`; `then` gets "" or why not, in one of the threads."""
+        with self._lock:
+            self._busy += 1
+            more = self._busy > self._threads and self._threads < self._most
+            self._threads += more
+        if more:
+            threading.Thread(target=self._work, name="shoal-fetch", daemon=True).start()
+        self._jobs.put((object_id, size, address, then))
+
+    def _work(self) -> None:
+        connections: dict[str, socket.socket] = {}
+        while (job := self._jobs.get()) is not None:
+            object_id, size, address, then = job
+            reason = ""
+            try:
+                self._copy(connections, object_id, size, address)
+            except (OSError, ShoalError, ValueError, msgspec.DecodeError) as error:
+                reason = f"{type(error).__name__}: {error}"
+                self._drop(connections.pop(address, None))
+            except Exception as error:
+                _log.exception("fetching an object failed")
+                reason = repr(error)
+                self._drop(connections.pop(address, None))
+            with self._lock:
+                self._busy -= 1
+            then(reason)
+        for sock in connections.values():
+            self._drop(sock)
+
+    def _drop(self, sock: socket.socket | None) -> None:
+        if sock is not None:
+            with self._lock:
+                self._open.discard(sock)
+            sock.close()
+
+    def _copy(self, connections: dict[str, socket.socket], object_id: bytes, size: int, address: str) -> None:
+        if self._store.contains(object_id):
+            return
+        sock = connections.get(address)
+        if sock is not None:
+            try:
+                found = self._ask(sock, object_id)
+            except OSError:  # it was idle for too long
+                self._drop(connections.pop(address))
+                sock = None
+        if sock is None:
+            sock = connections[address] = self._connect(address)
+            found = self._ask(sock, object_id)
+        if found < 0:
+            raise NotThere(f"object {object_id.hex()} is not there")
+        view = self._store.create(object_id, found)
+        try:
+            with view:
+                _receive(sock, view)
+        except BaseException:
+            self._store.abort(object_id)
+            raise
+        self._store.seal(object_id)
+
+    def _connect(self, address: str) -> socket.socket:
+        host, _, port = address.rpartition(":")
+        sock = socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS)
+        try:
+            _tune(sock)
+            sock.sendall(kinds.preamble(kinds.TRANSFER))
+            handshake = ClientHandshake(self._token, self._identity)
+            sock.sendall(handshake.feed(_exactly(sock, handshake.wants)))
+            handshake.feed(_exactly(sock, handshake.wants))
+        except BaseException:
+            sock.close()
+            raise
+        with self._lock:
+            self._open.add(sock)
+        return sock
+
+    def _ask(self, sock: socket.socket, object_id: bytes) -> int:
+        sock.sendall(_frame([object_id, 0]))
+        answer = _read_frame(sock)
+        if answer is None:
+            raise ConnectionResetError("the other node has closed the connection")
+        return int(answer[0])
+
+    def close(self) -> None:
+        """End every thread."""
+        for _ in range(self._threads):
+            self._jobs.put(None)
+        with self._lock:
+            for sock in self._open:
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+
+
+class NotThere(OSError):
+    """The other node does not have the object (any more)."""
+
+
+def _tune(sock: socket.socket) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+        sock.setsockopt(socket.SOL_SOCKET, option, 1 << 22)
+
+
+def _receive(sock: socket.socket, view: memoryview) -> None:
+    position, end = 0, len(view)
+    while position < end:
+        count = sock.recv_into(view[position:], min(_CHUNK, end - position))
+        if not count:
+            raise ConnectionResetError(f"the connection ended after {position:,} of {end:,} bytes")
+        position += count
+
+
+def _exactly(sock: socket.socket, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        part = sock.recv(count - len(data))
+        if not part:
+            raise ConnectionResetError("the connection ended")
+        data += part
+    return data
+
+
+def _frame(message: list[Any]) -> bytes:
+    body = msgspec.msgpack.encode(message)
+    return len(body).to_bytes(4, "little") + body
+
+
+def _read_frame(sock: socket.socket) -> list[Any] | None:
+    """Return the next frame, None at the end of the connection. Raises ValueError for one that is too long."""
+    first = sock.recv(1)
+    if not first:
+        return None
+    size = int.from_bytes(first + _exactly(sock, 3), "little")
+    if size > _MOST_QUESTION:
+        raise ValueError(f"a question of {size} bytes")
+    message: list[Any] = msgspec.msgpack.decode(_exactly(sock, size), type=list)
+    return message
