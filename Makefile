@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv view check lint format types layers test test-all test-slow test-oldest third-party demo docs bench protocol lock clean
+.PHONY: help venv servers view check lint format types layers test test-all test-slow test-oldest third-party demo docs bench protocol lock clean
 
 # Without bytecode every worker process parses its modules again and starts three times slower.
 unexport PYTHONDONTWRITEBYTECODE
@@ -25,6 +25,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(call INSTALL,.venv) --constraints constraints.txt --build-constraints constraints.txt --editable '.[dev]'
 	touch $@
 
+servers: venv  ## Redis and etcd for the tests that need them, in .servers unless the machine has them
+	$(BIN)/python tools/get_servers.py
+
 view:
 	@$(PYTHON_OF_VENV) tools/make_view.py > /dev/null
 PYTHON_OF_VENV = $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
@@ -46,16 +49,16 @@ types: venv view
 layers: venv view
 	PYTHONPATH=.view $(BIN)/lint-imports --no-cache
 
-test: venv  ## the fast tests, a minute or two
+test: venv servers  ## the fast tests, a minute or two
 	$(BIN)/pytest -n auto -m "not slow"
 
-test-all: venv  ## every test
+test-all: venv servers  ## every test
 	$(BIN)/pytest -n auto
 
-test-slow: venv
+test-slow: venv servers
 	$(BIN)/pytest -n auto -m slow
 
-test-oldest: venv  ## the fast tests with the lowest versions that pyproject allows
+test-oldest: venv servers  ## the fast tests with the lowest versions that pyproject allows
 	test -x .venv-oldest/bin/python || $(BIN)/python -m venv --without-pip .venv-oldest
 	$(BIN)/uv pip install --quiet --python .venv-oldest/bin/python --compile-bytecode \
 	  --resolution lowest-direct --editable '.[dev]'
@@ -88,4 +91,4 @@ lock: venv  ## resolve again and write constraints.txt
 	  --output-file constraints.txt pyproject.toml
 
 clean:
-	rm -rf .venv .venv-oldest .venv-bench .view build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-oldest .venv-bench .servers .view build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

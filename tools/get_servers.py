@@ -1,0 +1,78 @@
+"""Fetch the servers that tests talk to, Redis and etcd, into .servers/: unpacked Debian packages, nothing is installed.
+
+python tools/get_servers.py        # `make servers`; quick when they are there already
+
+What the machine has on its PATH is used as it is. The packages are unpacked instead of installed because installing
+Redis starts it, and because unpacking needs no rights. Where there is no apt, install the two by hand; without them
+their tests are skipped, except where CI is set.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent.parent / ".servers"
+ROOT = HERE / "root"
+WANTED = {"redis-server": "redis-server", "etcd": "etcd-server"}  # program: Debian package
+SECONDS = 300
+
+
+def missing() -> list[str]:
+    """Return the packages of the programs that are neither installed nor fetched."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(ROOT / "usr" / "bin")])
+    return [package for program, package in WANTED.items() if shutil.which(program, path=path) is None]
+
+
+def fetch(packages: list[str]) -> None:
+    """Download packages with what they need and the machine lacks, and unpack them."""
+    archives = HERE / "cache" / "archives"
+    (archives / "partial").mkdir(parents=True, exist_ok=True)
+    # Folders of our own, so that it needs no rights and no lock, and disturbs no other apt.
+    options = {"Dir::Cache": HERE / "cache", "Debug::NoLocking": 1, "APT::Sandbox::User": "root"}
+    private = ["-q", "-y", *(word for name, value in options.items() for word in ("-o", f"{name}={value}"))]
+    command = ["install", "--download-only", "--no-install-recommends", *packages]
+    if apt([*private, *command]):
+        lists = HERE / "lists"
+        (lists / "partial").mkdir(parents=True, exist_ok=True)
+        private += ["-o", f"Dir::State::lists={lists}"]
+        for step in (["update"], command):
+            if code := apt([*private, *step]):
+                sys.exit(
+                    f"apt-get {' '.join(step)} failed with status {code}; is a package registry reachable?"
+                )
+    for archive in sorted(archives.glob("*.deb")):
+        subprocess.run(["dpkg", "-x", archive, ROOT], check=True, timeout=SECONDS, stdin=subprocess.DEVNULL)
+    shutil.rmtree(HERE / "cache")
+
+
+def apt(words: list[str]) -> int:
+    """Run apt-get; return its exit status."""
+    return subprocess.run(
+        ["apt-get", *words], check=False, timeout=SECONDS, stdin=subprocess.DEVNULL
+    ).returncode
+
+
+def main() -> None:
+    """Fetch what is missing."""
+    packages = missing()
+    if not packages:
+        return
+    if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
+        text = f"there is no apt here; install {' and '.join(WANTED)} for the tests that need them"
+        if os.environ.get("CI"):
+            sys.exit(text)
+        print(text)
+        return
+    fetch(packages)
+    if left := missing():
+        sys.exit(
+            f"{' and '.join(left)} were unpacked into {ROOT}, but their programs are not in usr/bin there"
+        )
+
+
+if __name__ == "__main__":
+    main()
