@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,10 +23,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from shoal.errors import ConfigError
-from shoal.interfaces.metadata import Metadata, Write
+from shoal.interfaces.metadata import Metadata, SupportsLeases, Write
 from shoal.testing import metadata_child
 
 OpenMetadata = Callable[..., Metadata]
+
+_SECONDS_ROUNDED_UP = 10  # what SupportsLeases allows a store to add to the length of a lease
 
 _KEYS = st.binary(max_size=3) | st.sampled_from([b"\xff", b"\xff\xff", b"a", b"ab", b"b"])
 _WRITES = st.builds(Write, st.sampled_from(["one", "two"]), _KEYS, st.none() | st.binary(max_size=8))
@@ -89,6 +92,13 @@ class MetadataContract:
     def test_writes_happen_in_order(self, metadata: Metadata) -> None:
         metadata.apply([Write("t", b"k", b"1"), Write("t", b"k", None), Write("t", b"k", b"2")])
         assert metadata.get("t", b"k") == b"2"
+
+    def test_many_writes_are_applied_together(self, metadata: Metadata) -> None:
+        keys = [number.to_bytes(2, "big") for number in range(1000)]
+        metadata.apply([Write("t", key, key) for key in keys] + [Write("t", key, None) for key in keys[::2]])
+        assert metadata.items("t") == [(key, key) for key in keys[1::2]]
+        metadata.apply([])
+        assert len(metadata.items("t")) == 500
 
     def test_put_if_absent_sets_once(self, metadata: Metadata) -> None:
         assert metadata.put_if_absent("t", b"k", b"first")
@@ -223,3 +233,93 @@ class MetadataContract:
         assert not two.put_if_absent("t", b"k", b"2")
         assert two.put_if_absent("t", b"l", b"2")
         assert one.items("t") == [(b"k", b"1"), (b"l", b"2")]
+
+    @pytest.fixture
+    def leases(self, metadata: Metadata) -> SupportsLeases:
+        """Return an empty store as one that lends names; skip for one that does not."""
+        if not isinstance(metadata, SupportsLeases):
+            pytest.skip("the store has no leases")
+        return metadata
+
+    def test_a_lease_has_one_owner(self, leases: SupportsLeases) -> None:
+        assert leases.holder("head") is None
+        assert leases.acquire("head", b"one", 60)
+        assert leases.holder("head") == b"one"
+        assert not leases.acquire("head", b"two", 60)
+        assert leases.acquire("head", b"one", 60)
+        assert leases.acquire("other", b"two", 60)
+        assert leases.holder("head") == b"one"
+
+    def test_only_the_owner_renews_and_releases(self, leases: SupportsLeases) -> None:
+        assert not leases.renew("head", b"one", 60)
+        assert not leases.release("head", b"one")
+        assert leases.acquire("head", b"one", 60)
+        assert not leases.renew("head", b"two", 60)
+        assert not leases.release("head", b"two")
+        assert leases.renew("head", b"one", 60)
+        assert leases.release("head", b"one")
+        assert leases.holder("head") is None
+        assert not leases.renew("head", b"one", 60)
+        assert leases.acquire("head", b"two", 60)
+
+    def test_a_lease_runs_out_unless_it_is_renewed(self, leases: SupportsLeases) -> None:
+        assert leases.acquire("short", b"one", 1)
+        assert leases.acquire("renewed", b"one", 1)
+        assert leases.renew("renewed", b"one", 60)
+        deadline = time.monotonic() + 1 + _SECONDS_ROUNDED_UP
+        while not leases.acquire("short", b"two", 60):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert not leases.renew("short", b"one", 60)
+        assert leases.holder("short") == b"two"
+        assert leases.holder("renewed") == b"one"
+
+    def test_one_thread_of_many_gets_the_lease(self, leases: SupportsLeases) -> None:
+        got: list[tuple[int, int]] = []
+        start = threading.Barrier(8)
+
+        def work(number: int) -> None:
+            start.wait()
+            for name in range(10):
+                if leases.acquire(str(name), b"%d" % number, 60):
+                    got.append((name, number))
+
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(name for name, _ in got) == list(range(10))
+        assert all(leases.holder(str(name)) == b"%d" % number for name, number in got)
+
+    @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), True, "1"])
+    def test_a_lease_of_no_length_is_refused(self, leases: SupportsLeases, seconds: float) -> None:
+        with pytest.raises(ValueError, match="seconds"):
+            leases.acquire("head", b"one", seconds)
+        assert leases.holder("head") is None
+
+    def test_a_closed_store_lends_nothing(self, leases: SupportsLeases, metadata: Metadata) -> None:
+        metadata.close()
+        for call in (
+            lambda: leases.acquire("head", b"one", 1),
+            lambda: leases.renew("head", b"one", 1),
+            lambda: leases.release("head", b"one"),
+            lambda: leases.holder("head"),
+        ):
+            with pytest.raises(ValueError, match="closed"):
+                call()
+
+    def test_leases_outlive_who_took_them(
+        self, metadata_class: type[Metadata], open_metadata: OpenMetadata, new_location: Callable[[], str]
+    ) -> None:
+        if not metadata_class.durable or not issubclass(metadata_class, SupportsLeases):
+            pytest.skip("the store is not shared, or has no leases")
+        location = new_location()
+        one, two = open_metadata(location), open_metadata(location)
+        assert isinstance(one, SupportsLeases)
+        assert isinstance(two, SupportsLeases)
+        assert one.acquire("head", b"one", 60)
+        one.close()
+        assert not two.acquire("head", b"two", 60)
+        assert two.renew("head", b"one", 60)
+        assert two.release("head", b"one")

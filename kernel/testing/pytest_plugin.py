@@ -38,6 +38,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             dest=_destination(kind),
             help=f"run the contract on the plugin of this name in the group {entry_point}",
         )
+    group.addoption(
+        "--metadata-location",
+        metavar="LOCATION",
+        default=None,
+        dest=_destination("metadata_location"),
+        help="where the named metadata store is, if it is a server: '{}' in it becomes another word in each "
+        "test, as in redis://127.0.0.1/0?prefix=test-{}",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,8 +63,14 @@ class TestMetadata(MetadataContract):
 
     @pytest.fixture
     def metadata_class(self, shoal_plugin: Callable[[str], Any]) -> Any:
-        """Return the named metadata store; its location is a file in an empty folder."""
+        """Return the named metadata store; `new_location` says where it is."""
         return shoal_plugin("metadata")
+
+    @pytest.fixture
+    def new_location(self, request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
+        """Return a function that gives a location that nobody has used before."""
+        form = request.config.getoption("shoal_metadata_location") or str(tmp_path / "store-{}")
+        return lambda: form.replace("{}", secrets.token_hex(8))
 
 
 @pytest.mark.shoal_contract("scheduler")

@@ -5,18 +5,29 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar
 
 from shoal.errors import ConfigError, describe
 from shoal.interfaces.metadata import Metadata, Write
+from shoal.metadata.values import after, check_seconds
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (
     name TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (name, key)
 ) WITHOUT ROWID
 """
+# A lease ends by the clock that runs on through a sleep of the machine and that nobody can set. It begins anew with
+# each start of the machine, and so do the leases.
+_LEASES = """
+CREATE TABLE IF NOT EXISTS leases (
+    name TEXT NOT NULL PRIMARY KEY, owner BLOB NOT NULL, boot TEXT NOT NULL, until REAL NOT NULL
+) WITHOUT ROWID
+"""
+_BOOT_FILE = "/proc/sys/kernel/random/boot_id"
 _VERSION = 1
 _SYNCHRONOUS = ("normal", "full")
 
@@ -66,6 +77,7 @@ class SqliteMetadata(Metadata):
             if version not in (0, _VERSION):
                 raise ConfigError(f"{location!r} was written by a newer version of Shoal (format {version})")
             connection.execute(_SCHEMA)
+            connection.execute(_LEASES)
             connection.execute(f"PRAGMA user_version={_VERSION}")
         except sqlite3.Error as error:
             connection.close()
@@ -104,18 +116,49 @@ class SqliteMetadata(Metadata):
 
     def items(self, table: str, prefix: bytes = b"") -> list[tuple[bytes, bytes]]:
         query, values = "SELECT key, value FROM entries WHERE name = ? AND key >= ?", [table, bytes(prefix)]
-        after = _after(prefix)
-        if after is not None:
-            query, values = query + " AND key < ?", [*values, after]
+        end = after(prefix)
+        if end is not None:
+            query, values = query + " AND key < ?", [*values, end]
         with self._use() as connection:
             rows = connection.execute(query + " ORDER BY key", values).fetchall()
         return [(bytes(key), bytes(value)) for key, value in rows]
+
+    def acquire(self, name: str, owner: bytes, seconds: float) -> bool:
+        """Take a lease; see SupportsLeases."""
+        return self._lend(name, owner, check_seconds(seconds), (None, owner))
+
+    def renew(self, name: str, owner: bytes, seconds: float) -> bool:
+        """Prolong a lease; see SupportsLeases."""
+        return self._lend(name, owner, check_seconds(seconds), (owner,))
+
+    def release(self, name: str, owner: bytes) -> bool:
+        """Give a lease back; see SupportsLeases."""
+        with self._use() as connection, _transaction(connection):
+            if _holder(connection, name) != owner:
+                return False
+            connection.execute("DELETE FROM leases WHERE name = ?", (name,))
+            return True
+
+    def holder(self, name: str) -> bytes | None:
+        """Tell whose a lease is; see SupportsLeases."""
+        with self._use() as connection:
+            return _holder(connection, name)
 
     def close(self) -> None:
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
+
+    def _lend(self, name: str, owner: bytes, seconds: float, may_be: tuple[bytes | None, ...]) -> bool:
+        with self._use() as connection, _transaction(connection):
+            if _holder(connection, name) not in may_be:
+                return False
+            connection.execute(
+                "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)",
+                (name, bytes(owner), _boot(), _now() + seconds),
+            )
+            return True
 
     @contextmanager
     def _use(self) -> Iterator[sqlite3.Connection]:
@@ -140,7 +183,16 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def _after(prefix: bytes) -> bytes | None:
-    """Return the first key after all those that begin with `prefix`; None if there can be none."""
-    cut = bytes(prefix).rstrip(b"\xff")
-    return cut[:-1] + bytes([cut[-1] + 1]) if cut else None
+def _holder(connection: sqlite3.Connection, name: str) -> bytes | None:
+    row = connection.execute(
+        "SELECT owner FROM leases WHERE name = ? AND boot = ? AND until > ?", (name, _boot(), _now())
+    ).fetchone()
+    return None if row is None else bytes(row[0])
+
+
+def _now() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _boot() -> str:
+    return Path(_BOOT_FILE).read_text().strip()
