@@ -182,6 +182,7 @@ class RedisMetadata(Metadata):
             )  # read by us first: the client reports a bad file as a broken connection
             options = {
                 "ssl": True,
+                "ssl_check_hostname": True,  # not the default in every version
                 "ssl_ca_certs": server.ca_file,
                 "ssl_certfile": server.cert_file,
                 "ssl_keyfile": server.key_file,

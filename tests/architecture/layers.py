@@ -46,6 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 # Outside packages that only some units may import at all, wherever in the file.
 ONLY_FOR: dict[str, tuple[str, ...]] = {
+    "cryptography": ("shoal.native.security",),
     "grpc": ("shoal.native",),
     "hypothesis": ("shoal.testing",),
     "pytest": ("shoal.testing",),
@@ -54,12 +55,15 @@ ONLY_FOR: dict[str, tuple[str, ...]] = {
 
 # Outside packages that are slow or optional: imported inside functions, except in the modules named for them.
 LATE: dict[str, tuple[str, ...]] = {
+    "cryptography": (),
     "grpc": (),
     "numpy": ("shoal.serial.numpy",),
     "pandas": (),
     "pyarrow": ("shoal.stores.arrow", "shoal.serial.arrow"),
+    "redis": (),
     "stevedore": (),
     "torch": ("shoal.serial.tensor",),
+    "urllib3": (),
 }
 
 OUR_FOLDERS = ("kernel", "plugins", "schedulers", "stores", "accelerators")

@@ -20,7 +20,8 @@ from typing import Any
 import attrs
 import msgspec
 
-from shoal.errors import SystemFailure
+from shoal.errors import ConfigError, SystemFailure
+from shoal.native.security.private import read_token, write_private
 
 
 @attrs.frozen(kw_only=True)
@@ -57,7 +58,7 @@ class Session:
 
     def write(self) -> None:
         """Write `token` and `settings` into the folder."""
-        _write_private(os.path.join(self.folder, "token"), self.token)
+        write_private(os.path.join(self.folder, "token"), self.token)
         self.write_settings()
 
     def write_settings(self) -> None:
@@ -66,23 +67,16 @@ class Session:
         del fields["token"]
         fields["path"] = list(self.path)
         target = os.path.join(self.folder, "settings")
-        _write_private(target + ".new", msgspec.msgpack.encode(fields))
+        write_private(target + ".new", msgspec.msgpack.encode(fields))
         os.rename(target + ".new", target)
 
     @classmethod
     def read(cls, folder: str) -> Session:
         """Read a session from its folder. Raises SystemFailure if it is not one, or not ours."""
         try:
-            with open(os.path.join(folder, "token"), "rb") as file:
-                token = file.read()
+            token = read_token(os.path.join(folder, "token"))
             with open(os.path.join(folder, "settings"), "rb") as file:
                 fields = msgspec.msgpack.decode(file.read())
-        except OSError as error:
+        except (ConfigError, OSError) as error:
             raise SystemFailure(f"{folder} is not the folder of a session of yours: {error}") from error
         return cls(token=token, **fields)
-
-
-def _write_private(path: str, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
