@@ -1,4 +1,4 @@
-"""Write the pages that the code already knows: docs/config.md from Config, docs/hooks.md from Hooks.
+"""Write the pages that the code already knows: settings from Config, hooks from Hooks, the command line from its verbs.
 
 python tools/make_docs.py        # `make docs`; a test fails when a page is out of date
 """
@@ -6,12 +6,23 @@ python tools/make_docs.py        # `make docs`; a test fails when a page is out 
 from __future__ import annotations
 
 import inspect
+import sys
 from pathlib import Path
 
+import click
+
+from shoal.cli.main import OWN, build
 from shoal.config import settings
 from shoal.interfaces import hooks
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 ROOT = Path(__file__).resolve().parent.parent
+with (ROOT / "pyproject.toml").open("rb") as file:
+    OUR_PLUGINS = tomllib.load(file)["project"]["entry-points"]["shoal.commands"]
 
 CONFIG = """\
 # Settings
@@ -28,6 +39,100 @@ HOOKS = """\
 
 Made by `make docs` from `shoal.interfaces.hooks.Hooks`, whose module says how to write an observer and register it.
 """
+
+CLI = """\
+# The command line
+
+Made by `make docs` from the verbs themselves. `shoal --help` lists them, `shoal VERB --help` tells about one, and
+`shoal --version` prints the version.
+
+- **`--json`**, which every verb has, prints JSON instead of what is for people.
+- **Exit status:** 0 if it was done; 1 if it could not be done, with the reason on standard error; 2 if the words were
+  wrong; 130 after Ctrl-C.
+- **Completion:** `eval "$(shoal completion bash)"` in `~/.bashrc` completes verbs, options and the names of sessions;
+  for other shells see [completion](#completion).
+- **Sessions** of this machine are found through their folders below [`temp_dir`](config.md#temp_dir), without asking
+  them: `sessions`, `stack` and `logs` work on one that hangs. Only your own sessions are seen.
+"""
+
+CLI_END = '''\
+## Verbs of your own
+
+A package adds a verb by an entry point whose target is a `click.Command` and whose name is the verb's:
+
+<!-- file: greeter.py -->
+```python
+import click
+
+from shoal.observe.commands import json_option, say
+
+
+@click.command()
+@click.argument("name")
+@json_option()
+def greet(name: str, json_: bool) -> None:
+    """Say hello."""
+    say({"hello": name}, f"Hello, {name}!", json_)
+```
+
+```toml
+[project.entry-points."shoal.commands"]
+greet = "greeter:greet"
+```
+
+<!-- run -->
+```console
+$ shoal greet you
+```
+
+```output
+Hello, you!
+```
+
+It is imported when it is run, and for `shoal --help`: import what is heavy inside the function. A verb that Shoal has
+itself cannot be replaced. An [observer](plugins/hooks.md) may add verbs by the hook `shoal_cli_commands` as well.
+'''
+
+
+def cli_page() -> str:
+    """Return the page of the command line: our own verbs and those of our plugins, sorted."""
+    group = build()
+    context = click.Context(group, info_name="shoal")
+    parts = [CLI]
+    for name in sorted({*OWN, *OUR_PLUGINS}):
+        command = group.get_command(context, name)
+        assert command is not None
+        parts.append(f"## {name}\n\n{_verb(command, name)}\n")
+    return "\n".join([*parts, CLI_END])
+
+
+def _verb(command: click.Command, name: str) -> str:
+    words = [
+        f"[{parameter.name.upper()}]..." if parameter.nargs == -1 else parameter.name.upper()
+        for parameter in command.params
+        if isinstance(parameter, click.Argument) and parameter.name
+    ]
+    paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
+    # click keeps the lines of a paragraph that begins with a backspace.
+    texts = [
+        f"```text\n{text[2:]}\n```" if text.startswith("\b\n") else " ".join(text.split("\n"))
+        for text in paragraphs
+    ]
+    options = [one for one in command.params if isinstance(one, click.Option)]
+    rows = [f"| {_option(one)} | {one.help}{_default(one)} |" for one in options]
+    usage = " ".join(["shoal", name, "[OPTIONS]", *words])
+    return "\n".join([f"`{usage}`\n", "\n\n".join(texts), "\n| option | |\n| --- | --- |", *rows])
+
+
+def _option(option: click.Option) -> str:
+    value = ""
+    if not option.is_flag:
+        value = f" {option.metavar or option.type.name.upper().replace(' RANGE', '')}"
+    return f"`{', '.join(option.opts)}{value}`"
+
+
+def _default(option: click.Option) -> str:
+    return f" Default: {option.default}." if option.show_default else ""
 
 
 def config_page() -> str:
@@ -51,7 +156,7 @@ def hooks_page() -> str:
     return "\n".join(parts)
 
 
-PAGES = {"config.md": config_page, "hooks.md": hooks_page}
+PAGES = {"cli.md": cli_page, "config.md": config_page, "hooks.md": hooks_page}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

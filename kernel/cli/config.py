@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import attrs
 import click
 
-from shoal.cli.render import as_json, table
 from shoal.config import load_config, settings
+from shoal.observe.commands import json_option, say
+from shoal.observe.render import table
+
+# What is on the screen is on a screenshot the next moment.
+_SECRET = ("password", "secret", "token")
 
 
 @click.command()
-@click.option("--json", "json_", is_flag=True, help="Print JSON, with what each setting means and allows.")
+@json_option("Print JSON, with what each setting means and allows.")
 def config(json_: bool) -> None:
-    """Show every setting, its value in this folder and environment, and where the value came from."""
+    """Show every setting, its value here, and where that came from.
+
+    The value is the one that a session started in this folder with this environment would get. Passwords are not shown.
+    """
     loaded = load_config()
-    if json_:
-        rows = [
-            attrs.asdict(setting)
-            | {"value": getattr(loaded, setting.name), "from": loaded.where_from(setting.name)}
-            for setting in settings()
-        ]
-        click.echo(as_json(rows))
-        return
-    lines = [
-        [setting.name, repr(getattr(loaded, setting.name)), loaded.where_from(setting.name)]
+    rows = [
+        attrs.asdict(setting)
+        | {"value": shown(getattr(loaded, setting.name)), "from": loaded.where_from(setting.name)}
         for setting in settings()
     ]
-    click.echo(table(["setting", "value", "from"], lines))
+    lines = [[row["name"], repr(row["value"]), row["from"]] for row in rows]
+    say(rows, lambda: table(["setting", "value", "from"], lines), json_)
+
+
+def shown(value: Any) -> Any:
+    """Return a value as it may be seen: in tables of options what is named like a secret is hidden."""
+    if not isinstance(value, Mapping):
+        return value
+    return {
+        name: "(hidden)" if any(word in name.lower() for word in _SECRET) else shown(item)
+        for name, item in value.items()
+    }

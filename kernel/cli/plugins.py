@@ -5,17 +5,21 @@ from __future__ import annotations
 import attrs
 import click
 
-from shoal.cli.render import as_json, table
 from shoal.config import load_config
+from shoal.observe.commands import json_option, say
+from shoal.observe.render import table
 from shoal.registry.report import Row, report
 
 
 @click.command()
-@click.option("--json", "json_", is_flag=True, help="Print JSON.")
+@json_option()
 def plugins(json_: bool) -> None:
-    """List plugins by group, the chosen ones marked. Exit status 1 if a chosen one is broken."""
+    """List plugins by group, the chosen ones marked.
+
+    Below the list is what is wrong with those that are broken. Exit status 1 if a chosen one is.
+    """
     rows = report(load_config())
-    click.echo(as_json([attrs.asdict(row) for row in rows]) if json_ else as_text(rows))
+    say([attrs.asdict(row) for row in rows], lambda: as_text(rows), json_)
     if any(row.chosen and row.state == "broken" for row in rows):
         raise click.exceptions.Exit(1)
 

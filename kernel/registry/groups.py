@@ -51,6 +51,7 @@ ACCELERATORS: Group[Accelerator] = Group(
 ENVIRONMENTS: Group[EnvironmentStep] = Group(
     "shoal.environments", "environment step", EnvironmentStep, Picks.ALL
 )
+COMMANDS: Group[Any] = Group("shoal.commands", "command", None, Picks.ALL)
 HOOKS: Group[Any] = Group("shoal.hooks", "observer", None, Picks.ALL)
 
 GROUPS: tuple[Group[Any], ...] = (
@@ -60,6 +61,7 @@ GROUPS: tuple[Group[Any], ...] = (
     METADATA,
     ACCELERATORS,
     ENVIRONMENTS,
+    COMMANDS,
     HOOKS,
 )
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 from importlib.metadata import distribution
 
+import click
 import pytest
 from tree import PYPROJECT
 
+from shoal.cli.main import build
 from shoal.registry.discover import find
 from shoal.registry.drivers import load_driver
 from shoal.registry.groups import GROUPS, group_named
 
 TABLES: dict[str, dict[str, str]] = PYPROJECT["project"]["entry-points"]
+OBJECTS = {"shoal.commands", "shoal.hooks"}  # whose plugins are any objects, not classes of an interface
 OURS = [
     (group, name, target)
     for group, table in TABLES.items()
@@ -20,10 +24,22 @@ OURS = [
 ]
 
 
-@pytest.mark.parametrize(("group", "name", "target"), OURS)
+@pytest.mark.parametrize(("group", "name", "target"), [one for one in OURS if one[0] not in OBJECTS])
 def test_a_registered_plugin_fits_its_group(group: str, name: str, target: str) -> None:
     loaded = load_driver(group_named(group), name)
     assert f"{loaded.__module__}:{loaded.__qualname__}" == target
+
+
+@pytest.mark.parametrize(
+    ("name", "target"), [(name, target) for group, name, target in OURS if group == "shoal.commands"]
+)
+def test_a_registered_command_is_a_verb_of_the_command_line(name: str, target: str) -> None:
+    group = build()
+    command = group.get_command(click.Context(group), name)
+    assert command is not None
+    assert command.name == name
+    module, _, variable = target.partition(":")
+    assert command is getattr(importlib.import_module(module), variable)
 
 
 def test_what_is_installed_is_what_pyproject_says() -> None:

@@ -8,7 +8,7 @@ from collections import Counter
 import numpy
 
 from shoal.cli.demo import Counted, Tally, as_array, count, memory_of, read_corpus, split
-from shoal.cli.render import table
+from shoal.observe.render import table
 
 
 def counted(process: int, kinds: dict[str, int], memory: str = "shared") -> Counted:

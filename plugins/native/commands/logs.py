@@ -1,0 +1,123 @@
+"""`shoal logs`: what workers and the daemon of a session have printed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+
+import attrs
+import click
+
+from shoal.native.commands.choose import choose_folder, session_option
+from shoal.native.commands.log_files import Followed, tail
+from shoal.native.commands.seen import is_live, live_sessions
+from shoal.observe.commands import json_option
+
+_LOOK_SECONDS = 0.1
+_NAME = re.compile(r"(?:worker-(?P<worker>[0-9a-f]+)|(?P<daemon>daemon))\.(?:log|err)(?P<older>\.\d+)?$")
+
+
+@attrs.frozen
+class Source:
+    """One log and whose it is."""
+
+    path: str
+    who: str  # "worker" or "daemon"
+    worker: str
+
+
+@click.command()
+@session_option("Session, living or dead; by default the one that lives, else the last")
+@click.option(
+    "--worker", metavar="WORKER", help="Only this worker: the beginning of its identifier, or its process."
+)
+@click.option("--daemon", is_flag=True, help="Only the daemon.")
+@click.option(
+    "--tail", "lines", type=click.IntRange(0), default=1000, show_default=True, help="Last lines of each."
+)
+@click.option("--follow", "-f", is_flag=True, help="Go on with what is printed, until the session ends.")
+@json_option("Print one JSON object a line.")
+def logs(
+    session: str | None, worker: str | None, daemon: bool, lines: int, follow: bool, json_: bool
+) -> None:
+    """Show what a session's workers and daemon have printed.
+
+    Logs are kept for a week after the session has ended, of the last twenty sessions.
+    """
+    folder = choose_folder(session)
+    prefix = _prefix(worker, folder)
+    followed: dict[Source, Followed] = {}
+    found = False
+    while True:
+        live = follow and is_live(folder)  # asked before reading: what came before the end is still read
+        for source in _sources(folder):
+            if (daemon and source.who != "daemon") or (
+                prefix is not None and not source.worker.startswith(prefix)
+            ):
+                continue
+            if prefix is not None and source.who != "worker":
+                continue
+            found = True
+            if not follow:
+                _show(source, tail(source.path, lines), json_)
+                continue
+            if source not in followed:
+                followed[source] = Followed(source.path, lines)
+            _show(source, followed[source].new_lines(), json_)
+        if not live:
+            break
+        time.sleep(_LOOK_SECONDS)
+    for source, one in followed.items():
+        _show(source, one.end(), json_)
+    if not found and (worker is not None or daemon):
+        what = (
+            "its daemon has printed nothing"
+            if daemon
+            else f"it has no worker {worker!r} that printed anything"
+        )
+        raise click.ClickException(f"session {os.path.basename(folder)}: {what}")
+
+
+def _prefix(worker: str | None, folder: str) -> str | None:
+    """Return how the worker's identifier begins; a process is looked up among those that live."""
+    if worker is None or not worker.isdecimal():
+        return worker
+    by_pid = {
+        str(process.pid): process.worker
+        for session in live_sessions(os.path.dirname(folder))
+        for process in session.processes
+        if session.folder == folder and process.worker
+    }
+    return by_pid.get(worker, worker)
+
+
+def _sources(folder: str) -> Iterator[Source]:
+    logs = os.path.join(folder, "logs")
+    try:
+        names = sorted(os.listdir(logs))
+    except FileNotFoundError:  # a session that ends with empty logs takes them along
+        return
+    found: dict[str, Source] = {}
+    for name in names:
+        matched = _NAME.match(name)
+        if matched:
+            # Between being put aside and the next line only the older file is there.
+            path = os.path.join(logs, name.removesuffix(matched["older"] or ""))
+            who = "worker" if matched["worker"] else "daemon"
+            found.setdefault(path, Source(path, who, matched["worker"] or ""))
+    yield from found.values()
+
+
+def _show(source: Source, lines: list[str], json_: bool) -> None:
+    for line in lines:
+        if json_:
+            click.echo(
+                json.dumps({"from": source.who, "worker": source.worker, "line": line}, ensure_ascii=False)
+            )
+        else:
+            click.echo(
+                f"{source.who} {source.worker[:8]}: {line}" if source.worker else f"{source.who}: {line}"
+            )
