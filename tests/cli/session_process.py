@@ -13,7 +13,8 @@ PROGRAM = """
 import json, os, sys, time
 import shoal
 
-context = shoal.init(engine="native", num_cpus=2, num_gpus=0, log_to_driver=False)
+how = {"address": sys.argv[1]} if sys.argv[1:] else {"num_cpus": 2, "num_gpus": 0}
+context = shoal.init(engine="native", log_to_driver=False, **how)
 
 @shoal.remote
 class Printer:
@@ -49,10 +50,10 @@ shoal.shutdown()
 class SessionProcess:
     """A running session. `worker` is the identifier of the one worker that prints, `pid` its process."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, address: str = "") -> None:
         (script := folder / "session_program.py").write_text(PROGRAM)
         self._process = subprocess.Popen(
-            [sys.executable, str(script)],
+            [sys.executable, str(script), *([address] if address else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import sysconfig
 import tempfile
 import time
@@ -16,7 +17,15 @@ from typing import Any
 import pytest
 from session_process import SessionProcess
 
+from shoal.native.process.node import find_nodes, stop_node
+
 SHOAL = str(Path(sysconfig.get_path("scripts")) / "shoal")
+START_HEAD = """
+import os
+from shoal.config import load_config
+from shoal.native.process.node import start_node
+start_node(load_config({"head_port": 0, "num_cpus": 1, "num_gpus": 0}), os.urandom(32))
+"""
 Run = Callable[..., subprocess.CompletedProcess[str]]
 pytestmark = pytest.mark.processes
 
@@ -131,10 +140,10 @@ def held_task(printed: str) -> Any:
 def test_stack_reads_a_process_that_hangs(shoal: Run, session: SessionProcess) -> None:
     os.kill(session.pid, signal.SIGSTOP)
     try:
-        done = shoal("stack", "--worker", session.worker[:6])
+        done = shoal("stack", "--worker", session.worker[-8:])
     finally:
         os.kill(session.pid, signal.SIGCONT)
-    assert f"worker {session.worker[:8]} (process {session.pid})" in done.stdout
+    assert f"worker {session.worker} (process {session.pid})" in done.stdout
     session.tell("say", "alive again")
 
 
@@ -164,9 +173,9 @@ def test_one_of_several_sessions_must_be_named(shoal: Run, session: SessionProce
 
 def test_logs_shows_what_workers_printed(shoal: Run, session: SessionProcess) -> None:
     session.tell("say", "second words")
-    lines = [f"worker {session.worker[:8]}: {words}" for words in ("first words", "second words")]
+    lines = [f"worker {session.worker}: {words}" for words in ("first words", "second words")]
     eventually(lambda: set(lines) <= set(shoal("logs").stdout.splitlines()))
-    for named in (session.worker, session.worker[:5], str(session.pid)):
+    for named in (session.worker, session.worker[8:], str(session.pid)):
         assert shoal("logs", "--worker", named).stdout.splitlines() == lines
     assert shoal("logs", "--worker", session.worker, "--tail", "1").stdout.splitlines() == lines[1:]
     rows = [
@@ -178,7 +187,7 @@ def test_logs_shows_what_workers_printed(shoal: Run, session: SessionProcess) ->
 
 def test_logs_outlive_their_session(shoal: Run, session: SessionProcess) -> None:
     session.end()
-    assert f"worker {session.worker[:8]}: first words" in shoal("logs").stdout
+    assert f"worker {session.worker}: first words" in shoal("logs").stdout
     assert "first words" in shoal("logs", "--session", session.name[-4:]).stdout
     assert "no session named 'odd' is there; there are:" in shoal("logs", "--session", "odd", status=1).stderr
 
@@ -187,7 +196,7 @@ def test_logs_follows_until_the_session_ends(shoal: Run, session: SessionProcess
     command = [SHOAL, "logs", "--follow", "--worker", session.worker]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as following:
         assert following.stdout is not None
-        who = f"worker {session.worker[:8]}"
+        who = f"worker {session.worker}"
         assert following.stdout.readline() == f"{who}: first words\n"
         session.tell("say", "later words")
         assert following.stdout.readline() == f"{who}: later words\n"
@@ -213,3 +222,21 @@ def test_the_shell_completes_the_names_of_sessions(session: SessionProcess) -> N
         [SHOAL], capture_output=True, text=True, timeout=60, env={**os.environ, **variables}
     )
     assert done.stdout == f"plain,{session.name}\n"
+
+
+def test_a_node_of_a_cluster_is_seen_with_its_drivers(shoal: Run, temp_dir: str, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", START_HEAD], check=True, timeout=60)
+    [node] = find_nodes(temp_dir)
+    try:
+        with SessionProcess(tmp_path, address=node.head_address) as driver:
+            [found] = json.loads(shoal("sessions", "--json").stdout)
+            assert (found["folder"], found["driver_pid"]) == (node.folder, 0)
+            assert found["program"] == f"head of {node.head_address}"
+            roles = {process["pid"]: process["role"] for process in found["processes"]}
+            assert roles[node.pid] == "daemon"
+            assert roles[driver.driver_pid] == "driver"
+            assert roles[driver.pid] == "worker"
+            assert f"worker {driver.worker}: first words" in shoal("logs").stdout
+    finally:
+        stop_node(node)
+    assert shoal("sessions").stdout == "No session lives.\n"

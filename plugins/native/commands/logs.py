@@ -32,7 +32,7 @@ class Source:
 @click.command()
 @session_option("Session, living or dead; by default the one that lives, else the last")
 @click.option(
-    "--worker", metavar="WORKER", help="Only this worker: the beginning of its identifier, or its process."
+    "--worker", metavar="WORKER", help="Only this worker: its identifier or the end of it, or its process."
 )
 @click.option("--daemon", is_flag=True, help="Only the daemon.")
 @click.option(
@@ -48,17 +48,17 @@ def logs(
     Logs are kept for a week after the session has ended, of the last twenty sessions.
     """
     folder = choose_folder(session)
-    prefix = _prefix(worker, folder)
+    ending = _ending(worker, folder)
     followed: dict[Source, Followed] = {}
     found = False
     while True:
         live = follow and is_live(folder)  # asked before reading: what came before the end is still read
         for source in _sources(folder):
             if (daemon and source.who != "daemon") or (
-                prefix is not None and not source.worker.startswith(prefix)
+                ending is not None and not source.worker.endswith(ending)
             ):
                 continue
-            if prefix is not None and source.who != "worker":
+            if ending is not None and source.who != "worker":
                 continue
             found = True
             if not follow:
@@ -81,8 +81,8 @@ def logs(
         raise click.ClickException(f"session {os.path.basename(folder)}: {what}")
 
 
-def _prefix(worker: str | None, folder: str) -> str | None:
-    """Return how the worker's identifier begins; a process is looked up among those that live."""
+def _ending(worker: str | None, folder: str) -> str | None:
+    """Return how the worker's identifier ends; a process is looked up among those that live."""
     if worker is None or not worker.isdecimal():
         return worker
     by_pid = {
@@ -118,6 +118,4 @@ def _show(source: Source, lines: list[str], json_: bool) -> None:
                 json.dumps({"from": source.who, "worker": source.worker, "line": line}, ensure_ascii=False)
             )
         else:
-            click.echo(
-                f"{source.who} {source.worker[:8]}: {line}" if source.worker else f"{source.who}: {line}"
-            )
+            click.echo(f"{source.who} {source.worker}: {line}" if source.worker else f"{source.who}: {line}")

@@ -37,15 +37,15 @@ class SeenSession:
 
     name: str
     folder: str
-    driver_pid: int
-    program: str  # the driver's command
+    driver_pid: int  # 0 for a node of a cluster, which goes on without one
+    program: str  # the driver's command, or what the node is
     since: float  # seconds since 1970
     objects_bytes: int  # in shared memory
     processes: tuple[SeenProcess, ...]
 
     @property
     def memory_bytes(self) -> int:
-        """Memory of its processes without the driver's, which would be there anyway."""
+        """Memory of its processes without the drivers', which would be there anyway."""
         return sum(one.memory_bytes for one in self.processes if one.role != "driver")
 
 
@@ -77,35 +77,34 @@ def _see(folder: str) -> SeenSession | None:
     if daemon is None:
         return None
     try:
-        path = os.path.join(folder, "settings")
-        with open(path, "rb") as file:
+        with open(os.path.join(folder, "settings"), "rb") as file:
             settings = msgspec.msgpack.decode(file.read())
-        since = os.stat(path).st_mtime
+        since = os.stat(os.path.join(folder, "token")).st_mtime  # which is never written again
     except (OSError, msgspec.DecodeError):  # it ends just now, or is of another version
         return None
-    driver_pid, driver = settings["driver_pid"], settings["driver"].hex()
+    # A node of a cluster goes on when whoever started it has ended, so that process says nothing about it.
+    driver_pid = 0 if settings["standing"] else settings["driver_pid"]
     return SeenSession(
         name=settings["name"],
         folder=folder,
         driver_pid=driver_pid,
-        program=_program(driver_pid),
+        program=_program(driver_pid) if driver_pid else _node(folder),
         since=since,
         objects_bytes=_bytes_below(settings["store_folder"]),
-        processes=tuple(_processes(folder, daemon, driver_pid, driver)),
+        processes=tuple(_processes(folder, daemon)),
     )
 
 
-def _processes(folder: str, daemon: int, driver_pid: int, driver: str) -> Iterator[SeenProcess]:
-    yield SeenProcess(role="driver", pid=driver_pid, worker=driver, memory_bytes=_memory(driver_pid))
-    yield SeenProcess(role="daemon", pid=daemon, memory_bytes=_memory(daemon))
+def _processes(folder: str, daemon: int) -> Iterator[SeenProcess]:
     children = _children()
-    workers = dict(_workers(folder))
+    workers = dict(_listeners(folder))
+    # Workers are below the daemon; whoever else listens here is a driver.
+    for pid in sorted(workers.keys() - set(_below(daemon, children))):
+        yield SeenProcess(role="driver", pid=pid, worker=workers[pid], memory_bytes=_memory(pid))
+    yield SeenProcess(role="daemon", pid=daemon, memory_bytes=_memory(daemon))
     for zygote in children.get(daemon, []):
         yield SeenProcess(role="zygote", pid=zygote, memory_bytes=_memory(zygote))
-        todo = list(children.get(zygote, []))
-        while todo:
-            pid = todo.pop(0)
-            todo += children.get(pid, [])
+        for pid in _below(zygote, children):
             worker = workers.get(pid, "")
             yield SeenProcess(
                 role="worker" if worker else "child",
@@ -116,15 +115,23 @@ def _processes(folder: str, daemon: int, driver_pid: int, driver: str) -> Iterat
             )
 
 
-def _workers(folder: str) -> Iterator[tuple[int, str]]:
+def _below(pid: int, children: dict[int, list[int]]) -> Iterator[int]:
+    for child in children.get(pid, []):
+        yield child
+        yield from _below(child, children)
+
+
+def _listeners(folder: str) -> Iterator[tuple[int, str]]:
+    """Yield the process and the identifier of each driver and worker."""
     try:
-        names = os.listdir(os.path.join(folder, "s"))
+        names = sorted(os.listdir(os.path.join(folder, "s")))
     except OSError:
         return
     for name in names:
-        pid = None if name == _DAEMON else _listener(os.path.join(folder, "s", name))
-        if pid is not None:
-            yield pid, name
+        if len(name) == len(_DAEMON) and name != _DAEMON:  # others are sockets for other uses
+            pid = _listener(os.path.join(folder, "s", name))
+            if pid is not None:
+                yield pid, name
 
 
 def _listener(path: str) -> int | None:
@@ -164,6 +171,13 @@ def _memory(pid: int) -> int:
     except OSError:
         return 0
     return 0
+
+
+def _node(folder: str) -> str:
+    from shoal.native.process.node import read_node  # which loads much that no other verb needs
+
+    info = read_node(folder)
+    return "" if info is None else f"{'head' if info.is_head else 'node'} of {info.head_address}"
 
 
 def _program(pid: int) -> str:

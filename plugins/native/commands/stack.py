@@ -33,7 +33,7 @@ class Stacks:
 @click.command()
 @session_option("Session to look into, if several live")
 @click.option(
-    "--worker", metavar="WORKER", help="Only this worker: the beginning of its identifier, or its process."
+    "--worker", metavar="WORKER", help="Only this worker: its identifier or the end of it, or its process."
 )
 @click.option("--locals", "locals_", is_flag=True, help="Show local variables too.")
 @json_option()
@@ -50,7 +50,7 @@ def stack(session: str | None, worker: str | None, locals_: bool, json_: bool) -
     wanted = [
         one
         for one in chosen.processes
-        if one.role in _OURS and (worker is None or one.worker.startswith(worker) or worker == str(one.pid))
+        if one.role in _OURS and (worker is None or one.worker.endswith(worker) or worker == str(one.pid))
     ]
     if not wanted:
         raise click.ClickException(
@@ -113,9 +113,7 @@ def _stands_still(pid: int) -> bool:
 def _as_text(seen: Stacks) -> str:
     one = seen.process
     title = (
-        f"{one.role} {one.worker[:8]} (process {one.pid})"
-        if one.worker
-        else f"{one.role} (process {one.pid})"
+        f"{one.role} {one.worker} (process {one.pid})" if one.worker else f"{one.role} (process {one.pid})"
     )
     if one.doing:
         title += f", started last: {one.doing}"
