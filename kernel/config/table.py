@@ -58,6 +58,11 @@ class Config:
     engine_options: Mapping[str, Any] = _setting({}, Table(), "Options of the engine.")
     scheduler_options: Mapping[str, Any] = _setting({}, Table(), "Options of the scheduler.")
     store_options: Mapping[str, Any] = _setting({}, Table(), "Options of the object store.")
+    metadata_location: str | None = _setting(
+        None,
+        Text(optional=True),
+        "Where the metadata store is: a path, or a URL such as redis://HOST:6379/0; None: a file of the session's own.",
+    )
     metadata_options: Mapping[str, Any] = _setting({}, Table(), "Options of the metadata store.")
 
     # What this node has

@@ -183,9 +183,8 @@ class Daemon:
     def _begin_head(self, targets: dict[str, str]) -> Uplink:
         """Be the cluster's head, too."""
         metadata_class = import_target(targets["metadata"])
-        metadata: Metadata = metadata_class(
-            os.path.join(self.session.folder, "metadata.db"), self.config.metadata_options
-        )
+        location = self.config.metadata_location or os.path.join(self.session.folder, "metadata.db")
+        metadata: Metadata = metadata_class(location, self.config.metadata_options)
         self.head = Head(self.config, metadata, self.scheduler, self.call_later)
         link = LocalLink(self, self.head)
         book = self.scheduling.book

@@ -118,8 +118,17 @@ def _say_failure(lifeline: socket.socket) -> None:
     """Tell the driver why the daemon did not come up."""
     import traceback
 
+    from shoal.errors import ConfigError
+
+    error = sys.exc_info()[1]
+    # A setting that only shows to be wrong here (a metadata store that is not there) needs no traceback.
+    word = (
+        b"C" + str(error).encode()
+        if isinstance(error, ConfigError)
+        else b"F" + traceback.format_exc().encode()
+    )
     try:
-        lifeline.send(b"F" + traceback.format_exc().encode()[-60_000:])
+        lifeline.send(word[:1] + word[1:][-60_000:])
     except OSError:
         return  # the driver is gone
 

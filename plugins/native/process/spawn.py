@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from shoal.errors import SystemFailure
+from shoal.errors import ConfigError, SystemFailure
 from shoal.native.process.folders import make_folders, remove_folders
 
 _DAEMON_END_SECONDS = 5.0
@@ -33,7 +33,10 @@ class DaemonProcess:
             self._lifeline.send(b"B")
 
     def wait_ready(self, timeout: float) -> dict[str, str]:
-        """Return the node's labels when it serves. Raises SystemFailure with its own words if it does not come up."""
+        """Return the node's labels when it serves.
+
+        Raises SystemFailure with its own words if it does not come up, ConfigError if a setting is the reason.
+        """
         self._lifeline.settimeout(timeout)
         try:
             word = self._lifeline.recv(1 << 16)
@@ -45,6 +48,8 @@ class DaemonProcess:
             labels: dict[str, str] = msgspec.msgpack.decode(word[1:])
             return labels
         self.end()
+        if word[:1] == b"C":
+            raise ConfigError(word[1:].decode("utf-8", "replace"))
         text = word[1:].decode("utf-8", "replace") if word[:1] == b"F" else ""
         logs = os.path.join(self.folder, "logs")
         raise SystemFailure(
