@@ -6,9 +6,14 @@ import selectors
 import socket
 import ssl
 import time
+from typing import TYPE_CHECKING
 
 from shoal.errors import AuthenticationFailed, ConfigError
 from shoal.native.security.certificates import CLUSTER_HOST, Credentials
+from shoal.native.security.private import read_private
+
+if TYPE_CHECKING:
+    import grpc
 
 HANDSHAKE_SECONDS = 10.0
 
@@ -146,3 +151,42 @@ def _shake(wrapped: ssl.SSLSocket, seconds: float) -> ssl.SSLSocket:
         wrapped.close()
         raise explain(error) from error
     return wrapped
+
+
+def grpc_server_credentials(credentials: Credentials) -> grpc.ServerCredentials:
+    """Make what gRPC's `add_secure_port` takes: a client without our authority's word is refused.
+
+    Raises ConfigError for files that cannot be read.
+    """
+    import grpc
+
+    ca, cert, key = _pem(credentials)
+    return grpc.ssl_server_credentials([(key, cert)], root_certificates=ca, require_client_auth=True)
+
+
+def grpc_channel_credentials(
+    credentials: Credentials, host: str = CLUSTER_HOST
+) -> tuple[grpc.ChannelCredentials, tuple[tuple[str, str], ...]]:
+    """Make what gRPC's `secure_channel` takes: the credentials, and the options by which `host` is asked for.
+
+    Raises ConfigError as `grpc_server_credentials` does.
+
+    Example: `grpc.secure_channel(address, made, options=[*options, *more])` with `made, more` from here.
+    """
+    import grpc
+
+    ca, cert, key = _pem(credentials)
+    made = grpc.ssl_channel_credentials(root_certificates=ca, private_key=key, certificate_chain=cert)
+    # It is the certificate's host that is compared with this name: another host's certificate is refused as ever.
+    return made, (("grpc.ssl_target_name_override", host),)
+
+
+def _pem(credentials: Credentials) -> tuple[bytes, bytes, bytes]:
+    found = []
+    for path in (credentials.ca_file, credentials.cert_file):
+        try:
+            with open(path, "rb") as file:
+                found.append(file.read())
+        except OSError as error:
+            raise ConfigError(f"the certificate cannot be read: {path}: {error.strerror}") from error
+    return found[0], found[1], read_private(credentials.key_file, "the certificate's key")
