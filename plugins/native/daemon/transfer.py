@@ -1,8 +1,9 @@
 """Objects between nodes: threads that send files of the store to others, and fetch from them into it.
 
 A connection begins with the door's preamble and the handshake. Then the fetching side asks by a frame,
-[object, offset], and is answered by a frame, [size of the object, or −1 if it is not here], and the bytes from `offset` on. They go from
-file to socket by `sendfile` and from socket to the store's memory by `recv_into`: each is copied once on either side.
+[object, offset], and is answered by a frame, [size of the object, or −1 if it is not here], and the bytes from
+`offset` on. They go from file to socket by `sendfile` and from socket to the store's memory by `recv_into`: each is
+copied once on either side.
 """
 
 from __future__ import annotations
