@@ -154,3 +154,7 @@ def main() -> None:
         click.echo("Interrupted.", err=True)
         sys.exit(_INTERRUPTED)
     sys.exit(result if isinstance(result, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -38,6 +38,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shoal": ENGINE | {"shoal.api"},
     "shoal.inline": ENGINE,
     "shoal.native": ENGINE,
+    # 5: libraries
+    "shoal.cluster_utils": LIBRARY,
     # 6: commands are the kernel's, so they too ask the registry for a driver and never name its module
     "shoal.cli": ENGINE | {"shoal.api", "shoal"},
     # contracts compare drivers with the plain reference driver of their kind
@@ -47,6 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 # Outside packages that only some units may import at all, wherever in the file.
 ONLY_FOR: dict[str, tuple[str, ...]] = {
     "cryptography": ("shoal.native.security",),
+    "google": ("shoal.native",),
     "grpc": ("shoal.native",),
     "hypothesis": ("shoal.testing",),
     "pytest": ("shoal.testing",),
@@ -56,7 +59,8 @@ ONLY_FOR: dict[str, tuple[str, ...]] = {
 # Outside packages that are slow or optional: imported inside functions, except in the modules named for them.
 LATE: dict[str, tuple[str, ...]] = {
     "cryptography": (),
-    "grpc": (),
+    "google": ("shoal.native.wire.protobuf",),
+    "grpc": ("shoal.native.head.rpc", "shoal.native.daemon.remote_head"),
     "numpy": ("shoal.serial.numpy",),
     "pandas": (),
     "pyarrow": ("shoal.stores.arrow", "shoal.serial.arrow"),

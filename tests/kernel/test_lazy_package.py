@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import shoal
+from shoal.spec.version import VERSION
 
 
 def seen_by_type_checkers() -> dict[str, str]:
@@ -38,6 +39,10 @@ def test_every_name_is_what_type_checkers_see() -> None:
 def test_all_names_are_there() -> None:
     assert {*seen_by_type_checkers(), "__version__"} == set(shoal.__all__)
     assert set(shoal.__all__) <= set(dir(shoal))
+
+
+def test_there_is_one_version() -> None:
+    assert shoal.__version__ == VERSION
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -11,13 +11,13 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-import shoal
 from shoal.errors import ShoalError, SystemFailure
 from shoal.native.daemon.door import Door
 from shoal.native.head.rpc import ControlServer, python_version
 from shoal.native.process.folders import NODE_FILE
 from shoal.native.wire import control
 from shoal.native.wire.nodes import daemon_of
+from shoal.spec.version import VERSION
 
 if TYPE_CHECKING:
     from shoal.native.daemon.daemon import Daemon
@@ -69,7 +69,7 @@ class ClusterPart:
         daemon = self._daemon
         book = daemon.scheduling.book
         self._renewed = time.monotonic()
-        self._remote.join([control.JOIN, self.address, dict(book.total.units), daemon.labels, facts()])
+        self._remote.join([control.JOIN, self.address, dict(book.total.units), daemon.labels, self.facts()])
 
     def _listen(self) -> None:
         """Hear the head out, again and again: in a thread of its own."""
@@ -143,6 +143,15 @@ class ClusterPart:
             json.dump(known, file)
         os.rename(path + ".new", path)
 
+    def facts(self) -> dict[str, str]:
+        """Return what a person may want to know of this node."""
+        return {
+            "host": socket.gethostname(),
+            "pid": str(os.getpid()),
+            "python": python_version(),
+            "shoal": VERSION,
+        }
+
     def close(self) -> None:
         """Say goodbye and stop listening."""
         self._door.close()
@@ -168,13 +177,3 @@ def reachable_host(host: str, towards: str) -> str:
         except OSError:
             return "127.0.0.1" if family == socket.AF_INET else "::1"
         return str(probe.getsockname()[0])
-
-
-def facts() -> dict[str, str]:
-    """Return what a person may want to know of this node."""
-    return {
-        "host": socket.gethostname(),
-        "pid": str(os.getpid()),
-        "python": python_version(),
-        "shoal": shoal.__version__,
-    }

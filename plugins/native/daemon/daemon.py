@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("shoal.daemon")
 _SWEEP_SECONDS = 5.0
 _REPORT_SECONDS = 0.002
+_DEMANDS_SECONDS = 0.5
 
 
 @attrs.define(eq=False)
@@ -86,6 +87,7 @@ class Daemon:
         self._again = False
         self._reported: tuple[Any, ...] = ()
         self._reporting = False
+        self._demands: list[list[Any]] = []
         self.number = session.number
         self.address = ""  # host:port where other nodes reach this one
         self.draining = False
@@ -188,7 +190,7 @@ class Daemon:
         self.head = Head(self.config, metadata, self.scheduler, self.call_later)
         link = LocalLink(self, self.head)
         book = self.scheduling.book
-        facts = {"pid": str(os.getpid())}
+        facts = {"pid": str(os.getpid())} if self.cluster is None else self.cluster.facts()
         self.number = self.head.membership.reserve_number(self.number)
         self.head.attach(
             link, self.number, self.session.node_id, self.address, book.total, self.labels, facts
@@ -250,6 +252,8 @@ class Daemon:
         self.prestarted = max(1, min(int(cpus), 8, self.config.max_workers or 8))
         self.scheduling.prestart(self.prestarted)
         self._sweep()
+        if self.cluster is not None:
+            self._report_demands()
         if self.config.memory_monitor_interval_seconds:
             self._watch_memory()
         while not self.ended:
@@ -385,6 +389,14 @@ class Daemon:
             return
         self._reporting = True
         self.reactor.call_later(_REPORT_SECONDS, self._report)
+
+    def _report_demands(self) -> None:
+        """Tell the head what waits here and why, for people who ask it. Now and then, not at every change."""
+        demands = self.scheduling.demands()
+        if demands != self._demands:
+            self._demands = demands
+            self.uplink.up([control.DEMANDS, msgspec.msgpack.encode(demands)])
+        self.call_later(_DEMANDS_SECONDS, self._report_demands)
 
     def _report(self) -> None:
         self._reporting = False

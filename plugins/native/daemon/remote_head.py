@@ -16,13 +16,13 @@ from typing import Any
 
 import grpc
 
-import shoal
 from shoal.errors import AuthenticationFailed, SystemFailure
 from shoal.native.head.rpc import MESSAGE_BYTES, python_version
 from shoal.native.wire import control
 from shoal.native.wire.handshake import ClientHandshake
 from shoal.native.wire.kinds import PROTOCOL
 from shoal.native.wire.protobuf import SERVICE, HeadMessage, decode_for_node, encode_for_head
+from shoal.spec.version import VERSION
 
 _log = logging.getLogger("shoal.daemon")
 
@@ -103,9 +103,7 @@ class RemoteHead:
         handshake = ClientHandshake(self._token, self._identity)
         self._out.put([control.HANDSHAKE, handshake.feed(self._expect(control.HANDSHAKE)[0])])
         handshake.feed(self._expect(control.HANDSHAKE)[0])
-        self._out.put(
-            [control.HELLO, self._node_id, self.number, PROTOCOL, shoal.__version__, python_version()]
-        )
+        self._out.put([control.HELLO, self._node_id, self.number, PROTOCOL, VERSION, python_version()])
         self.number, settings = self._expect(control.WELCOME)
         return dict(settings)
 

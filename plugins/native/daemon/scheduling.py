@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from shoal.native.daemon.daemon import Daemon
 
 _NO_ENVIRONMENT = b""
+_MOST_SHOWN = 50
 _START_FAILURES = 3  # workers that may die before they register, one after the other
 
 
@@ -461,6 +462,18 @@ class Scheduling:
             return
         packed = plain_certificate(certificate)
         self._daemon.tell(holder, [kinds.CLASS_STATE, key, "removed", certificate.detail, packed])
+
+    def demands(self) -> list[list[Any]]:
+        """Return [what, how many, resources, why] of what waits here: the first few."""
+        return [
+            [
+                self._classes[want.class_key].get("name", ""),
+                want.count,
+                repr(want.demand.resources),
+                want.reason,
+            ]
+            for want in self.book.wants[:_MOST_SHOWN]
+        ]
 
     def explain(self, holder: bytes, key: bytes) -> list[str]:
         """Say why a want is not met."""

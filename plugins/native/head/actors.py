@@ -253,6 +253,17 @@ class ActorsShell:
         """Whether an actor waits for a node."""
         return bool(self._waiting)
 
+    def waiting(self) -> list[dict[str, Any]]:
+        """Return the actors that wait for a node, for people."""
+        found = []
+        for actor_id, reason in self._waiting.items():
+            record = self.directory.find(actor_id)
+            if record is not None:
+                demand = demand_from_wire(record.specification["demand"], 0).resources
+                what = f"actor {record.name or record.class_name}"
+                found.append({"what": what, "count": 1, "demand": repr(demand), "reason": reason, "node": 0})
+        return found
+
     def try_pending(self) -> None:
         """Resources were freed, or a node has joined."""
         for actor_id in list(self._waiting):

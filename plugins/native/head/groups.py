@@ -101,6 +101,19 @@ class GroupsShell:
             self._announce(group_id)
             self._tell(group_id, "CREATED")
 
+    def waiting(self) -> list[dict[str, Any]]:
+        """Return the groups that wait for room, for people."""
+        return [
+            {
+                "what": f"placement group {record.spec.name or bytes(record.spec.group_id).hex()}",
+                "count": 1,
+                "demand": f"{record.spec.strategy} of {[bundle.resources for bundle in record.spec.bundles]!r}",
+                "reason": record.reason,
+                "node": 0,
+            }
+            for record in self.book.pending()
+        ]
+
     def remove(self, group_id: bytes) -> None:
         """End a group."""
         before = self.book.remove(group_id)

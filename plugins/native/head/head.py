@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import msgspec
+
 from shoal.config import Config
 from shoal.ids import NodeID
 from shoal.interfaces.metadata import Metadata
@@ -59,6 +61,7 @@ class Head:
         self.actors = ActorsShell(self)
         self.groups = GroupsShell(self)
         self.requests = HeadRequests(self)
+        self._demands: dict[int, list[list[Any]]] = {}  # node → what waits there
         self._changed: dict[int, None] = {}
         self._spreading = False
         self._ticking = False
@@ -77,6 +80,7 @@ class Head:
             control.RESERVED: lambda node, *fields: self.groups.answered(node, *fields),
             control.TO_CLIENT: lambda node, client, message: self.tell(client, message),
             control.RENEW: self._renew,
+            control.DEMANDS: self._note_demands,
             control.LEAVING: lambda node, reason: self._carry_out(self.membership.left(node, reason)),
         }
 
@@ -167,6 +171,19 @@ class Head:
         self._carry_out(self.membership.resources(number, ResourceSet(available), queued, offered))
         self.try_pending()
 
+    def _note_demands(self, number: int, packed: bytes) -> None:
+        self._demands[number] = msgspec.msgpack.decode(packed)
+
+    def pending(self) -> list[dict[str, Any]]:
+        """Return what waits anywhere in the cluster, and why, for people."""
+        found = self.groups.waiting() + self.actors.waiting()
+        for number, demands in sorted(self._demands.items()):
+            found += [
+                {"what": what, "count": count, "demand": demand, "reason": reason, "node": number}
+                for what, count, demand, reason in demands
+            ]
+        return found
+
     def drain(self, number: int) -> bool:
         """Give a node no new work. Returns whether it was alive."""
         effects = self.membership.drain(number)
@@ -202,6 +219,7 @@ class Head:
         link = self.links.pop(number, None)
         if link is not None:
             link.send([control.END, f"the head gave this node up: {reason}"])
+        self._demands.pop(number, None)
         self._spread_now()
         self.actors.node_lost(number, reason)
         self.groups.node_lost(number)

@@ -35,6 +35,7 @@ NAMES = frozenset(
         "kv_keys",
         "kv_put",
         "nodes",
+        "pending",
         "remove_group",
         "watch_group",
     }
@@ -65,6 +66,7 @@ class HeadRequests:
             ],
             "kv_put": self._kv_put,
             "nodes": self._nodes,
+            "pending": lambda client: head.pending(),
             "remove_group": lambda client, group_id: groups.remove(group_id),
             "watch_group": lambda client, group_id: groups.watch(group_id, client),
         }

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import grpc.aio
 
-import shoal
 from shoal.errors import AuthenticationFailed, SystemFailure
 from shoal.native.wire import control
 from shoal.native.wire.handshake import ServerHandshake
 from shoal.native.wire.kinds import PROTOCOL
 from shoal.native.wire.protobuf import SERVICE, NodeMessage, decode_for_head, encode_for_node
 from shoal.spec.resources import ResourceSet
+from shoal.spec.version import VERSION
 
 if TYPE_CHECKING:
     from shoal.native.head.head import Head
@@ -227,12 +227,12 @@ def python_version() -> str:
 
 
 def _check_versions(protocol: int, version: str, python: str) -> None:
-    wanted = (PROTOCOL, shoal.__version__, python_version())
+    wanted = (PROTOCOL, VERSION, python_version())
     for name, theirs, ours in zip(
         ("protocol", "Shoal", "Python"), (protocol, version, python), wanted, strict=True
     ):
         if theirs != ours:
             raise _Refused(
                 f"the node has {name} {theirs}, the head {ours}: all nodes of a cluster need the same; install "
-                f"{name if name != 'protocol' else 'Shoal'} {ours if name != 'protocol' else shoal.__version__} there"
+                f"{name if name != 'protocol' else 'Shoal'} {ours if name != 'protocol' else VERSION} there"
             )

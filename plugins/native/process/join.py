@@ -26,6 +26,21 @@ _E = TypeVar("_E", bound=Engine)
 _OWN = ("get_warning_seconds", "infeasible", "log_to_driver", "timeline_events_max")
 
 
+def observe_cluster(config: Config) -> Client:
+    """Connect to the node of a cluster to ask it questions, without being a driver. The caller closes the client.
+
+    Raises ConfigError, SystemFailure.
+    """
+    assert config.address is not None
+    session = session_of(find_node(config.address, config.temp_dir))
+    worker_id = driver_id(session.number)
+    client = Client(
+        session, Config.from_wire(session.config), worker_id, open_store(session, worker_id.hex())
+    )
+    client.reactor.start_background("shoal-io")
+    return client
+
+
 def join_cluster(config: Config, make_engine: Callable[[Client, None, DaemonProcess | None], _E]) -> _E:
     """Be a driver of the cluster at `config.address`. Raises ConfigError, SystemFailure; see Engine.start."""
     assert config.address is not None

@@ -160,6 +160,7 @@ _TO_HEAD: _Table = {
     control.TO_CLIENT: ("to_client", _client),
     control.RENEW: ("renew", None),
     control.LEAVING: ("leaving", None),
+    control.DEMANDS: ("demands_packed", None),
 }
 _TO_NODE: _Table = {
     control.HANDSHAKE: ("handshake", None),

@@ -1,0 +1,154 @@
+"""`shoal start`, `shoal stop`: nodes of a cluster on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import attrs
+import click
+
+from shoal.config import Config, load_config
+from shoal.errors import ConfigError
+from shoal.native.process.node import NodeInfo, find_nodes, start_node, stop_node
+from shoal.native.security.private import TOKEN_BYTES
+from shoal.observe.commands import json_option, say
+
+
+@click.command()
+@click.option("--head", is_flag=True, help="Begin a cluster here.")
+@click.option("--address", metavar="HOST:PORT", help="Join the cluster whose head is there.")
+@click.option("--port", type=int, help="With --head: the port of the cluster (head_port; 0: any free one).")
+@click.option("--host", help="Address to listen on (listen_host); default: loopback, for this machine only.")
+@click.option("--num-cpus", type=float, help="CPUs that this node offers; default: all.")
+@click.option("--num-gpus", type=float, help="GPUs that this node offers; default: all.")
+@click.option("--resources", metavar="JSON", help="Other resources, e.g. '{\"special\": 2}'.")
+@click.option("--labels", metavar="JSON", help='Labels of the node, e.g. \'{"zone": "a"}\'.')
+@click.option("--object-store-memory", type=int, metavar="BYTES", help="Memory for objects.")
+@click.option(
+    "--token-file", type=click.Path(), help="The cluster's token; with --head it is made if it is not there."
+)
+@click.option("--temp-dir", type=click.Path(), help="Folder of session folders.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Any setting of `shoal config`.")
+@json_option("Print JSON.")
+def start(
+    head: bool,
+    address: str | None,
+    port: int | None,
+    host: str | None,
+    num_cpus: float | None,
+    num_gpus: float | None,
+    resources: str | None,
+    labels: str | None,
+    object_store_memory: int | None,
+    token_file: str | None,
+    temp_dir: str | None,
+    settings: tuple[str, ...],
+    json_: bool,
+) -> None:
+    """Start a node on this machine: the head of a new cluster, or one that joins a cluster.
+
+    The node goes on in the background until `shoal stop`. All nodes prove to each other that they know the cluster's
+    token: copy the head's token file to the other machines and name it there with --token-file.
+    """
+    if head == (address is not None):
+        raise click.UsageError("give either --head or --address HOST:PORT")
+    given: dict[str, Any] = {
+        "head_port": port,
+        "listen_host": host,
+        "num_cpus": num_cpus,
+        "num_gpus": num_gpus,
+        "resources": _json("--resources", resources),
+        "labels": _json("--labels", labels),
+        "object_store_bytes": object_store_memory,
+        "temp_dir": temp_dir,
+    }
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise click.UsageError(f"--set takes NAME=VALUE, not {setting!r}")
+        given[_RENAMED.get(name, name)] = _value(value)
+    config = load_config({name: value for name, value in given.items() if value is not None})
+    token = _token(config, head, address, token_file)
+    info = start_node(config, token, "" if head else address or "")
+    say(attrs.asdict(info), lambda: _as_text(info, token_file), json_)
+
+
+_RENAMED = {"object_store_memory": "object_store_bytes", "memory": "memory_bytes"}
+
+
+def _json(option: str, text: str | None) -> Any:
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise click.UsageError(f"{option} takes a JSON object, not {text!r}: {error}") from None
+    if not isinstance(value, dict):
+        raise click.UsageError(f"{option} takes a JSON object, not {text!r}")
+    return value
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _token(config: Config, head: bool, address: str | None, token_file: str | None) -> bytes:
+    """Return the cluster's token: of a file, of the environment, or of a node of that cluster on this machine."""
+    from shoal.native.security.private import make_token, read_token
+
+    path = token_file or os.environ.get("SHOAL_TOKEN_FILE")
+    if path is not None:
+        if head and not os.path.exists(path):
+            return make_token(path)
+        return read_token(path)
+    if head:
+        return os.urandom(TOKEN_BYTES)
+    for info in find_nodes(config.temp_dir):
+        if info.head_address == address:
+            return read_token(os.path.join(info.folder, "token"))
+    raise ConfigError(
+        f"joining {address} needs the cluster's token: copy the head's token file here and name it with --token-file "
+        "or SHOAL_TOKEN_FILE (`shoal start --head` shows where it is)"
+    )
+
+
+def _as_text(info: NodeInfo, token_file: str | None) -> str:
+    token = token_file or os.path.join(info.folder, "token")
+    lines = [f"Node {info.node_id} serves at {info.address} (process {info.pid}, session {info.name})."]
+    if info.is_head:
+        lines += [
+            f"It is the head of the cluster at {info.head_address}.",
+            "",
+            "To join from this machine:      " + f"shoal start --address {info.head_address}",
+            "To join from another machine:   "
+            + f"shoal start --address {info.head_address} --token-file FILE   (a copy of {token})",
+            "In a program on one of them:    " + f'shoal.init(address="{info.head_address}")',
+        ]
+    lines.append("To end what runs on this machine:  shoal stop")
+    return "\n".join(lines)
+
+
+@click.command()
+@click.option(
+    "--node", metavar="NODE", help="Stop the node with this identifier (or the beginning of it) only."
+)
+@click.option("--force", is_flag=True, help="Kill its processes at once; other nodes find out by themselves.")
+@click.option("--temp-dir", type=click.Path(), help="Folder of session folders.")
+@json_option("Print JSON.")
+def stop(node: str | None, force: bool, temp_dir: str | None, json_: bool) -> None:
+    """Stop the nodes of clusters that run on this machine, and all work on them. The head goes last."""
+    config = load_config({"temp_dir": temp_dir} if temp_dir else {})
+    found = find_nodes(config.temp_dir)
+    chosen = [info for info in found if node is None or info.node_id.startswith(node)]
+    if node is not None and not chosen:
+        there = ", ".join(info.node_id for info in found) or "none"
+        raise click.ClickException(f"no node {node!r} runs on this machine; there are: {there}")
+    for info in sorted(chosen, key=lambda info: info.is_head):
+        stop_node(info, force)
+    plain = [attrs.asdict(info) for info in chosen]
+    say(plain, lambda: f"{len(chosen)} nodes stopped." if chosen else "No node runs on this machine.", json_)

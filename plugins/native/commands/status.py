@@ -1,0 +1,111 @@
+"""`shoal status`, `shoal drain-node`: a cluster as its head sees it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from shoal.config import load_config
+from shoal.native.client.client import Client
+from shoal.native.process.join import observe_cluster
+from shoal.observe.commands import json_option, say
+from shoal.observe.render import table
+from shoal.spec.resources import UNIT
+
+_GIBIBYTE = 1 << 30
+
+
+@contextmanager
+def _cluster(address: str | None, temp_dir: str | None) -> Iterator[Client]:
+    given = {"temp_dir": temp_dir} if temp_dir else {}
+    config = load_config({**given, "address": address or os.environ.get("SHOAL_ADDRESS") or "auto"})
+    client = observe_cluster(config)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+_ADDRESS = click.option(
+    "--address", metavar="HOST:PORT", help="Which cluster, if this machine has nodes of several."
+)
+_TEMP_DIR = click.option("--temp-dir", type=click.Path(), help="Folder of session folders.")
+
+
+@click.command()
+@_ADDRESS
+@_TEMP_DIR
+@json_option("Print JSON.")
+def status(address: str | None, temp_dir: str | None, json_: bool) -> None:
+    """Show a cluster's nodes, what is used of their resources, and what waits, and why."""
+    with _cluster(address, temp_dir) as client:
+        nodes = client.request("nodes")
+        pending = client.request("pending")
+    plain = {"nodes": [_plain(node) for node in nodes], "pending": pending}
+    say(plain, lambda: _as_text(plain), json_)
+
+
+def _plain(node: dict[str, Any]) -> dict[str, Any]:
+    total = {name: units / UNIT for name, units in node["total"].items()}
+    free = {name: units / UNIT for name, units in node["available"].items()}
+    return {
+        "node_id": node["id"].hex(),
+        "number": node["number"],
+        "state": node["state"],
+        "reason": node["reason"],
+        "address": node["address"],
+        "host": node["facts"].get("host", ""),
+        "labels": node["labels"],
+        "total": total,
+        "used": {name: total[name] - free.get(name, 0.0) for name in total}
+        if node["state"] != "DEAD"
+        else {},
+        "waiting": node["queued"],
+    }
+
+
+def _as_text(plain: dict[str, Any]) -> str:
+    rows = []
+    for node in plain["nodes"]:
+        used = [
+            f"{name} {_amount(name, node['used'].get(name, 0.0))}/{_amount(name, total)}"
+            for name, total in sorted(node["total"].items())
+        ]
+        note = node["reason"] if node["state"] == "DEAD" else ", ".join(used)
+        rows.append([node["node_id"], node["state"], node["address"], node["host"], note])
+    text = table(["node", "state", "address", "host", "used/total"], rows)
+    if not plain["pending"]:
+        return text + "\n\nNothing waits."
+    waits = [[one["what"], str(one["count"]), one["demand"], one["reason"]] for one in plain["pending"]]
+    return text + "\n\nWhat waits:\n" + table(["what", "count", "demand", "why"], waits)
+
+
+def _amount(name: str, value: float) -> str:
+    if name in ("memory", "object_store_memory"):
+        return f"{value / _GIBIBYTE:.1f}GiB"
+    return f"{value:g}"
+
+
+@click.command("drain-node")
+@click.argument("node")
+@_ADDRESS
+@_TEMP_DIR
+@json_option("Print JSON.")
+def drain_node(node: str, address: str | None, temp_dir: str | None, json_: bool) -> None:
+    """Give a node no new work; what runs there goes on. NODE is its identifier or the beginning of it."""
+    with _cluster(address, temp_dir) as client:
+        living = [one for one in client.request("nodes") if one["state"] != "DEAD"]
+        matching = [one for one in living if one["id"].hex().startswith(node)]
+        if len(matching) != 1:
+            there = ", ".join(one["id"].hex() for one in living)
+            raise click.ClickException(
+                f"{len(matching)} living nodes are meant by {node!r}; there are: {there}"
+            )
+        drained = client.request("drain_node", matching[0]["id"])
+    name = matching[0]["id"].hex()
+    text = f"Node {name} gets no new work." if drained else f"Node {name} was being drained already."
+    say({"node_id": name, "drained": drained}, lambda: text, json_)
