@@ -159,10 +159,10 @@ class Cluster:
         if self._connected:  # also when the session has broken: its end must be noted
             shoal.shutdown()
         self._connected = False
-        for node in [*self.worker_nodes, *(node for node in self._nodes if node.is_head)]:
-            _kill(node.pid)
         self._nodes.clear()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if os.path.isdir(self._folder):
+            self._run(["stop", "--json", "--temp-dir", self._folder])  # with what killed nodes have left
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def __enter__(self) -> Cluster:
         return self

@@ -97,7 +97,12 @@ def test_node_affinity_and_labels(three: Any) -> None:
 
 
 def test_spread_uses_every_node(three: Any) -> None:
-    refs = [where.options(scheduling_strategy="SPREAD", num_cpus=0.1).remote() for _ in range(30)]
+    @shoal.remote(scheduling_strategy="SPREAD", num_cpus=0.5)
+    def slow_where() -> str:
+        time.sleep(0.1)
+        return str(shoal.get_runtime_context().get_node_id())
+
+    refs = [slow_where.remote() for _ in range(30)]
     assert len(set(shoal.get(refs, timeout=SECONDS))) == 3
 
 

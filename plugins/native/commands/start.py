@@ -12,6 +12,7 @@ import click
 from shoal.config import Config, load_config
 from shoal.errors import ConfigError
 from shoal.native.process.node import NodeInfo, find_nodes, start_node, stop_node
+from shoal.native.process.sweep import sweep_old_sessions
 from shoal.native.security.private import TOKEN_BYTES
 from shoal.observe.commands import json_option, say
 
@@ -150,5 +151,6 @@ def stop(node: str | None, force: bool, temp_dir: str | None, json_: bool) -> No
         raise click.ClickException(f"no node {node!r} runs on this machine; there are: {there}")
     for info in sorted(chosen, key=lambda info: info.is_head):
         stop_node(info, force)
+    sweep_old_sessions(config.temp_dir)  # what nodes that were killed have left
     plain = [attrs.asdict(info) for info in chosen]
     say(plain, lambda: f"{len(chosen)} nodes stopped." if chosen else "No node runs on this machine.", json_)
