@@ -10,13 +10,15 @@ from doc_pages import ROOT
 from shoal.machines.actors import ActorDirectory
 from shoal.machines.groups import GroupBook
 from shoal.machines.leases import LeaseBook
+from shoal.machines.membership import Membership
 
 MACHINES = (ROOT / "docs" / "machines.md").read_text()
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 EVENTS = {
     "Leases": (LeaseBook, {"want", "grant", "give_back", "block", "forget_holder"}),
     "Actors": (ActorDirectory, {"ready", "worker_died", "init_failed", "cannot_start", "kill", "exiting"}),
-    "Placement groups": (GroupBook, {"created", "remove"}),
+    "Placement groups": (GroupBook, {"answered", "node_lost", "propose", "remove"}),
+    "Nodes": (Membership, {"disconnected", "drain", "join", "left", "renew", "tick"}),
 }
 
 

@@ -80,6 +80,8 @@ class SharedStore:
 class FakePeers:
     """Peers over the world's queues. A process that was never greeted is not known, as with real connections."""
 
+    in_cluster = False
+
     def __init__(self, process: Process) -> None:
         self._process = process
         self._peers: dict[bytes, Peer] = {}

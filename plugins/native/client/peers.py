@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.native.transport.connection import Connection, Message, connect_tcp, connect_unix
 from shoal.native.transport.reactor import Listener, Reactor
-from shoal.native.wire import kinds
+from shoal.native.wire import preamble
 from shoal.native.wire.handshake import ClientHandshake, ServerHandshake
 from shoal.native.wire.nodes import number_of
 
@@ -115,7 +115,7 @@ class Peers:
         reactor.watch(Listener(listening, self._accept))
         self._side_door: _SideDoor | None = None
         if in_cluster:
-            self._side_door = _SideDoor(path + kinds.DOOR_SUFFIX, self._accept)
+            self._side_door = _SideDoor(path + preamble.DOOR_SUFFIX, self._accept)
             reactor.watch(self._side_door)
 
     def on_nodes(self, table: list[list[Any]]) -> None:
@@ -143,7 +143,7 @@ class Peers:
         address, alive = self._nodes.get(number, ("", False))
         if not alive:
             raise ConnectionRefusedError(f"node {number} is dead or not known")
-        return connect_tcp(address), kinds.preamble(worker_id)
+        return connect_tcp(address), preamble.naming(worker_id)
 
     def get(self, worker_id: bytes) -> Peer:
         """Return the peer, connecting if need be. A peer that cannot be reached is `gone` a moment later."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from shoal.native.client.peers import socket_path
 from shoal.native.transport.reactor import Listener
-from shoal.native.wire import kinds
+from shoal.native.wire import preamble
 from shoal.native.wire.nodes import daemon_of, number_of
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class _Caller:
     def on_readable(self) -> None:
         """Read the preamble, and not a byte more."""
         try:
-            data = self.sock.recv(kinds.PREAMBLE_SIZE - len(self._buffer))
+            data = self.sock.recv(preamble.PREAMBLE_SIZE - len(self._buffer))
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -53,7 +53,7 @@ class _Caller:
         self._buffer += data
         if not data:
             self._door.shut(self)
-        elif len(self._buffer) == kinds.PREAMBLE_SIZE:
+        elif len(self._buffer) == preamble.PREAMBLE_SIZE:
             self._door.admit(self, self._buffer)
 
 
@@ -102,12 +102,12 @@ class Door:
         self._forget(caller)
         caller.sock.close()
 
-    def admit(self, caller: _Caller, preamble: bytes) -> None:
+    def admit(self, caller: _Caller, first: bytes) -> None:
         """Hand a caller's socket to the process that it wants."""
         self._forget(caller)
         sock = caller.sock
-        wanted = kinds.read_preamble(preamble)
-        if wanted == kinds.TRANSFER:
+        wanted = preamble.named(first)
+        if wanted == preamble.TRANSFER:
             self._on_transfer(sock)
         elif wanted is None or number_of(wanted) != self._daemon.number:
             sock.close()
@@ -119,7 +119,7 @@ class Door:
     def _pass_on(self, sock: socket.socket, wanted: bytes) -> None:
         with sock, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as courier:
             courier.setblocking(False)
-            path = socket_path(self._daemon.session.folder, wanted) + kinds.DOOR_SUFFIX
+            path = socket_path(self._daemon.session.folder, wanted) + preamble.DOOR_SUFFIX
             # Nobody is there, or it is too busy to take it: the caller sees its connection close.
             with contextlib.suppress(OSError):
                 courier.connect(path)
@@ -137,4 +137,4 @@ class Door:
 def remove_door(folder: str, worker_id: bytes) -> None:
     """Remove what a dead process leaves."""
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(socket_path(folder, worker_id) + kinds.DOOR_SUFFIX)
+        os.unlink(socket_path(folder, worker_id) + preamble.DOOR_SUFFIX)

@@ -13,7 +13,7 @@ import attrs
 
 from shoal.ids import NodeID
 from shoal.native.transport.connection import Connection, Message, connect_tcp
-from shoal.native.wire import kinds
+from shoal.native.wire import preamble
 from shoal.native.wire.handshake import ClientHandshake
 from shoal.native.wire.nodes import daemon_of, view_from_wire
 from shoal.spec.resources import ResourceSet
@@ -149,7 +149,7 @@ class Nodes:
             ClientHandshake(self._daemon.session.token, own),
             self._on_message,
             self._on_close,
-            preamble=kinds.preamble(daemon_of(node.number)),
+            preamble=preamble.naming(daemon_of(node.number)),
         )
         connection.data = (node, connection.fileno())
         node.connection = connection

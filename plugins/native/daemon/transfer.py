@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from shoal.errors import AuthenticationFailed, ShoalError
-from shoal.native.wire import kinds
+from shoal.native.wire import preamble
 from shoal.native.wire.handshake import ClientHandshake, ServerHandshake
 from shoal.native.wire.nodes import daemon_of
 
@@ -228,7 +228,7 @@ class Fetcher:
         sock = socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS)
         try:
             _tune(sock)
-            sock.sendall(kinds.preamble(kinds.TRANSFER))
+            sock.sendall(preamble.naming(preamble.TRANSFER))
             handshake = ClientHandshake(self._token, self._identity)
             sock.sendall(handshake.feed(_exactly(sock, handshake.wants)))
             handshake.feed(_exactly(sock, handshake.wants))

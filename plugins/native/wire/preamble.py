@@ -1,0 +1,20 @@
+"""What a TCP connection begins with: whom it is for. It comes before the handshake and proves nothing."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_PREAMBLE: Final = b"SHOAL/1 "
+PREAMBLE_SIZE: Final = 16
+TRANSFER: Final = b"transfer"  # the node's service that sends the bytes of objects
+DOOR_SUFFIX: Final = ".d"  # of the socket where a process takes connections that its daemon has accepted
+
+
+def naming(process: bytes) -> bytes:
+    """Return the first bytes of a TCP connection to a process (8 bytes), or to TRANSFER."""
+    return _PREAMBLE + process
+
+
+def named(data: bytes) -> bytes | None:
+    """Return whom a connection is for, None if these bytes are something else."""
+    return data[8:] if len(data) == PREAMBLE_SIZE and data.startswith(_PREAMBLE) else None
