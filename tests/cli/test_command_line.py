@@ -127,6 +127,21 @@ def test_a_verb_of_ours_looks_for_no_plugins() -> None:
     } & loaded == set()
 
 
+def test_the_list_of_verbs_loads_no_engine() -> None:
+    code = (
+        "import sys; sys.argv = ['shoal', '--help']\n"
+        "from shoal.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print('loaded', *sorted(sys.modules), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    loaded = set(done.stderr.split())
+    assert "shoal.native.commands.start" in loaded
+    assert {"shoal.native.client", "shoal.native.process.node", "grpc", "msgspec", "pluggy"} & loaded == set()
+
+
 def test_secrets_are_not_shown(shoal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOAL_METADATA_OPTIONS", '{"password": "hunter2", "user": "me"}')
     for words in ([], ["--json"]):

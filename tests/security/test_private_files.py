@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -86,3 +88,21 @@ def test_a_session_whose_token_others_can_read_is_not_joined() -> None:
         token.chmod(0o644)
         with pytest.raises(SystemFailure, match="chmod 600"):
             Session.read(context["session_dir"])
+
+
+@pytest.mark.parametrize("words", [["--head", "--port", "0"], ["--address", "127.0.0.1:1"]])
+def test_no_node_starts_with_a_token_that_others_can_read(tmp_path: Path, words: list[str]) -> None:
+    token = tmp_path / "token"
+    make_token(str(token))
+    token.chmod(0o644)
+    shoal_command = str(Path(sysconfig.get_path("scripts")) / "shoal")
+    done = subprocess.run(
+        [shoal_command, "start", *words, "--token-file", str(token)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"run `chmod 600 {token}`" in done.stderr
+    assert done.stdout == ""

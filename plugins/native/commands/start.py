@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
 
 from shoal.config import Config, load_config
 from shoal.errors import ConfigError
-from shoal.native.process.node import NodeInfo, find_nodes, start_node, stop_node
-from shoal.native.process.sweep import sweep_old_sessions
-from shoal.native.security.private import TOKEN_BYTES
 from shoal.observe.commands import json_option, say
+
+if TYPE_CHECKING:
+    from shoal.native.process.node import NodeInfo
+
+# Functions import what they need of the engine by themselves, since `shoal --help` imports this module too.
 
 
 @click.command()
@@ -53,6 +55,8 @@ def start(
     The node goes on in the background until `shoal stop`. All nodes prove to each other that they know the cluster's
     token: copy the head's token file to the other machines and name it there with --token-file.
     """
+    from shoal.native.process.node import start_node
+
     if head == (address is not None):
         raise click.UsageError("give either --head or --address HOST:PORT")
     given: dict[str, Any] = {
@@ -100,7 +104,8 @@ def _value(text: str) -> Any:
 
 def _token(config: Config, head: bool, address: str | None, token_file: str | None) -> bytes:
     """Return the cluster's token: of a file, of the environment, or of a node of that cluster on this machine."""
-    from shoal.native.security.private import make_token, read_token
+    from shoal.native.process.node import find_nodes
+    from shoal.native.security.private import TOKEN_BYTES, make_token, read_token
 
     path = token_file or os.environ.get("SHOAL_TOKEN_FILE")
     if path is not None:
@@ -143,6 +148,9 @@ def _as_text(info: NodeInfo, token_file: str | None) -> str:
 @json_option("Print JSON.")
 def stop(node: str | None, force: bool, temp_dir: str | None, json_: bool) -> None:
     """Stop the nodes of clusters that run on this machine, and all work on them. The head goes last."""
+    from shoal.native.process.node import find_nodes, stop_node
+    from shoal.native.process.sweep import sweep_old_sessions
+
     config = load_config({"temp_dir": temp_dir} if temp_dir else {})
     found = find_nodes(config.temp_dir)
     chosen = [info for info in found if node is None or info.node_id.startswith(node)]

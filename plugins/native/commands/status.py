@@ -5,22 +5,26 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from shoal.config import load_config
-from shoal.native.client.client import Client
-from shoal.native.process.join import observe_cluster
 from shoal.observe.commands import json_option, say
 from shoal.observe.render import table
 from shoal.spec.resources import UNIT
+
+if TYPE_CHECKING:
+    from shoal.native.client.client import Client
 
 _GIBIBYTE = 1 << 30
 
 
 @contextmanager
 def _cluster(address: str | None, temp_dir: str | None) -> Iterator[Client]:
+    # Here, since it loads the engine, and `shoal --help` imports this module too.
+    from shoal.native.process.join import observe_cluster
+
     given = {"temp_dir": temp_dir} if temp_dir else {}
     config = load_config({**given, "address": address or os.environ.get("SHOAL_ADDRESS") or "auto"})
     client = observe_cluster(config)
