@@ -104,6 +104,12 @@ class ActorDirectory:
         self._actors[record.actor_id] = record
         return True, [PlaceActor(record.actor_id)]
 
+    def restore(self, record: ActorRecord) -> None:
+        """An actor that lived when the last head ended."""
+        self._actors[record.actor_id] = record
+        if record.name:
+            self._names[record.namespace, record.name] = record.actor_id
+
     def begin(self, actor_id: bytes) -> int:
         """A node is asked to start the actor. Returns the incarnation, 0 if the actor is dead or lives by now."""
         record = self._actors.get(actor_id)

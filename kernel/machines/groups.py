@@ -12,7 +12,7 @@ anew.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import attrs
 
@@ -54,6 +54,32 @@ class GroupBook:
             self._names[key] = spec.group_id
         self._groups[spec.group_id] = GroupRecord(spec, creator)
         self._pending.add(spec.group_id)
+        return True
+
+    def restore(self, record: GroupRecord) -> None:
+        """A group that was not removed when the last head ended."""
+        group_id = record.spec.group_id
+        self._groups[group_id] = record
+        if record.spec.name:
+            self._names[record.spec.namespace, record.spec.name] = group_id
+        if record.nodes and all(record.nodes):
+            record.state = "CREATED"
+            record.reason = ""
+        else:
+            self._pending.add(group_id)
+
+    def bundles_lost(self, group_id: bytes, node_id: bytes, indices: Collection[int]) -> bool:
+        """A node does not hold bundles that it should. Returns whether the group was whole and is not any more."""
+        record = self._groups.get(group_id)
+        if record is None or record.state == "REMOVED":
+            return False
+        lost = [index for index in indices if index < len(record.nodes) and record.nodes[index] == node_id]
+        if not lost:
+            return False
+        record.nodes = tuple(b"" if index in lost else node for index, node in enumerate(record.nodes))
+        if record.state != "CREATED":
+            return False
+        self._again(record, f"node {node_id.hex()} does not hold all its bundles any more")
         return True
 
     @property

@@ -98,6 +98,10 @@ class Membership:
         self._reserved.add(number)
         return number
 
+    def skip_numbers(self, upto: int) -> None:
+        """Numbers below `upto` were used by nodes of the last head."""
+        self._next = max(self._next, upto)
+
     def join(
         self,
         number: int,
@@ -130,6 +134,16 @@ class Membership:
         self._nodes[number] = record
         self._by_id[node_id] = number
         return [self._changed(record)]
+
+    def restore(self, record: NodeRecord, now: float) -> None:
+        """A node that lived when the last head ended: it has the whole timeout to connect again."""
+        record.connected = False
+        record.renewed_at = now
+        record.disconnected_at = now + self.timeout - self.grace
+        self._next = max(self._next, record.number + 1)
+        self._version = max(self._version, record.version)
+        self._nodes[record.number] = record
+        self._by_id[record.node_id] = record.number
 
     def may_join(self, number: int, node_id: NodeID) -> bool:
         """Tell whether a node may have this number: it was reserved, or it is this very node's and that is not dead."""

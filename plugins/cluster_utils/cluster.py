@@ -61,6 +61,7 @@ class Cluster:
         with os.fdopen(descriptor, "wb") as file:
             file.write(os.urandom(32))
         self._nodes: list[ClusterNode] = []
+        self._head_options: dict[str, Any] = {}
         self._connected = False
         if initialize_head:
             try:
@@ -104,7 +105,30 @@ class Cluster:
         """
         given = {"num_cpus": 1, "num_gpus": 0, **options}
         words = ["start", "--json", "--temp-dir", self._folder, "--token-file", self._token_file]
-        words += ["--head", "--port", "0"] if not self._nodes else ["--address", self.address]
+        if self._nodes:
+            words += ["--address", self.address]
+        else:
+            words += ["--head", "--port", str(given.pop("head_port", 0))]
+        return self._start(words, given)
+
+    def restart_head(self) -> ClusterNode:
+        """Start a head where the last one was, which was killed: it goes on from what that one has kept.
+
+        Needs a head that was added with a `head_port`. Raises RuntimeError if it does not come up.
+        """
+        last = self.head_node
+        if last is None:
+            raise RuntimeError("the cluster had no head; call add_node() first")
+        port = last.head_address.rpartition(":")[2]
+        words = ["start", "--json", "--temp-dir", self._folder, "--token-file", self._token_file]
+        head = self._start([*words, "--head", "--port", port], self._head_options)
+        self._nodes.remove(last)
+        self._nodes.insert(0, self._nodes.pop())
+        return head
+
+    def _start(self, words: list[str], given: Mapping[str, Any]) -> ClusterNode:
+        if "--head" in words:
+            self._head_options = dict(given)
         for name, value in given.items():
             if value is None:
                 continue

@@ -55,6 +55,7 @@ def start(
     The node goes on in the background until `shoal stop`. All nodes prove to each other that they know the cluster's
     token: copy the head's token file to the other machines and name it there with --token-file.
     """
+    from shoal.native.process.folders import sessions_folder
     from shoal.native.process.node import start_node
 
     if head == (address is not None):
@@ -75,6 +76,12 @@ def start(
             raise click.UsageError(f"--set takes NAME=VALUE, not {setting!r}")
         given[_RENAMED.get(name, name)] = _value(value)
     config = load_config({name: value for name, value in given.items() if value is not None})
+    if head and config.head_port:
+        # A head that is started again on the same port goes on where the last one ended, if that did not end by `stop`.
+        base = os.path.join(sessions_folder(config.temp_dir), f"cluster-{config.head_port}")
+        token_file = token_file or os.environ.get("SHOAL_TOKEN_FILE") or f"{base}.token"
+        if config.metadata_location is None and config.metadata == "sqlite":
+            config = attrs.evolve(config, metadata_location=f"{base}.db")
     token = _token(config, head, address, token_file)
     info = start_node(config, token, "" if head else address or "")
     say(attrs.asdict(info), lambda: _as_text(info, token_file), json_)

@@ -25,6 +25,7 @@ class _Start:
     incarnation: int
     specification: dict[str, Any]
     worker: bytes = b""
+    ready: bool = False
 
 
 class LocalActors:
@@ -81,6 +82,15 @@ class LocalActors:
         else:
             self._daemon.pool.kill(worker, told)
 
+    def living(self) -> list[list[Any]]:
+        """Return [actor, incarnation, worker, process, ready] of each actor that has a worker here."""
+        found = []
+        for actor_id, start in self._starts.items():
+            worker = self._daemon.pool.workers.get(start.worker)
+            if worker is not None and worker.ending is None:
+                found.append([actor_id, start.incarnation, start.worker, worker.pid, start.ready])
+        return found
+
     def explain(self, actor_id: bytes, lines: list[str]) -> list[str]:
         """Add why an actor waits here."""
         start = self._starts.get(actor_id)
@@ -125,6 +135,7 @@ class LocalActors:
         if start is not None and start.incarnation == incarnation and worker.lease is not None:
             living = ResourceSet(start.specification["living"])
             self._daemon.scheduling.book.resize(worker.lease.lease_id, living)
+            start.ready = True
         self._daemon.uplink.up([control.ACTOR_IS_READY, actor_id, incarnation])
         self._daemon.schedule()
 

@@ -58,6 +58,7 @@ class ClusterPart:
             port = self._server.start(daemon.session.listen_host, daemon.session.listen_port)
             host = reachable_host(daemon.session.listen_host, "")
             self.head_address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            self._renew_lease()
         else:
             self._join()
             threading.Thread(target=self._listen, name="shoal-head-link", daemon=True).start()
@@ -93,8 +94,22 @@ class ClusterPart:
                 return
 
     def _found_head(self, joined: threading.Event) -> None:
+        """The head is back, or another one in its place: tell it what lives here, and ask again what it was asked."""
         self._silent_since = 0.0
+        daemon = self._daemon
         self._join()
+        assert self._remote is not None
+        state = [
+            control.STATE,
+            list(daemon.clients),
+            daemon.actors.living(),
+            daemon.groups.held(),
+        ]
+        self._remote.up(state)
+        for message in daemon.asked.unanswered():
+            self._remote.up(message)
+        self._remote.send_kept()
+        daemon.report_again()
         joined.set()
 
     def _lost_head(self) -> None:
@@ -121,6 +136,16 @@ class ClusterPart:
         assert self._remote is not None
         self._remote.up([control.RENEW, now])
         daemon.call_later(timeout / 6, self._renew)
+
+    def _renew_lease(self) -> None:
+        """Keep the metadata store for this head alone; without it this is no head any more."""
+        daemon = self._daemon
+        assert daemon.head is not None
+        seconds = daemon.config.node_timeout_seconds
+        if not daemon.head.renew_lease(daemon.session.node_id, seconds):
+            self._end("another head has taken over the metadata store")
+            return
+        daemon.call_later(seconds / 4, self._renew_lease)
 
     def _end(self, reason: str) -> None:
         """Fence this node off: nothing of it may go on."""
@@ -160,6 +185,7 @@ class ClusterPart:
             time.sleep(0.05)  # the goodbye is on its way; without it the head waits for the lease to run out
             self._remote.close()
         if self._server is not None:
+            time.sleep(0.05)
             self._server.close()
 
 

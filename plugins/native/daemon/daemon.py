@@ -25,6 +25,7 @@ from shoal.interfaces.scheduler import Scheduler
 from shoal.native.client.peers import DAEMON, socket_path
 from shoal.native.daemon import memory
 from shoal.native.daemon.actors import LocalActors
+from shoal.native.daemon.asked import Asked
 from shoal.native.daemon.door import remove_door
 from shoal.native.daemon.groups import LocalGroups
 from shoal.native.daemon.logs import LogPipes
@@ -73,14 +74,16 @@ class Daemon:
         session: Session,
         zygote: socket.socket,
         lifeline: socket.socket,
-        remote_head: RemoteHead | None = None,
+        remote_head: RemoteHead | None,
+        metadata: Metadata | None,
     ) -> None:
-        """`remote_head` has been greeted, and waits for this node to join; None: this node is the head."""
+        """Either `remote_head` was greeted, and waits for this node to join, or this node is the head of `metadata`."""
         self.session = session
         self.config = Config.from_wire(session.config)
         self.reactor = Reactor()
         self.clients: dict[bytes, ClientConnection] = {}
         self.ended = False
+        self._stopped = False  # by a person, for good
         self._lifeline = lifeline
         self._soon: deque[Callable[[], None]] = deque()
         self._stepping = False
@@ -100,6 +103,7 @@ class Daemon:
             if name.startswith("accelerator:")
         ]
         self.nodes = Nodes(self)
+        self.asked = Asked()
         self.store = open_store(session, "daemon")
         logs = LogPipes(
             self.reactor,
@@ -147,7 +151,7 @@ class Daemon:
         }
         lending = self.scheduling.lending
         self._head_handlers: dict[int, Callable[..., None]] = {
-            control.CLIENT: self.tell,
+            control.CLIENT: self._from_head,
             control.START_ACTOR: self.actors.start,
             control.WITHDRAW_ACTOR: self.actors.withdraw,
             control.END_WORKER: self.actors.end_worker,
@@ -178,20 +182,27 @@ class Daemon:
 
             self.cluster = ClusterPart(self, remote_head)
             self.address = self.cluster.address
-        self.uplink: Uplink = self._begin_head(targets) if remote_head is None else remote_head
+        self.uplink: Uplink
+        if remote_head is not None:
+            self.uplink = remote_head
+        else:
+            assert metadata is not None
+            self.uplink = self._begin_head(metadata)
         if self.cluster is not None:
             self.cluster.begin()
 
-    def _begin_head(self, targets: dict[str, str]) -> Uplink:
+    def _begin_head(self, metadata: Metadata) -> Uplink:
         """Be the cluster's head, too."""
-        metadata_class = import_target(targets["metadata"])
-        location = self.config.metadata_location or os.path.join(self.session.folder, "metadata.db")
-        metadata: Metadata = metadata_class(location, self.config.metadata_options)
-        self.head = Head(self.config, metadata, self.scheduler, self.call_later)
+        standing = self.session.standing
+        self.head = Head(self.config, metadata, self.scheduler, self.call_later, keeps_records=standing)
         link = LocalLink(self, self.head)
         book = self.scheduling.book
         facts = {"pid": str(os.getpid())} if self.cluster is None else self.cluster.facts()
+        facts["head"] = "yes"
         self.number = self.head.membership.reserve_number(self.number)
+        assert self.number == self.session.number
+        self.head.records.next_number(self.head.membership.next_number)
+        self.head.forget_own(self.session.node_id)
         self.head.attach(
             link, self.number, self.session.node_id, self.address, book.total, self.labels, facts
         )
@@ -259,12 +270,14 @@ class Daemon:
         while not self.ended:
             self.reactor.poll(None)
         self.pool.end_all()
+        if self._stopped and self.cluster is not None and self.head is not None:
+            self.head.end_cluster(self.session.node_id)
         self.nodes.close()
         self.pulls.close()
         if self.cluster is not None:
             self.cluster.close()
         if self.head is not None:
-            self.head.metadata.close()
+            self.head.close()
 
     def _watch_driver(self) -> None:
         """End with the driver even if a process that it forked still holds the lifeline's other end."""
@@ -282,6 +295,7 @@ class Daemon:
         self.ended = True
 
     def _terminated(self) -> None:
+        self._stopped = True
         self.ended = True
         self.reactor.wake()
 
@@ -352,6 +366,7 @@ class Daemon:
             return
         del self.clients[client.worker_id]
         self.scheduling.withdraw(client.worker_id)
+        self.asked.forget(client.worker_id)
         self.uplink.up([control.CLIENT_GONE, client.worker_id])
         if self.cluster is not None:
             self.pulls.client_gone(client.worker_id)
@@ -389,6 +404,12 @@ class Daemon:
             return
         self._reporting = True
         self.reactor.call_later(_REPORT_SECONDS, self._report)
+
+    def report_again(self) -> None:
+        """Another head may have taken over: tell it what is free here."""
+        self._reported = ()
+        self._demands = []
+        self.report_soon()
 
     def _report_demands(self) -> None:
         """Tell the head what waits here and why, for people who ask it. Now and then, not at every change."""
@@ -471,7 +492,18 @@ class Daemon:
             self.pool.kill(worker, DeathCertificate(**message[2]))
 
     def _ask_head(self, client: ClientConnection, message: Message) -> None:
-        self.uplink.up([control.FROM_CLIENT, client.worker_id, message])
+        self.ask_head(client.worker_id, message)
+
+    def ask_head(self, client: bytes, message: Message) -> None:
+        """Pass a process's question on to the head."""
+        if self.head is None:
+            self.asked.note(client, message)
+        self.uplink.up([control.FROM_CLIENT, client, message])
+
+    def _from_head(self, client: bytes, message: Message) -> None:
+        if self.head is None:
+            self.asked.answered(client, message)
+        self.tell(client, message)
 
     # The head and other nodes
 

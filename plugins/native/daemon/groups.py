@@ -56,6 +56,13 @@ class LocalGroups:
             reason = "devices are not free together"
         self._daemon.uplink.up([control.RESERVED, group_id, attempt, reason])
 
+    def held(self) -> list[list[object]]:
+        """Return [group, {attempt: [bundle, ...]}] of what is reserved here."""
+        return [
+            [group_id, {attempt: sorted(bundles) for attempt, bundles in attempts.items()}]
+            for group_id, attempts in self._held.items()
+        ]
+
     def release(self, group_id: bytes, attempt: int) -> None:
         """Bundles are given back, and what runs in them ends. Attempt 0 is all of them."""
         held = self._held.get(group_id, {})

@@ -45,26 +45,32 @@ def main() -> None:
     zygote_pid, link = fork_zygote(warm_up, begin, idle)  # from here on both import, at the same time
     from shoal.errors import ShoalError
     from shoal.native.daemon.daemon import Daemon
+    from shoal.native.head.begin import open_metadata
     from shoal.native.process.folders import remove_folders
 
     if lifeline.recv(1) != b"B":
         _kill(zygote_pid)
         os._exit(0)  # the driver has changed its mind, or is gone
     session = _join(folder)
-    remote = None
-    if session.head_address:
-        try:
+    remote = metadata = None
+    if not session.standing:
+        link.send(folder.encode())  # else its number is not known yet
+    try:
+        if session.head_address:
             session, remote = _join_cluster(session)
-        except ShoalError as error:
-            lifeline.send(b"F" + str(error).encode())
-            _kill(zygote_pid)
-            remove_folders(session.folder, session.store_folder)
-            os._exit(1)
-    link.send(folder.encode())
+        else:
+            session, metadata = open_metadata(session)
+    except ShoalError as error:
+        lifeline.send(b"F" + str(error).encode())
+        _kill(zygote_pid)
+        remove_folders(session.folder, session.store_folder)
+        os._exit(1)
+    if session.standing:
+        link.send(folder.encode())
     _open_log(folder, session.config.get("log_level", "info"))
     daemon = None
     try:
-        daemon = Daemon(session, link, lifeline, remote)
+        daemon = Daemon(session, link, lifeline, remote, metadata)
         daemon.run()
     except Exception:
         logging.getLogger("shoal.daemon").exception("the daemon failed")

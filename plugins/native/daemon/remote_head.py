@@ -29,6 +29,10 @@ _log = logging.getLogger("shoal.daemon")
 _ANSWER_SECONDS = 10.0
 _AGAIN_SECONDS = 0.2
 _MOST_QUEUED = 100_000
+# What is told anew when the head is back: its own messages for it, or among what lives here, or asked again.
+_NOT_KEPT = frozenset(
+    {control.CLIENT_GONE, control.DEMANDS, control.FROM_CLIENT, control.RENEW, control.RESOURCES}
+)
 
 Message = list[Any]
 
@@ -121,13 +125,17 @@ class RemoteHead:
             yield encode_for_head(message)
 
     def join(self, message: Message) -> None:
-        """Say what this node has; what was said while there was no connection follows."""
+        """Say what this node has."""
         with self._lock:
             self._out.put(message)
+            self._attached = True
+
+    def send_kept(self) -> None:
+        """Say what was said while there was no connection."""
+        with self._lock:
             for kept in self._kept:
                 self._out.put(kept)
             self._kept.clear()
-            self._attached = True
 
     # The stream
 
@@ -136,7 +144,7 @@ class RemoteHead:
         with self._lock:
             if self._attached:
                 self._out.put(message)
-            elif message[0] not in (control.RENEW, control.RESOURCES):
+            elif message[0] not in _NOT_KEPT:
                 self._kept.append(message)
 
     def listen(self, on_message: Callable[[Message], None]) -> str:

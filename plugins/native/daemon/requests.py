@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ShoalError, SystemFailure
 from shoal.native.head.requests import NAMES as HEAD_REQUESTS
-from shoal.native.wire import control, kinds
+from shoal.native.wire import kinds
 
 if TYPE_CHECKING:
     from shoal.native.daemon.daemon import ClientConnection, Daemon
@@ -32,7 +32,7 @@ class Requests:
         """Answer one request."""
         if name in HEAD_REQUESTS:
             message = [kinds.REQUEST, number, name, arguments]
-            self._daemon.uplink.up([control.FROM_CLIENT, client.worker_id, message])
+            self._daemon.ask_head(client.worker_id, message)
             return
         if name == "pull":
             self._daemon.pulls.want(client.worker_id, number, *arguments)

@@ -51,6 +51,9 @@ class ActorsShell:
     def create(self, creator: bytes, wire: dict[str, Any]) -> dict[str, Any]:
         """Add an actor, or find the one of that name. Returns {"taken": …} or {"existing": …} or {}."""
         name, namespace = wire["name"], wire["namespace"]
+        known = self.directory.find(wire["actor"])
+        if known is not None and known.creator == creator:
+            return {}  # asked again, since the answer was lost with the last head
         if name:
             existing = self.directory.find_name(name, namespace)
             if existing is not None:
@@ -59,6 +62,7 @@ class ActorsShell:
                 return {"taken": self.describe(existing)}
         if wire["class"] is not None:
             self._classes[wire["class_hash"]] = wire["class"]
+            self._head.records.cls(wire["class_hash"], wire["class"])
         record = ActorRecord(
             actor_id=wire["actor"],
             creator=creator,
@@ -70,6 +74,7 @@ class ActorsShell:
             specification=wire,
         )
         _, effects = self.directory.create(record)
+        self._save(record.actor_id)
         self._carry_out(effects)
         return {}
 
@@ -79,6 +84,7 @@ class ActorsShell:
         if record is not None and record.state != "DEAD":
             record.specification["arguments"] = arguments
             record.specification["extra"] = extra
+            self._save(actor_id)
             self._place(actor_id)
 
     def arguments_failed(self, actor_id: bytes, error: bytes) -> None:
@@ -157,6 +163,8 @@ class ActorsShell:
         if not self.directory.placed(actor_id, incarnation, worker, pid):
             certificate = self._certificate(actor_id, Cause.LOST, "it was not wanted any more when it began")
             self._end_worker(worker, certificate)
+        else:
+            self._save(actor_id)
 
     def refused(self, actor_id: bytes, incarnation: int, reason: str) -> None:
         """The node that was asked has no room any more."""
@@ -334,6 +342,7 @@ class ActorsShell:
             return
         self._forget_waiting(actor_id)
         self._where[actor_id] = number
+        self._save(actor_id)
         wire = record.specification
         specification = {
             "creator": record.creator,
@@ -363,7 +372,52 @@ class ActorsShell:
 
     # Effects
 
+    def _save(self, actor_id: bytes) -> None:
+        record = self.directory.find(actor_id)
+        if record is not None and self._head.records.keeps:
+            self._head.records.actor(record, self._where.get(actor_id, 0))
+
+    def restore(self) -> None:
+        """Go on with the actors of the last head: those without a node wait for one."""
+        records = self._head.records
+        self._classes = records.load_classes()
+        for record, where in records.load_actors():
+            self.directory.restore(record)
+            if where:
+                self._where[record.actor_id] = where
+            elif record.specification["arguments"] is not None:
+                self._waiting[record.actor_id] = "the head has just come back"
+
+    def reconcile(self, number: int, actors: list[list[Any]], clients: set[bytes]) -> None:
+        """A node tells which actors live there, [actor, incarnation, worker, process, ready], and which processes."""
+        there = {actor[0]: actor for actor in actors}
+        for actor_id, incarnation, worker, process, is_ready in actors:
+            record = self.directory.find(actor_id)
+            if record is None or record.worker != worker:
+                self.placed(actor_id, incarnation, worker, process)
+            elif record.ending is not None:
+                self._end_worker(worker, record.ending)  # it was told so when the node could not hear it
+            if is_ready and record is not None and record.state != "ALIVE":
+                self.ready(actor_id, incarnation)
+        for actor_id, where in list(self._where.items()):
+            record = self.directory.find(actor_id)
+            if where != number or actor_id in there or record is None or record.state == "DEAD":
+                continue
+            if record.worker:
+                certificate = self._certificate(actor_id, Cause.LOST, "it ended while no head was there")
+                self._carry_out(self.directory.worker_died(record.worker, certificate))
+            else:
+                self._where.pop(actor_id, None)
+                self._place(actor_id)
+        creators = {record.creator for record in self.directory.all() if record.state != "DEAD"}
+        for creator in creators:
+            if creator and number_of(creator) == number and creator not in clients:
+                self.client_gone(creator)
+
     def _carry_out(self, effects: list[Effect]) -> None:
+        if self._head.records.keeps:  # before anybody is told
+            for actor_id in {effect.actor_id for effect in effects if not isinstance(effect, EndWorker)}:
+                self._save(actor_id)
         for effect in effects:
             if isinstance(effect, PlaceActor):
                 self._place(effect.actor_id)

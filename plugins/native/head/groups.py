@@ -10,6 +10,7 @@ from shoal.errors import ConfigError
 from shoal.ids import NodeID, PlacementGroupID
 from shoal.machines.groups import GroupBook, GroupRecord
 from shoal.native.wire import control, kinds
+from shoal.native.wire.nodes import number_of
 from shoal.spec.resources import ResourceSet
 from shoal.spec.view import BundleSpec, ClusterView, GroupPlacement, GroupSpec, Infeasible
 
@@ -39,8 +40,12 @@ class GroupsShell:
             lifetime=wire["lifetime"],
             soft_target_node=NodeID(wire["target"]) if wire["target"] else None,
         )
+        known = self.book.find(bytes(spec.group_id))
+        if known is not None and known.creator == creator:
+            return  # asked again, since the answer was lost with the last head
         if not self.book.create(spec, creator):
             raise ConfigError(f"a placement group named {spec.name!r} exists in namespace {spec.namespace!r}")
+        self._save(bytes(spec.group_id))
         self._head.broadcast([control.GROUP, bytes(spec.group_id), "PENDING", {}])
         self.try_pending()
 
@@ -98,6 +103,7 @@ class GroupsShell:
             for node in self.book.take_back(group_id):
                 self._head.send(node, [control.RELEASE, group_id, attempt])
         elif outcome == "created":
+            self._save(group_id)
             self._announce(group_id)
             self._tell(group_id, "CREATED")
 
@@ -119,6 +125,7 @@ class GroupsShell:
         before = self.book.remove(group_id)
         if before is None:
             return
+        self._save(group_id)
         self._head.broadcast([control.RELEASE, group_id, 0])
         self._head.broadcast([control.GROUP, group_id, "REMOVED", {}])
         self._tell(group_id, "REMOVED")
@@ -130,11 +137,45 @@ class GroupsShell:
         node = self._head.membership.find(number)
         assert node is not None
         for group_id in self.book.node_lost(bytes(node.node_id), number):
+            self._save(group_id)
             self._announce(group_id)
         for record in self.book.pending():
             group_id = bytes(record.spec.group_id)
             for other in self.book.take_back(group_id):
                 self._head.send(other, [control.RELEASE, group_id, record.attempt])
+
+    def _save(self, group_id: bytes) -> None:
+        record = self.book.find(group_id)
+        if record is not None:
+            self._head.records.group(record)
+
+    def restore(self) -> None:
+        """Go on with the groups of the last head."""
+        for record in self._head.records.load_groups():
+            self.book.restore(record)
+
+    def reconcile(self, number: int, held: dict[bytes, dict[int, list[int]]], clients: set[bytes]) -> None:
+        """A node tells which bundles it holds, by group and attempt, and which processes live there."""
+        node = self._head.membership.find(number)
+        assert node is not None
+        node_id = bytes(node.node_id)
+        for group_id, attempts in held.items():
+            record = self.book.find(group_id)
+            for attempt, bundles in attempts.items():
+                ours = record is not None and record.state in ("CREATED", "PENDING")
+                if not ours or any(record.nodes[i : i + 1] != (node_id,) for i in bundles):  # type: ignore[union-attr]
+                    self._head.send(number, [control.RELEASE, group_id, attempt])
+        for record in self.book.living():
+            group_id = bytes(record.spec.group_id)
+            there = {index for bundles in held.get(group_id, {}).values() for index in bundles}
+            missing = [i for i, where in enumerate(record.nodes) if where == node_id and i not in there]
+            if missing and self.book.bundles_lost(group_id, node_id, missing):
+                self._save(group_id)
+                self._announce(group_id)
+            creator = record.creator
+            if number_of(creator) == number and creator not in clients and record.spec.lifetime != "detached":
+                self.remove(group_id)
+        self.try_pending()
 
     def client_gone(self, client: bytes) -> None:
         """A process is gone: its groups that are not detached end."""

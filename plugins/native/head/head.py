@@ -14,14 +14,16 @@ import msgspec
 
 from shoal.config import Config
 from shoal.ids import NodeID
-from shoal.interfaces.metadata import Metadata
+from shoal.interfaces.metadata import Metadata, SupportsLeases
 from shoal.interfaces.scheduler import Scheduler
 from shoal.machines.membership import Membership, MembershipEffect, NodeChanged, NodeLost
 from shoal.native.head.actors import ActorsShell
+from shoal.native.head.begin import LEASE
 from shoal.native.head.groups import GroupsShell
+from shoal.native.head.records import Records
 from shoal.native.head.requests import HeadRequests
 from shoal.native.wire import control, kinds
-from shoal.native.wire.nodes import node_to_wire, number_of
+from shoal.native.wire.nodes import node_to_wire, number_of, record_from_wire
 from shoal.spec.resources import ResourceSet
 
 _log = logging.getLogger("shoal.head")
@@ -51,7 +53,10 @@ class Head:
         metadata: Metadata,
         scheduler: Scheduler,
         call_later: Callable[[float, Callable[[], None]], None],
+        keeps_records: bool = False,
     ) -> None:
+        """`keeps_records`: go on from what the last head of this metadata store has kept, and keep more."""
+        self.records = Records(metadata, keeps_records)
         self.config = config
         self.metadata = metadata
         self.scheduler = scheduler
@@ -62,9 +67,11 @@ class Head:
         self.groups = GroupsShell(self)
         self.requests = HeadRequests(self)
         self._demands: dict[int, list[list[Any]]] = {}  # node → what waits there
+        self._kept_states: dict[int, str] = {}  # of nodes, as the records have them
         self._changed: dict[int, None] = {}
         self._spreading = False
         self._ticking = False
+        self._restore()
         self._handlers: dict[int, Callable[..., None]] = {
             control.FROM_CLIENT: self._from_client,
             control.CLIENT_GONE: lambda node, client: self.client_gone(client),
@@ -81,15 +88,59 @@ class Head:
             control.TO_CLIENT: lambda node, client, message: self.tell(client, message),
             control.RENEW: self._renew,
             control.DEMANDS: self._note_demands,
+            control.STATE: self._reconcile,
             control.LEAVING: lambda node, reason: self._carry_out(self.membership.left(node, reason)),
         }
+
+    def _restore(self) -> None:
+        now = time.monotonic()
+        number = self.records.load_number()
+        if number > 1:
+            self.membership.skip_numbers(number)
+        for wire in self.records.load_nodes():
+            self.membership.restore(record_from_wire(wire), now)
+        self.groups.restore()
+        self.actors.restore()
+        if self.membership.living():
+            _log.info("the head goes on with %d nodes of the last one", len(self.membership.living()))
+            self.call_later(self.membership.timeout, self.tick)
+
+    def renew_lease(self, owner: bytes, seconds: float) -> bool:
+        """Keep the metadata store for this head alone; False: another one has it. One that is away is waited for."""
+        if not isinstance(self.metadata, SupportsLeases):
+            return True
+        try:
+            return self.metadata.renew(LEASE, owner, seconds)
+        except OSError as error:
+            _log.error("the metadata store cannot be reached: %s", error)
+            return True
+
+    def end_cluster(self, owner: bytes) -> None:
+        """The cluster is stopped for good: its nodes are to end, and nothing is kept for another head."""
+        for link in self.links.values():
+            link.send([control.END, "the cluster was stopped"])
+        self.records.clear()
+        if isinstance(self.metadata, SupportsLeases):
+            self.metadata.release(LEASE, owner)
+
+    def close(self) -> None:
+        """Let go of the metadata store."""
+        self.metadata.close()
+
+    def forget_own(self, node_id: bytes) -> None:
+        """The node that the last head was on ended with it."""
+        for record in self.membership.living():
+            if record.facts.get("head") == "yes" and bytes(record.node_id) != node_id:
+                self._carry_out(self.membership.left(record.number, "it was the last head's own node"))
 
     # Nodes
 
     def admit(self, node_id: bytes, number: int) -> tuple[str, int]:
         """A node that has proved itself asks for a number, or to come back under its own. Return (refusal, number)."""
         if not number:
-            return "", self.membership.reserve_number()
+            number = self.membership.reserve_number()
+            self.records.next_number(self.membership.next_number)
+            return "", number
         if self.membership.may_join(number, NodeID(node_id)):
             return "", number
         record = self.membership.find(number)
@@ -113,8 +164,8 @@ class Head:
         effects = self.membership.join(
             number, NodeID(node_id), address, total, labels, time.monotonic(), facts
         )
-        for record in self.membership.living():
-            link.send([control.NODES, [node_to_wire(record)]])
+        # The dead as well: it may have been away when they died.
+        link.send([control.NODES, [node_to_wire(record) for record in self.membership.all()]])
         self.groups.introduce(link)
         self._carry_out(effects)
         if len(self.links) > 1:
@@ -171,6 +222,17 @@ class Head:
         self._carry_out(self.membership.resources(number, ResourceSet(available), queued, offered))
         self.try_pending()
 
+    def _reconcile(
+        self,
+        number: int,
+        clients: list[bytes],
+        actors: list[list[Any]],
+        groups: list[list[Any]],
+    ) -> None:
+        """A node that has connected again tells what lives there: both sides make it agree."""
+        self.groups.reconcile(number, {group: dict(held) for group, held in groups}, set(clients))
+        self.actors.reconcile(number, actors, set(clients))
+
     def _note_demands(self, number: int, packed: bytes) -> None:
         self._demands[number] = msgspec.msgpack.decode(packed)
 
@@ -208,9 +270,16 @@ class Head:
     def _carry_out(self, effects: list[MembershipEffect]) -> None:
         for effect in effects:
             if isinstance(effect, NodeChanged):
-                self._spread(effect.number)
+                self._changed_node(effect.number)
             elif isinstance(effect, NodeLost):
                 self._lost(effect.number, effect.reason)
+
+    def _changed_node(self, number: int) -> None:
+        record = self.membership.find(number)
+        if record is not None and record.state != self._kept_states.get(number):
+            self._kept_states[number] = record.state
+            self.records.node(record)
+        self._spread(number)
 
     def _lost(self, number: int, reason: str) -> None:
         record = self.membership.find(number)

@@ -32,6 +32,7 @@ RESERVED: Final = 12  # group, attempt, reason: "" if the bundles are reserved
 TO_CLIENT: Final = 13  # client, message: pass it on to a process of another node
 RENEW: Final = 14  # the node's clock, seconds: its lease is to go on
 LEAVING: Final = 15  # reason: goodbye
+STATE: Final = 17  # clients, actors, groups: what lives on a node that has connected again
 DEMANDS: Final = 16  # [[what, how many, resources, why], ...]: what waits there, for people
 
 # Head → node

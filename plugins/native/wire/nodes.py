@@ -48,6 +48,23 @@ def node_to_wire(record: NodeRecord) -> dict[str, Any]:
     }
 
 
+def record_from_wire(wire: dict[str, Any]) -> NodeRecord:
+    """Return a node's record as `node_to_wire` has written it."""
+    return NodeRecord(
+        number=wire["number"],
+        node_id=NodeID(wire["id"]),
+        address=wire["address"],
+        total=ResourceSet(wire["total"]),
+        available=ResourceSet(wire["available"]),
+        labels=wire["labels"],
+        facts=wire["facts"],
+        state=wire["state"],
+        queued=wire["queued"],
+        reason=wire["reason"],
+        version=wire["version"],
+    )
+
+
 def view_from_wire(wire: dict[str, Any]) -> NodeView:
     """Return a node as schedulers see it."""
     return NodeView(

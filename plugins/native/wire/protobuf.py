@@ -160,6 +160,14 @@ _TO_HEAD: _Table = {
     control.TO_CLIENT: ("to_client", _client),
     control.RENEW: ("renew", None),
     control.LEAVING: ("leaving", None),
+    control.STATE: (
+        "state",
+        (
+            _Many("clients"),
+            _Packed("actors_packed"),
+            _Packed("groups_packed"),
+        ),
+    ),
     control.DEMANDS: ("demands_packed", None),
 }
 _TO_NODE: _Table = {
