@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv servers view check lint format types layers test test-all test-slow test-oldest third-party demo docs bench protocol lock clean
+.PHONY: help venv servers view check lint format types layers test test-all test-slow test-oldest chaos third-party demo docs bench protocol lock clean
 
 # Without bytecode every worker process parses its modules again and starts three times slower.
 unexport PYTHONDONTWRITEBYTECODE
@@ -63,6 +63,9 @@ test-oldest: venv servers  ## the fast tests with the lowest versions that pypro
 	$(BIN)/uv pip install --quiet --python .venv-oldest/bin/python --compile-bytecode \
 	  --resolution lowest-direct --editable '.[dev]'
 	.venv-oldest/bin/pytest -n auto -m "not slow"
+
+chaos: venv  ## two minutes of workloads while workers, nodes and the head are killed; SEED=… replays one
+	$(BIN)/python tests/chaos/killer.py --seconds 120 $(if $(SEED),--seed $(SEED))
 
 third-party: venv  ## build, install and use the sample third-party plugin in an environment of its own
 	$(BIN)/python tools/check_third_party.py
