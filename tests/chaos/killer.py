@@ -81,7 +81,7 @@ def shuffle(rng: random.Random) -> None:
 
 WORKLOADS: tuple[Callable[[random.Random], None], ...] = (map_reduce, actors, shuffle)
 
-
+    """Injects faults into a cluster from a thread, one after the other, as its seed says; spares the driver's node."""
 class Killer:
     """Injects faults into a cluster from a thread, one after the other, as its seed says. The driver's node is spared."""
 

@@ -1,4 +1,4 @@
-"""Workloads under a seeded killer of workers, nodes and the head: every answer is right. `make chaos` runs it for long."""
+"""Workloads under a seeded killer of workers, nodes and the head: every answer is right. `make chaos` runs longer."""
 
 from __future__ import annotations
 
