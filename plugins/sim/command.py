@@ -34,15 +34,33 @@ class Commands:
 
 @click.command("simulate")
 @click.option("--nodes", type=click.IntRange(1, 100_000), default=1000, show_default=True)
-@click.option("--cpus", type=click.FloatRange(0, min_open=True), default=16.0, show_default=True, help="Of each node.")
-@click.option("--gpus", type=click.FloatRange(0), default=4.0, show_default=True, help="Of each node that has some.")
-@click.option("--gpu-nodes", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="Share of such nodes.")
-@click.option("--gigabits", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True, help="Into each node.")
+@click.option(
+    "--cpus", type=click.FloatRange(0, min_open=True), default=16.0, show_default=True, help="Of each node."
+)
+@click.option(
+    "--gpus", type=click.FloatRange(0), default=4.0, show_default=True, help="Of each node that has some."
+)
+@click.option(
+    "--gpu-nodes", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="Share of such nodes."
+)
+@click.option(
+    "--gigabits",
+    type=click.FloatRange(0, min_open=True),
+    default=10.0,
+    show_default=True,
+    help="Into each node.",
+)
 @click.option("--tasks", type=click.IntRange(1, 10_000_000), default=100_000, show_default=True)
 @click.option("--workload", type=click.Choice(WORKLOADS), default="mixed", show_default=True)
-@click.option("--trace", type=click.Path(exists=True, dir_okay=False), help="Read tasks from a CSV or JSON Lines file.")
-@click.option("--schedulers", default="hybrid,locality,binpack,spread", show_default=True, help="Plugins by name.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the workload: equal seeds, equal work.")
+@click.option(
+    "--trace", type=click.Path(exists=True, dir_okay=False), help="Read tasks from a CSV or JSON Lines file."
+)
+@click.option(
+    "--schedulers", default="hybrid,locality,binpack,spread", show_default=True, help="Plugins by name."
+)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Of the workload: equal seeds, equal work."
+)
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
 def simulate_command(
     nodes: int,

@@ -32,7 +32,9 @@ _PLAYABLE = ("kill_node",)
 def _whole(least: int) -> Any:
     def check(options: object, field: attrs.Attribute[Any], value: Any) -> None:
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ConfigError(f"{field.name} of the engine 'sim' must be a whole number ≥ {least}, got {describe(value)}")
+            raise ConfigError(
+                f"{field.name} of the engine 'sim' must be a whole number ≥ {least}, got {describe(value)}"
+            )
 
     return check
 
@@ -42,7 +44,9 @@ def _number(above: float, optional: bool = False) -> Any:
         if optional and value is None:
             return
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= above:
-            raise ConfigError(f"{field.name} of the engine 'sim' must be a number ≥ {above:g}, got {describe(value)}")
+            raise ConfigError(
+                f"{field.name} of the engine 'sim' must be a number ≥ {above:g}, got {describe(value)}"
+            )
 
     return check
 
@@ -71,10 +75,12 @@ class SimEngine(InlineEngine):
 
     @attrs.frozen(kw_only=True)
     class Options:
-        """`seed` of all chance; `nodes`, each with `cpus` (None: num_cpus of the session); `task_seconds` that each
-        task and call takes, or a mapping from names ("f", "Class.method") to seconds; `bandwidth` in bytes a second into a node; `faults`, a list such as
-        `[{"kind": "kill_node", "node": 1, "at": 2.5, "seconds": 10}]`; `quiet_seconds` of real time without a call
-        after which the world moves by itself (0: never).
+        """What `engine_options` may say.
+
+        `seed` of all chance. `nodes`, each with `cpus` (None: num_cpus of the session). `task_seconds` that each task
+        and call takes, or a mapping from names ("f", "Class.method") to seconds. `bandwidth` in bytes a second into a
+        node. `faults`, a list such as `[{"kind": "kill_node", "node": 1, "at": 2.5, "seconds": 10}]`.
+        `quiet_seconds` of real time without a call after which the world moves by itself (0: never).
         """
 
         seed: int = attrs.field(default=0, validator=_whole(0))
@@ -89,7 +95,9 @@ class SimEngine(InlineEngine):
         super().__init__(config)
         options = self.Options(**config.engine_options)
         faults = _playable(parse_faults(options.faults, options.nodes))
-        scheduler = load_driver(SCHEDULERS, config.scheduler, config.scheduler_options)(config.scheduler_options)
+        scheduler = load_driver(SCHEDULERS, config.scheduler, config.scheduler_options)(
+            config.scheduler_options
+        )
         self.world: World = World(options.seed, keep_trace=True)
         cluster = VirtualCluster(config, scheduler, options.seed, options.nodes, options.cpus)
         self._sim = SimCore(self, config, scheduler, self.world, cluster)
@@ -105,7 +113,10 @@ class SimEngine(InlineEngine):
         self._stop = threading.Event()
         if options.quiet_seconds:
             self._mover = threading.Thread(
-                target=self._move_while_quiet, args=(options.quiet_seconds,), name="shoal-sim-quiet", daemon=True
+                target=self._move_while_quiet,
+                args=(options.quiet_seconds,),
+                name="shoal-sim-quiet",
+                daemon=True,
             )
             self._mover.start()
 
@@ -114,7 +125,9 @@ class SimEngine(InlineEngine):
     @classmethod
     def start(cls, config: Config) -> SimEngine:
         if config.address is not None:
-            raise ConfigError(f"address={config.address!r}: the sim engine joins no cluster; leave the address out")
+            raise ConfigError(
+                f"address={config.address!r}: the sim engine joins no cluster; leave the address out"
+            )
         check_environment(config.runtime_env)
         return cls(config)
 
@@ -152,7 +165,7 @@ class SimEngine(InlineEngine):
             hurt = cluster.kill(node_id)
         dying = set(map(id, runs))
         core.stage.interrupt(lambda place: id(place) in dying)
-        self._sim_actors.node_died(node_id)
+        self._sim_actors.node_died(node_id, runs)
         self._sim_tasks.node_died(node_id, runs)
         self._sim_tasks.rebuild(node_id)
         for group in hurt:
@@ -204,7 +217,9 @@ def _playable(faults: tuple[Fault, ...]) -> tuple[Fault, ...]:
                 "the others are faults of the simulated cluster (see docs/simulation.md)"
             )
         if fault.node == 0:
-            raise ConfigError("node 0 is where the program itself runs: it cannot be killed; name another node")
+            raise ConfigError(
+                "node 0 is where the program itself runs: it cannot be killed; name another node"
+            )
     return faults
 
 

@@ -61,7 +61,9 @@ def _parse(number: int, given: Any, nodes: int) -> Fault:
         if node is not None:
             raise ConfigError(f"{where} kills the head; leave node out")
     elif isinstance(node, bool) or not isinstance(node, int) or not 0 <= node < nodes:
-        raise ConfigError(f"node of {where} must be a whole number from 0 to {nodes - 1}, got {describe(node)}")
+        raise ConfigError(
+            f"node of {where} must be a whole number from 0 to {nodes - 1}, got {describe(node)}"
+        )
     return Fault(**given)
 
 

@@ -44,7 +44,9 @@ class SpreadGroup(Group):
 class VirtualCluster(VirtualNode):
     """Accounts for all nodes. The driver lives on the first, which no fault kills."""
 
-    def __init__(self, config: Config, scheduler: Scheduler, seed: int, count: int, cpus: float | None) -> None:
+    def __init__(
+        self, config: Config, scheduler: Scheduler, seed: int, count: int, cpus: float | None
+    ) -> None:
         super().__init__(attrs.evolve(config, num_cpus=cpus) if cpus is not None else config, scheduler)
         start = seed % 2**32
         self.ids: list[NodeID] = [
@@ -87,7 +89,11 @@ class VirtualCluster(VirtualNode):
         assert isinstance(group, SpreadGroup)
         bundles = group.spec.bundles
         wanted = range(len(bundles)) if strategy.bundle_index == -1 else (strategy.bundle_index,)
-        able = [index for index in wanted if index < len(bundles) and bundles[index].resources.covers(demand.resources)]
+        able = [
+            index
+            for index in wanted
+            if index < len(bundles) and bundles[index].resources.covers(demand.resources)
+        ]
         if not able:
             reason = f"no bundle of the placement group can hold {demand.resources}"
             return Infeasible(reason), Holding(demand.resources)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,10 +16,9 @@ from shoal.errors import (
     ObjectLost,
     PlacementGroupRemoved,
     ShoalError,
-    TaskCancelled,
 )
 from shoal.ids import NodeID
-from shoal.inline.actors import ALIVE, DEAD, PENDING, RESTARTING, Actor, Actors
+from shoal.inline.actors import DEAD, PENDING, RESTARTING, Actor, Actors
 from shoal.inline.calls import DONE, QUEUED, RUNNING, Call, failed_argument, running
 from shoal.inline.node import GroupGone
 from shoal.inline.results import FREED
@@ -168,6 +166,44 @@ class SimTasks(Tasks):
             else:
                 core.fail(call, error)
 
+    def attempts(self, call: Call, function: Callable[..., Any]) -> None:
+        """Call a method until it succeeds or may not be tried again. What ends it from outside is passed on."""
+        core = self.core
+        while True:
+            argument_error = failed_argument(call)
+            if argument_error is not None:
+                core.fail(call, argument_error)
+                return
+            self._context_of(call)
+            token = running.set(call)
+            started = core.world.now
+            try:
+                with environment(call.runtime_env):
+                    args, kwargs = call.arguments()
+                    core.finish(call, function(*args, **kwargs))
+                return
+            except (Interrupted, NotInitialized):
+                raise
+            except (ActorExit, KeyboardInterrupt):
+                core.fail(call, cancelled(call))
+                raise
+            except BaseException as error:  # user code may raise anything
+                if not call.may_retry(error):
+                    core.fail(call, error)
+                    return
+                call.attempt += 1
+            finally:
+                running.reset(token)
+                run = core.runs.get(call)
+                core.note_virtual(call, started, core.cluster.id if run is None else run.node_id)
+
+    def _context_of(self, call: Call) -> None:
+        super()._context_of(call)
+        run = self.core.runs.get(call)
+        if run is not None:
+            assert call.context is not None
+            call.context = attrs.evolve(call.context, node_id=run.node_id)
+
     def again(self, call: Call) -> None:
         """Try a call once more, on whichever node has room."""
         call.attempt += 1
@@ -186,14 +222,18 @@ class SimTasks(Tasks):
             began = call.state == RUNNING
             call.state = QUEUED
             if not began:
-                core.world.after(LATENCY, self.start_if_possible, call)  # it was not executed: no attempt is spent
+                core.world.after(
+                    LATENCY, self.start_if_possible, call
+                )  # it was not executed: no attempt is spent
             elif call.cancelled:
                 core.fail(call, cancelled(call))
             elif call.retries == -1 or call.attempt < call.retries:
                 self.again(call)
             else:
                 certificate = certificate_of(core, node_id, "task", call.name)
-                core.fail(call, NodeDied(f"{call.name}() died with its node, {call.attempt + 1} times", certificate))
+                core.fail(
+                    call, NodeDied(f"{call.name}() died with its node, {call.attempt + 1} times", certificate)
+                )
 
     def rebuild(self, node_id: NodeID) -> None:
         """Make again what lay on a node that died and nowhere else, as far as its calls may be repeated."""
@@ -226,7 +266,11 @@ class SimTasks(Tasks):
     def _lose(self, result: Located, node_id: NodeID, lineage: Call | None) -> None:
         from shoal.serial import dump_error
 
-        why = "put() made it, so no task can make it again" if lineage is None else "its task may not be tried again"
+        why = (
+            "put() made it, so no task can make it again"
+            if lineage is None
+            else "its task may not be tried again"
+        )
         certificate = certificate_of(self.core, node_id, "object", result.id.hex())
         error = ObjectLost(f"object {result.id.hex()} is lost with its node; {why}", certificate)
         result.packed, result.refs = b"", ()
@@ -273,12 +317,20 @@ class SimActors(Actors):
         else:
             self.core.world.after(LATENCY, super().pump, actor)
 
+    def _enter(self, actor: Actor, call: Call) -> None:
+        super()._enter(actor, call)
+        if isinstance(actor.holding, NodeHolding) and call.context is not None:
+            call.context = attrs.evolve(call.context, node_id=actor.holding.node_id)
+
     def _run_method(self, actor: Actor, call: Call) -> None:
         holding = actor.holding
         if isinstance(holding, NodeHolding):
             # It holds nothing of its own: the actor does.
             nothing = attrs.evolve(holding, resources=holding.resources - holding.resources)
-            self.core.runs[call] = Run(call, nothing)
+            run = self.core.runs[call] = Run(call, nothing)
+            here = self.core.stage.here()
+            if here is not None:
+                here.place = run  # so that it ends with its node
         try:
             super()._run_method(actor, call)
         except (Interrupted, NotInitialized):
@@ -298,14 +350,17 @@ class SimActors(Actors):
 
         return timed
 
-    def node_died(self, node_id: NodeID) -> None:
-        """Actors that lived on a node start anew elsewhere, or die."""
+    def node_died(self, node_id: NodeID, runs: list[Run]) -> None:
+        """Actors that lived on a node start anew elsewhere, or die. `runs` are what was executed there."""
         core = self.core
         for actor in list(self._actors.values()):
             holding = actor.holding
             if actor.state == DEAD or not isinstance(holding, NodeHolding) or holding.node_id != node_id:
                 continue
             certificate = certificate_of(core, node_id, "actor", actor.info.class_name)
+            for run in runs:
+                if run.call.actor is actor and run.call not in actor.running:
+                    actor.running.append(run.call)  # its execution has ended already, it has not
             most = actor.template.max_restarts
             if most != -1 and actor.restarts >= most:
                 self._end(actor, Cause.NODE_DIED, certificate.detail)
@@ -335,5 +390,3 @@ class SimActors(Actors):
             return
         actor.state = PENDING
         self._place(actor)
-
-

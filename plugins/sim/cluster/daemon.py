@@ -81,7 +81,11 @@ class Daemon(Process):
 
     def connected(self, end: Connection) -> None:
         self._head = end
-        actors = [(worker.actor, worker.name, worker.incarnation) for worker in self.workers.values() if worker.actor]
+        actors = [
+            (worker.actor, worker.name, worker.incarnation)
+            for worker in self.workers.values()
+            if worker.actor
+        ]
         node = NodeView(node_id=self.id, total=self.total, available=self.book.available)
         end.send(("register", node, self.name, self.life, actors, tuple(self._groups)))
 

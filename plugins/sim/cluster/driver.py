@@ -1,4 +1,4 @@
-"""A driver of the model: the owner of tasks, with leases, retries, lineage; actors and groups are in files of their own."""
+"""A driver of the model: the owner of tasks, with their leases, retries and lineage."""
 
 from __future__ import annotations
 
@@ -62,7 +62,9 @@ class Held:
 class Driver(Process):
     """Submits its work and sees it through. It lives on a machine of its own that no fault touches."""
 
-    def __init__(self, network: Network, machine: Machine, work: Work, nodes: list[str], truth: Truth) -> None:
+    def __init__(
+        self, network: Network, machine: Machine, work: Work, nodes: list[str], truth: Truth
+    ) -> None:
         super().__init__(network, machine, machine.name)
         self.truth = truth
         self.client: bytes = machine.name.encode().ljust(8, b"\0")[:8]
@@ -173,7 +175,9 @@ class Driver(Process):
         """Find a node to ask where work should go."""
         name = next(self._homes)
         if name in self._sites and self._sites[name].end is None:
-            self.after(AGAIN, self._go_home)  # it is being connected to already: the two are not to be mixed up
+            self.after(
+                AGAIN, self._go_home
+            )  # it is being connected to already: the two are not to be mixed up
             return
         self.connect(name)
 
@@ -325,9 +329,7 @@ class Driver(Process):
         work = task.work
         held.end.send(("run", work.name, task.attempts, work.seconds, work.result_bytes, tuple(arguments)))
 
-    def on_done(
-        self, end: Connection, name: str, attempt: int, size: int, place: str, life: int
-    ) -> None:
+    def on_done(self, end: Connection, name: str, attempt: int, size: int, place: str, life: int) -> None:
         if self.actors.done(end, name):
             return
         held = self._held.get(end.other.name)

@@ -111,7 +111,12 @@ class Head(Process):
                     end.send(("end_worker", worker))  # it was told before, but may not have heard
         for actor, place in list(self.places.items()):
             record = self.directory.find(actor)
-            if place == node_id and record is not None and record.worker and record.worker.decode() not in here:
+            if (
+                place == node_id
+                and record is not None
+                and record.worker
+                and record.worker.decode() not in here
+            ):
                 self._worker_gone(record.worker, "it was not there when its node came back")
             elif place == node_id and record is not None and not record.worker:
                 self._place_again(actor)
@@ -119,11 +124,7 @@ class Head(Process):
 
     def _compare_groups(self, end: Connection, node_id: NodeID, reserved: tuple[bytes, ...]) -> None:
         """Release what a node has reserved for nobody, and end the groups that it has forgotten."""
-        mine = {
-            bytes(found.spec.group_id)
-            for found in self._groups("CREATED")
-            if node_id in found.nodes
-        }
+        mine = {bytes(found.spec.group_id) for found in self._groups("CREATED") if node_id in found.nodes}
         for key in reserved:
             if key not in mine and key not in self._reserving:
                 end.send(("release", key))

@@ -177,7 +177,9 @@ class ClusterModel:
                 daemon.book.validate()
                 assert not daemon.book.leases, f"{daemon.name} has leases left: {dict(daemon.book.leases)}"
                 assert not daemon.book.wants, f"{daemon.name} has wants left: {daemon.book.wants}"
-                assert daemon.book.available == daemon.total, f"{daemon.name} has {daemon.book.available} free"
+                assert daemon.book.available == daemon.total, (
+                    f"{daemon.name} has {daemon.book.available} free"
+                )
                 assert not daemon.workers, f"{daemon.name} has workers left: {sorted(daemon.workers)}"
         self.head.directory.validate()
         self.head.groups.validate()
