@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import json
+from typing import TYPE_CHECKING
 
 import attrs
 import click
 
 from shoal.errors import ConfigError
-from shoal.interfaces.hooks import hookimpl
-from shoal.sim.compare import Cluster, Result, simulate
+from shoal.observe.commands import json_option, say
+from shoal.observe.render import table
 from shoal.sim.workloads import WORKLOADS, make_workload, read_trace
+
+if TYPE_CHECKING:
+    from shoal.sim.compare import Result
 
 HEADERS = (
     "scheduler",
     "makespan, s",
-    "utilisation",
+    "utilisation, %",
     "bytes moved",
     "decisions",
     "decisions/s",
@@ -23,17 +26,8 @@ HEADERS = (
 )
 
 
-class Commands:
-    """Adds the command to `shoal`."""
-
-    @hookimpl
-    def shoal_cli_commands(self, group: click.Group) -> None:
-        """Add it."""
-        group.add_command(simulate_command)
-
-
 @click.command("simulate")
-@click.option("--nodes", type=click.IntRange(1, 100_000), default=1000, show_default=True)
+@click.option("--nodes", type=click.IntRange(1, 100_000), default=1000, show_default=True, help="How many.")
 @click.option(
     "--cpus", type=click.FloatRange(0, min_open=True), default=16.0, show_default=True, help="Of each node."
 )
@@ -50,8 +44,20 @@ class Commands:
     show_default=True,
     help="Into each node.",
 )
-@click.option("--tasks", type=click.IntRange(1, 10_000_000), default=100_000, show_default=True)
-@click.option("--workload", type=click.Choice(WORKLOADS), default="mixed", show_default=True)
+@click.option(
+    "--tasks",
+    type=click.IntRange(1, 10_000_000),
+    default=100_000,
+    show_default=True,
+    help="How many, without a trace.",
+)
+@click.option(
+    "--workload",
+    type=click.Choice(WORKLOADS),
+    default="mixed",
+    show_default=True,
+    help="What kind of tasks, without a trace.",
+)
 @click.option(
     "--trace", type=click.Path(exists=True, dir_okay=False), help="Read tasks from a CSV or JSON Lines file."
 )
@@ -61,7 +67,7 @@ class Commands:
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="Of the workload: equal seeds, equal work."
 )
-@click.option("--json", "json_", is_flag=True, help="Print JSON.")
+@json_option("Print JSON.")
 def simulate_command(
     nodes: int,
     cpus: float,
@@ -75,7 +81,13 @@ def simulate_command(
     seed: int,
     json_: bool,
 ) -> None:
-    """Compare schedulers on a simulated cluster: how long the work takes, how full the nodes are, what moves."""
+    """Compare schedulers on a simulated cluster.
+
+    Prints how long the work takes with each, how full the nodes are, what moves and how fast it decides.
+    """
+    # Here, since `shoal --help` imports this module too.
+    from shoal.sim.compare import Cluster, simulate
+
     names = [name.strip() for name in schedulers.split(",") if name.strip()]
     if not names:
         raise ConfigError("--schedulers names none; give some, separated by commas, such as hybrid,spread")
@@ -86,12 +98,9 @@ def simulate_command(
         results.append(simulate(cluster, name, work))
         if not json_:
             click.echo(f"{name}: {results[-1].real_seconds:.1f} s of real time", err=True)
-    if json_:
-        click.echo(json.dumps([as_plain(result) for result in results], indent=2))
-        return
     source = trace or f"{workload}, seed {seed}"
-    click.echo(f"{len(work):,} tasks ({source}) on {nodes:,} nodes of {cpus:g} CPUs\n")
-    click.echo(table(results))
+    title = f"{len(work):,} tasks ({source}) on {nodes:,} nodes of {cpus:g} CPUs"
+    say([as_plain(result) for result in results], lambda: f"{title}\n\n{as_text(results)}", json_)
 
 
 def as_plain(result: Result) -> dict[str, object]:
@@ -99,25 +108,20 @@ def as_plain(result: Result) -> dict[str, object]:
     return {**attrs.asdict(result), "decisions_per_second": round(result.decisions_per_second)}
 
 
-def table(results: list[Result]) -> str:
+def as_text(results: list[Result]) -> str:
     """Return results as an aligned table."""
-    rows = [
-        (
-            each.scheduler,
-            f"{each.makespan:,.2f}",
-            f"{each.utilisation:.1%}",
-            f"{each.bytes_moved:,}",
-            f"{each.decisions:,}",
-            f"{each.decisions_per_second:,.0f}",
-            f"{each.real_seconds:,.2f}",
-        )
-        for each in results
-    ]
-    widths = [max(len(line[column]) for line in [HEADERS, *rows]) for column in range(len(HEADERS))]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if column else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in [HEADERS, *rows]
+    return table(
+        HEADERS,
+        [
+            [
+                each.scheduler,
+                each.makespan,
+                each.utilisation * 100,
+                each.bytes_moved,
+                each.decisions,
+                round(each.decisions_per_second),
+                each.real_seconds,
+            ]
+            for each in results
+        ],
     )

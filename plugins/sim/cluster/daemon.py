@@ -22,9 +22,14 @@ START = 0.05  # seconds that a worker process takes to start
 RETRY = 0.5  # seconds until a refused connection is tried again
 
 
-def node_id(name: str) -> NodeID:
-    """Return the identifier of the node of that name; names end in a number."""
-    return NodeID(int(name.rpartition("-")[2]).to_bytes(8, "big"))
+def node_id(name: str, life: int) -> NodeID:
+    """Return the identifier of a life of the node of that name, which ends in a number."""
+    return NodeID(int(name.rpartition("-")[2]).to_bytes(4, "big") + life.to_bytes(4, "big"))
+
+
+def node_name(node_id: NodeID) -> str:
+    """Return the name of the node whose identifier this is, in whichever life."""
+    return f"node-{int.from_bytes(node_id[:4], 'big')}"
 
 
 class Daemon(Process):
@@ -36,7 +41,7 @@ class Daemon(Process):
         super().__init__(network, machine, machine.name)
         self.scheduler = scheduler
         self.truth = truth
-        self.id: NodeID = node_id(machine.name)
+        self.id: NodeID = node_id(machine.name, 1)
         self.total: ResourceSet = ResourceSet.of(CPU=cpus)
         self.book: LeaseBook = LeaseBook(self.total, {}, self._place_here)
         self.workers: dict[str, Worker] = {}
@@ -47,15 +52,17 @@ class Daemon(Process):
     # Life
 
     def started(self) -> None:
+        self.id = node_id(self.name, self.life)
+        self.number = 0  # the head gives it one
         self.book = LeaseBook(self.total, {}, self._place_here)
         self.workers, self.objects = {}, {}
         self.view = LiveView(local=self.id)
         self._holders: dict[Connection, bytes] = {}
         self._homes: dict[bytes, Connection] = {}
-        self._groups: dict[bytes, None] = {}  # those that have bundles here
+        self._groups: dict[bytes, dict[int, int]] = {}  # group → bundles reserved here → in which attempt
         self._head: Connection | None = None
         self._heard = self.clock()
-        self._turn = 0
+        self._incarnations: dict[bytes, int] = {}
         self.connect("head")
         self._beat()
 
@@ -65,7 +72,7 @@ class Daemon(Process):
 
     def _beat(self) -> None:
         if self._head is not None:
-            self._head.send(("alive", self.id, self.life, self.book.available))
+            self._head.send(("alive", self.number, self.book.available))
         if self.clock() - self._heard > FENCE:
             self._fence()
         self.after(HEARTBEAT, self._beat)
@@ -87,7 +94,8 @@ class Daemon(Process):
             if worker.actor
         ]
         node = NodeView(node_id=self.id, total=self.total, available=self.book.available)
-        end.send(("register", node, self.name, self.life, actors, tuple(self._groups)))
+        groups = {key: dict(held) for key, held in self._groups.items()}
+        end.send(("register", self.number, node, actors, groups))
 
     def refused(self, name: str) -> None:
         self.after(RETRY, self.connect, name)
@@ -115,6 +123,11 @@ class Daemon(Process):
     def received(self, end: Connection, message: Any) -> None:
         kind, *rest = message
         getattr(self, f"on_{kind}")(end, *rest)
+
+    def on_welcome(self, end: Connection, number: int) -> None:
+        """The head has taken this node in."""
+        self.number = number
+        self._heard = self.clock()
 
     def on_heard(self, end: Connection) -> None:
         self._heard = self.clock()
@@ -151,13 +164,14 @@ class Daemon(Process):
             self._end_lease(lease)
         self._step()
 
-    def on_start_actor(self, end: Connection, actor: bytes, demand: Demand) -> None:
+    def on_start_actor(self, end: Connection, actor: bytes, incarnation: int, demand: Demand) -> None:
         """Start a worker for an actor if there is room for it now."""
+        self._incarnations[actor] = incarnation
         self.book.want(actor, actor, demand, 1, 0)
         self._step()
         if not any(lease.holder == actor for lease in self.book.leases.values()):
             self.book.want(actor, actor, demand, 0, 0)
-            end.send(("actor_busy", actor))
+            end.send(("actor_busy", actor, incarnation))
 
     def on_construct(self, end: Connection, actor: bytes, worker: str, incarnation: int) -> None:
         found = self.workers.get(worker)
@@ -171,21 +185,31 @@ class Daemon(Process):
         if found is not None:
             found.crash()
 
-    def on_reserve(self, end: Connection, group: bytes, bundles: dict[int, ResourceSet]) -> None:
-        done = self.book.reserve(group, bundles)
-        if done:
-            self._groups[group] = None
-        end.send(("reserved", group, self.id, self.life, done))
+    def on_reserve(
+        self, end: Connection, group: bytes, attempt: int, bundles: dict[int, ResourceSet]
+    ) -> None:
+        """Reserve bundles of a group, all that are asked for or none."""
+        reason = "there is no room any more"
+        if self.book.reserve(group, bundles):
+            reason = ""
+            self._groups.setdefault(group, {}).update(dict.fromkeys(bundles, attempt))
+        end.send(("reserved", group, attempt, self.number, reason))
 
-    def on_release(self, end: Connection, group: bytes) -> None:
-        self._groups.pop(group, None)
-        for lease in self.book.release_group(group):
+    def on_release(self, end: Connection, group: bytes, attempt: int | None) -> None:
+        """Give back what an attempt reserved of a group, None: all of it."""
+        held = self._groups.get(group, {})
+        indices = [index for index, made in held.items() if attempt in (None, made)]
+        for index in indices:
+            del held[index]
+        if not held:
+            self._groups.pop(group, None)
+        for lease in self.book.release_group(group, indices):
             self._end_lease(lease)
         self._step()
 
     # Leases
 
-    def _place_here(self, demand: Demand, available: ResourceSet) -> Decision:
+    def _place_here(self, demand: Demand, available: ResourceSet, class_key: bytes) -> Decision:
         node = self._as_node(available)
         return self.scheduler.place(demand, ClusterView(nodes={self.id: node}, local=self.id))
 
@@ -195,6 +219,7 @@ class Daemon(Process):
 
     def _step(self) -> None:
         for want, lease in self.book.grant():
+            assert isinstance(lease, Lease)  # owners look round by themselves: nothing is sent on
             worker = Worker(self, f"{self.name}/{self.life}.{next(self._numbers)}")
             worker.lease_id = lease.lease_id
             worker.is_for_actor = len(want.holder) == 16
@@ -210,7 +235,7 @@ class Daemon(Process):
             if self._head is None:
                 worker.crash()
             else:
-                self._head.send(("actor_placed", holder, worker.name))
+                self._head.send(("actor_placed", holder, self._incarnations[holder], worker.name))
             return
         end = self._homes.get(holder)
         if end is not None:

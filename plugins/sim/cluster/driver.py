@@ -10,6 +10,7 @@ import attrs
 
 from shoal.ids import NodeID, PlacementGroupID
 from shoal.sim.cluster.actors import OwnedActors
+from shoal.sim.cluster.daemon import node_name
 from shoal.sim.cluster.groups import OwnedGroups
 from shoal.sim.cluster.truth import Truth
 from shoal.sim.cluster.work import TaskWork, Work
@@ -34,6 +35,7 @@ class Task:
     state: str = WAITING
     attempts: int = 0  # how often it was sent to a worker
     place: str = ""  # the node that has its result; empty if the owner itself has it
+    place_id: NodeID | None = None
     result: bool = False  # there is one, as far as the owner knows
     told: bool = False  # its end was told to the program
     round: int = 0  # grows with every request: an answer to an earlier one does not count
@@ -245,8 +247,8 @@ class Driver(Process):
         held: dict[NodeID, int] = {}
         for need in task.work.needs:
             producer = self.tasks[need]
-            if producer.place:
-                where = NodeID(int(producer.place.rpartition("-")[2]).to_bytes(8, "big"))
+            if producer.place_id is not None:
+                where = producer.place_id
                 held[where] = held.get(where, 0) + producer.work.result_bytes
         return Demand(resources=resources, argument_bytes=held, turn=next(self._numbers))
 
@@ -265,7 +267,7 @@ class Driver(Process):
         if node_id is None:
             self.after(AGAIN, self._again, task, task.round)
         else:
-            self._want(f"node-{int.from_bytes(node_id, 'big')}", task)
+            self._want(node_name(node_id), task)
 
     def _again(self, task: Task, turn: int | None = None) -> None:
         """Look for a place once more, unless something newer has happened to the task."""
@@ -329,7 +331,9 @@ class Driver(Process):
         work = task.work
         held.end.send(("run", work.name, task.attempts, work.seconds, work.result_bytes, tuple(arguments)))
 
-    def on_done(self, end: Connection, name: str, attempt: int, size: int, place: str, life: int) -> None:
+    def on_done(
+        self, end: Connection, name: str, attempt: int, size: int, place: str, place_id: NodeID
+    ) -> None:
         if self.actors.done(end, name):
             return
         held = self._held.get(end.other.name)
@@ -338,6 +342,7 @@ class Driver(Process):
         task = held.task
         self._release(held)
         task.result, task.place = True, place
+        task.place_id = place_id if place else None
         self.end(task, "done")
 
     def on_lost(self, end: Connection, name: str, attempt: int, argument: str, place: str) -> None:
@@ -392,14 +397,10 @@ class Driver(Process):
 
     # What the head says
 
-    def on_node_name(self, end: Connection, node_id: NodeID) -> None:
-        """A node that there is: it is known already."""
-
     def on_node_dead(self, end: Connection, node_id: NodeID) -> None:
         """What lay on that node is lost; what is still needed is made again."""
-        name = f"node-{int.from_bytes(node_id, 'big')}"
         for task in self.tasks.values():
-            if task.state == DONE and task.place == name:
+            if task.state == DONE and task.place_id == node_id:
                 task.result = False
         for task in self.tasks.values():
             self.advance(task)
@@ -410,8 +411,8 @@ class Driver(Process):
     def on_group(self, end: Connection, group: bytes, nodes: tuple[NodeID, ...]) -> None:
         self.groups.created(group, nodes)
 
-    def on_group_lost(self, end: Connection, group: bytes) -> None:
-        self.groups.gone(group)
+    def on_group_broken(self, end: Connection, group: bytes) -> None:
+        self.groups.broken(group)
 
     def on_group_removed(self, end: Connection, group: bytes) -> None:
         self.groups.gone(group)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from shoal.ids import NodeID, PlacementGroupID
+from shoal.sim.cluster.daemon import node_name
 from shoal.sim.cluster.work import GroupWork
 from shoal.spec.resources import ResourceSet
 from shoal.spec.view import BundleSpec, GroupSpec
@@ -19,7 +20,7 @@ PATIENCE = 120.0  # seconds after which a group that cannot be had is given up
 
 @attrs.define(eq=False)
 class Owned:
-    """One group as its owner sees it. PENDING → CREATED → REMOVING → GONE."""
+    """One group as its owner sees it. PENDING ⇄ CREATED → REMOVING → GONE."""
 
     work: GroupWork
     group_id: bytes
@@ -97,20 +98,27 @@ class OwnedGroups:
     def node_for(self, name: str, turn: int) -> str:
         """Return one of the nodes that have a bundle of the group."""
         nodes = self._groups[name].nodes
-        return f"node-{int.from_bytes(nodes[turn % len(nodes)], 'big')}"
+        return node_name(nodes[turn % len(nodes)])
 
     def created(self, group_id: bytes, nodes: tuple[NodeID, ...]) -> None:
         """The head has reserved every bundle."""
         owned = self._find(group_id)
-        if owned.state != "PENDING":
+        if owned.state not in ("PENDING", "CREATED"):
             return
         owned.state, owned.nodes = "CREATED", nodes
         self._wake(owned)
         if not owned.open_tasks:
             self._remove(owned)
 
+    def broken(self, group_id: bytes) -> None:
+        """A node with a bundle died: the group is whole again when `created` says so."""
+        owned = self._find(group_id)
+        if owned.state == "CREATED":
+            owned.state = "PENDING"
+            self._driver.after(PATIENCE, self._give_up, owned)
+
     def gone(self, group_id: bytes) -> None:
-        """A group is removed, or lost with a node."""
+        """A group is removed."""
         owned = self._find(group_id)
         if owned.state != "GONE":
             owned.state = "GONE"

@@ -1,7 +1,8 @@
-"""The head of the model: nodes and their leases of life, the directory of actors, the book of placement groups."""
+"""The head of the model: membership, the directory of actors and the book of placement groups, with their shell."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -20,6 +21,8 @@ from shoal.machines.actors import (
     WithdrawActor,
 )
 from shoal.machines.groups import GroupBook, GroupRecord
+from shoal.machines.membership import Membership, MembershipEffect, NodeChanged
+from shoal.sim.cluster.daemon import node_name
 from shoal.sim.network import Connection, Network
 from shoal.sim.process import Machine, Process
 from shoal.spec.live import LiveView
@@ -27,26 +30,17 @@ from shoal.spec.resources import ResourceSet
 from shoal.spec.view import Demand, GroupPlacement, GroupSpec, NodeView, Placement
 
 LEASE = 6.0  # seconds without a sign of life after which a node is dead: longer than a daemon's FENCE
-GRACE = 5.0  # seconds after a restart in which nodes may come back with what they run
+GRACE = 5.0  # seconds without a connection after which it is; as long nodes may come back to a restarted head
 TURN = 0.2  # seconds between two looks at what could not be placed
 
 
-@attrs.define(eq=False)
-class Node:
-    """One node that has registered."""
-
-    name: str
-    life: int
-    end: Connection | None
-    heard: float
-
-
 class Head(Process):
-    """The control service. Its directory and its book are on disk: they outlive it, all else does not."""
+    """The control service. What its machines know is on disk and outlives it; connections and views do not."""
 
     def __init__(self, network: Network, machine: Machine, scheduler: Scheduler) -> None:
         super().__init__(network, machine, "head")
         self.scheduler = scheduler
+        self.members: Membership = Membership(LEASE, GRACE)
         self.directory: ActorDirectory = ActorDirectory()
         self.groups: GroupBook = GroupBook()
         self.demands: dict[bytes, Demand] = {}
@@ -55,154 +49,168 @@ class Head(Process):
 
     def started(self) -> None:
         self.view = LiveView()
-        self._nodes: dict[NodeID, Node] = {}
+        self._ends: dict[int, Connection] = {}  # node, by number
         self._clients: dict[bytes, Connection] = {}
         self._to_place: dict[bytes, None] = {}
-        self._reserving: dict[bytes, dict[NodeID, bool | None]] = {}
-        self._wanted: dict[bytes, tuple[NodeID, ...]] = {}
         self._turn = 0
-        self._open = self.life == 1  # after a restart, only once nodes had time to come back
-        if not self._open:
-            self.after(GRACE, self._settle)
+        now = self.clock()
+        for node in self.members.living():
+            # All had a lease when this head was not there to renew it: each has one more to come back.
+            self.members.renew(node.number, now)
+            self.members.disconnected(node.number, now)
+            self.view.put(node.view())
+        for record in self._reserving():
+            self._refuse_all(record, "the head was restarted")
+        for actor in self.directory.all():
+            if actor.state != "DEAD" and not actor.worker:
+                self._place_again(actor.actor_id)
         self._watch()
 
     # Nodes
 
     def _watch(self) -> None:
-        for node_id, node in list(self._nodes.items()):
-            if self.clock() - node.heard > LEASE:
-                self._node_dead(node_id, node)
+        self._nodes_changed(self.members.tick(self.clock()))
         self._place_waiting()
         self.after(TURN, self._watch)
 
     def on_register(
         self,
         end: Connection,
-        view: NodeView,
-        name: str,
-        life: int,
+        number: int,
+        node: NodeView,
         actors: list[tuple[bytes, str, int]],
-        groups: tuple[bytes, ...],
+        groups: Mapping[bytes, Mapping[int, int]],
     ) -> None:
-        """A daemon is new, or has come back with the actors that live on it and the groups with bundles there."""
-        node_id = view.node_id
-        known = self._nodes.get(node_id)
-        if known is not None and known.life != life:
-            self._node_dead(node_id, known)
-        self._nodes[node_id] = Node(name, life, end, self.clock())
-        self._see(view)
-        everything = list(self.view.nodes.values())
-        end.send(("nodes", everything, []))
-        end.send(("heard",))
-        here = {worker for _, worker, _ in actors}
-        for actor, worker, incarnation in actors:
-            record = self.directory.find(actor)
-            if (
-                record is None
-                or record.state == "DEAD"
-                or record.worker != worker.encode()
-                or record.incarnation != incarnation
-            ):
-                end.send(("end_worker", worker))
-            else:
-                self.places[actor] = node_id
-                self._carry_out(self.directory.ready(actor, incarnation))
-                if record.ends_for_good:
-                    end.send(("end_worker", worker))  # it was told before, but may not have heard
-        for actor, place in list(self.places.items()):
-            record = self.directory.find(actor)
-            if (
-                place == node_id
-                and record is not None
-                and record.worker
-                and record.worker.decode() not in here
-            ):
-                self._worker_gone(record.worker, "it was not there when its node came back")
-            elif place == node_id and record is not None and not record.worker:
-                self._place_again(actor)
-        self._compare_groups(end, node_id, groups)
-
-    def _compare_groups(self, end: Connection, node_id: NodeID, reserved: tuple[bytes, ...]) -> None:
-        """Release what a node has reserved for nobody, and end the groups that it has forgotten."""
-        mine = {bytes(found.spec.group_id) for found in self._groups("CREATED") if node_id in found.nodes}
-        for key in reserved:
-            if key not in mine and key not in self._reserving:
-                end.send(("release", key))
-        for found in self._groups("CREATED"):
-            key = bytes(found.spec.group_id)
-            if key in mine and key not in reserved:
-                self._lose_group(found.spec)
-
-    def _groups(self, state: str) -> list[GroupRecord]:
-        found = (self.groups.find(bytes.fromhex(str(each["group_id"]))) for each in self.groups.table())
-        return [record for record in found if record is not None and record.state == state]
-
-    def on_alive(self, end: Connection, node_id: NodeID, life: int, available: ResourceSet) -> None:
-        """A daemon's sign of life."""
-        node = self._nodes.get(node_id)
-        if node is None or node.life != life:
+        """A daemon is new, or has come back with the actors that live on it and the bundles reserved there."""
+        known = self.members.find_id(node.node_id)
+        # A node without a number may have got one that it did not hear of.
+        number = number or (known.number if known is not None else self.members.reserve_number())
+        if not self.members.may_join(number, node.node_id):
             end.send(("dead",))
             return
-        node.heard = self.clock()
-        node.end = end
-        end.send(("heard",))
-        before = self.view.nodes[node_id]
-        if before.available != available:
-            self._see(attrs.evolve(before, available=available))
+        for other in self.members.living():
+            # A machine that begins anew ends what it was before.
+            if other.number != number and node_name(other.node_id) == node_name(node.node_id):
+                self._nodes_changed(self.members.left(other.number, "its machine began anew"))
+        self._ends[number] = end
+        end.send(("welcome", number))
+        end.send(("nodes", list(self.view.nodes.values()), []))
+        effects = self.members.join(number, node.node_id, "", node.total, {}, self.clock())
+        self._nodes_changed(effects + self.members.resources(number, node.available, 0))
+        self._compare_actors(end, node.node_id, actors)
+        self._compare_groups(end, number, node.node_id, groups)
 
-    def _see(self, node: NodeView) -> None:
-        self.view.put(node)
-        self._broadcast(("nodes", [node], []))
+    def _compare_actors(self, end: Connection, node_id: NodeID, actors: list[tuple[bytes, str, int]]) -> None:
+        """End what lives there and should not, and hear that what should live there does not."""
+        here = set()
+        for actor, worker, incarnation in actors:
+            record = self.directory.find(actor)
+            lives = record is not None and record.state != "DEAD" and record.incarnation == incarnation
+            if record is None or not lives or record.worker != worker.encode():
+                end.send(("end_worker", worker))
+                continue
+            here.add(record.worker)
+            self.places[actor] = node_id
+            self._carry_out(self.directory.ready(actor, incarnation))
+            if record.ends_for_good:
+                end.send(("end_worker", worker))  # it was told before, but may not have heard
+        for actor, place in list(self.places.items()):
+            record = self.directory.find(actor)
+            if place != node_id or record is None:
+                continue
+            if not record.worker:
+                self._place_again(actor)
+            elif record.worker not in here:
+                self._worker_gone(record.worker, "it was not there when its node came back")
+
+    def _compare_groups(
+        self, end: Connection, number: int, node_id: NodeID, reserved: Mapping[bytes, Mapping[int, int]]
+    ) -> None:
+        """Release what a node has reserved for nobody."""
+        for key, held in reserved.items():
+            record = self.groups.find(key)
+            nodes = record.nodes if record is not None and record.state != "REMOVED" else ()
+            wanted = {attempt for index, attempt in held.items() if nodes and nodes[index] == node_id}
+            if record is not None and record.state == "RESERVING":
+                wanted.add(record.attempt)  # it has said yes already, others have not answered yet
+            for attempt in sorted(set(held.values()) - wanted):
+                end.send(("release", key, attempt))
+
+    def on_alive(self, end: Connection, number: int, available: ResourceSet) -> None:
+        """A daemon's sign of life."""
+        if self._ends.get(number) is not end:
+            return  # it has not been welcomed yet
+        if not self.members.renew(number, self.clock()):
+            end.send(("dead",))
+            return
+        end.send(("heard",))
+        record = self.members.find(number)
+        if record is not None and record.available != available:
+            self._nodes_changed(self.members.resources(number, available, 0))
+
+    def _nodes_changed(self, effects: list[MembershipEffect]) -> None:
+        for effect in effects:
+            record = self.members.find(effect.number)
+            if record is None:
+                continue
+            if not isinstance(effect, NodeChanged):
+                self._node_dead(record.number, record.node_id, effect.reason)
+            elif record.state != "DEAD":
+                self.view.put(record.view())
+                self._broadcast(("nodes", [record.view()], []))
+        self.members.validate()
 
     def _broadcast(self, message: Any) -> None:
-        for node in self._nodes.values():
-            if node.end is not None:
-                node.end.send(message)
+        for end in self._ends.values():
+            end.send(message)
 
-    def _node_dead(self, node_id: NodeID, node: Node) -> None:
-        self.world.note("node dead", node.name, node.life)
-        del self._nodes[node_id]
+    def _node_dead(self, number: int, node_id: NodeID, reason: str) -> None:
+        self.world.note("node dead", node_name(node_id), number, reason)
         self.view.remove(node_id)
         self._broadcast(("nodes", [], [node_id]))
         for client in self._clients.values():
             client.send(("node_dead", node_id))
-        if node.end is not None:
-            node.end.send(("dead",))
+        end = self._ends.pop(number, None)
+        if end is not None:
+            end.send(("dead",))
         for actor, place in list(self.places.items()):
             if place == node_id:
                 record = self.directory.find(actor)
                 if record is not None and record.worker:
-                    self._worker_gone(record.worker, f"{node.name} died")
+                    self._worker_gone(record.worker, f"{node_name(node_id)} died")
                 else:
                     self._place_again(actor)
-        for key, answers in list(self._reserving.items()):
-            if node_id in answers:
-                self._answered(key, node_id, False)
-        for found in self._groups("CREATED"):
-            if node_id in found.nodes:
-                self._lose_group(found.spec)
+        for waiting in self._reserving():
+            if number in waiting.unanswered | waiting.reserved:
+                self._refuse_all(waiting, "a node died meanwhile")
+        for key in self.groups.node_lost(node_id, number):
+            group = self.groups.find(key)
+            client_end = self._clients.get(group.creator) if group is not None else None
+            if client_end is not None:
+                client_end.send(("group_broken", key))
+        self.groups.validate()
 
-    # Clients
+    # Connections
 
     def on_client(self, end: Connection, client: bytes) -> None:
         """A driver has connected, or come back: it says again what it wants."""
         self._clients[client] = end
-        for node in list(self.view.nodes.values()):
-            end.send(("node_name", node.node_id))
 
     def closed(self, end: Connection) -> None:
         for client, other in list(self._clients.items()):
             if other is end:
                 del self._clients[client]
-        for node_id, node in self._nodes.items():
-            if node.end is end:
-                node.end = None
-                for key, answers in list(self._reserving.items()):
-                    if answers.get(node_id, True) is None:
-                        self._answered(key, node_id, False)
+        for number, other in list(self._ends.items()):
+            if other is end:
+                del self._ends[number]
+                self._nodes_changed(self.members.disconnected(number, self.clock()))
+                for record in self._reserving():
+                    if number in record.unanswered:
+                        self._refuse_all(record, "the connection to a node broke")
                 for actor, place in list(self.places.items()):
-                    record = self.directory.find(actor)
-                    if place == node_id and record is not None and not record.worker:
+                    node = self.members.find(number)
+                    found = self.directory.find(actor)
+                    if node is not None and place == node.node_id and found is not None and not found.worker:
                         self._place_again(actor)
 
     def received(self, end: Connection, message: Any) -> None:
@@ -237,22 +245,18 @@ class Head(Process):
         self._carry_out(self.directory.kill(actor, True, certificate))
         self._carry_out(self.directory.subscribe(actor, client))  # it may be dead for long: say so
 
-    def on_actor_placed(self, end: Connection, actor: bytes, worker: str) -> None:
+    def on_actor_placed(self, end: Connection, actor: bytes, incarnation: int, worker: str) -> None:
         """A daemon has a worker for an actor."""
-        node_id = next((key for key, node in self._nodes.items() if node.end is end), None)
-        record = self.directory.find(actor)
-        if node_id is None or self.places.get(actor) != node_id or record is None or record.worker:
-            end.send(("end_worker", worker))
-            return
-        incarnation = self.directory.placed(actor, worker.encode())
-        if incarnation:
+        if self.directory.placed(actor, incarnation, worker.encode()):
             end.send(("construct", actor, worker, incarnation))
         else:
             end.send(("end_worker", worker))
 
-    def on_actor_busy(self, end: Connection, actor: bytes) -> None:
+    def on_actor_busy(self, end: Connection, actor: bytes, incarnation: int) -> None:
         """A daemon has no room for an actor after all."""
-        self._place_again(actor)
+        record = self.directory.find(actor)
+        if record is not None and record.incarnation == incarnation:
+            self._place_again(actor)
 
     def on_actor_ready(self, end: Connection, actor: bytes, incarnation: int) -> None:
         """An actor's constructor has returned."""
@@ -280,7 +284,7 @@ class Head(Process):
                 self._to_place.pop(effect.actor_id, None)
                 self.places.pop(effect.actor_id, None)
             elif isinstance(effect, EndWorker):
-                self._end_worker(effect.worker)
+                self._broadcast(("end_worker", effect.worker.decode()))
             elif isinstance(effect, TellActor):
                 record = self.directory.find(effect.actor_id)
                 state, worker = ("DEAD", b"") if record is None else (record.state, record.worker)
@@ -293,49 +297,27 @@ class Head(Process):
                 self.world.note("actor ended", effect.actor_id, effect.restarting)
         self.directory.validate()
 
-    def _end_worker(self, worker: bytes) -> None:
-        name = worker.decode()
-        for node in self._nodes.values():
-            if node.name == name.partition("/")[0] and node.end is not None:
-                node.end.send(("end_worker", name))
-
-    def _settle(self) -> None:
-        """The nodes that live have come back: what lived on others is over, and what waited goes on."""
-        self._open = True
-        for record in self.directory.all():
-            place = self.places.get(record.actor_id)
-            if record.state == "DEAD" or (place in self._nodes and record.worker):
-                continue
-            if record.worker:
-                self._worker_gone(record.worker, "its node did not come back to the restarted head")
-            else:
-                self._place_again(record.actor_id)
-        for found in self._groups("CREATED"):
-            if not all(node in self._nodes for node in found.nodes):
-                self._lose_group(found.spec)
-
     # Placing
 
     def _place_waiting(self) -> None:
-        if not self._open:
-            return
         for record in self.groups.pending():
-            key = bytes(record.spec.group_id)
-            if key not in self._reserving:
-                self._try_group(key, record.spec)
+            self._try_group(record)
         for actor in list(self._to_place):
             demand = self.demands[actor]
             self._turn += 1
             decision = self.scheduler.place(attrs.evolve(demand, turn=self._turn), self.view)
             if not isinstance(decision, Placement):
                 continue
-            node = self._nodes[decision.node_id]
-            if node.end is None:
+            node = self.members.find_id(decision.node_id)
+            end = self._ends.get(node.number) if node is not None else None
+            if end is None:
                 continue
             del self._to_place[actor]
-            self.places[actor] = decision.node_id
-            self._take(decision.node_id, demand.resources)
-            node.end.send(("start_actor", actor, demand))
+            incarnation = self.directory.begin(actor)
+            if incarnation:
+                self.places[actor] = decision.node_id
+                self._take(decision.node_id, demand.resources)
+                end.send(("start_actor", actor, incarnation, demand))
 
     def _take(self, node_id: NodeID, resources: ResourceSet) -> None:
         """Count what was just given away, until the node itself says how much is free."""
@@ -353,65 +335,69 @@ class Head(Process):
         elif found.state == "CREATED":
             end.send(("group", spec.group_id, found.nodes))
         elif found.state == "REMOVED":
-            end.send(("group_lost", spec.group_id))  # it was told before, but may not have heard
+            end.send(("group_removed", spec.group_id))
+        elif found.nodes:
+            end.send(("group_broken", spec.group_id))  # it was told before, but may not have heard
 
     def on_remove_group(self, end: Connection, group: bytes) -> None:
         """A driver needs a group no more."""
-        before = self.groups.remove(group)
-        if before is not None:
+        if self.groups.remove(group) is not None:
             self.groups.validate()
-            self._release(group)
+            self._broadcast(("release", group, None))
         end.send(("group_removed", group))
 
-    def _release(self, group: bytes) -> None:
-        self._broadcast(("release", group))
+    def _reserving(self) -> list[GroupRecord]:
+        return [record for record in self.groups.living() if record.state == "RESERVING"]
 
-    def _try_group(self, key: bytes, spec: GroupSpec) -> None:
-        decision = self.scheduler.place_group(spec, self.view)
+    def _try_group(self, record: GroupRecord) -> None:
+        spec = record.spec
+        missing = [spec.bundles[index] for index in self.groups.missing(record)]
+        decision = self.scheduler.place_group(attrs.evolve(spec, bundles=tuple(missing)), self.view)
         if not isinstance(decision, GroupPlacement):
             return
-        parts: dict[NodeID, dict[int, ResourceSet]] = {}
-        for bundle, node_id in zip(spec.bundles, decision.nodes, strict=True):
-            parts.setdefault(node_id, {})[bundle.index] = bundle.resources
-        if any(self._nodes[node_id].end is None for node_id in parts):
-            return
-        self._reserving[key] = dict.fromkeys(parts)
-        self._wanted[key] = decision.nodes
-        for node_id, bundles in parts.items():
-            end = self._nodes[node_id].end
-            assert end is not None
-            end.send(("reserve", key, bundles))
+        parts: dict[int, dict[int, ResourceSet]] = {}
+        chosen: dict[int, bytes] = {}
+        for bundle, node_id in zip(missing, decision.nodes, strict=True):
+            node = self.members.find_id(node_id)
+            if node is None or node.number not in self._ends:
+                return
+            parts.setdefault(node.number, {})[bundle.index] = bundle.resources
+            chosen[bundle.index] = node_id
+        key = bytes(spec.group_id)
+        attempt = self.groups.propose(key, chosen, frozenset(parts))
+        for number, bundles in parts.items():
+            self._ends[number].send(("reserve", key, attempt, bundles))
 
-    def on_reserved(self, end: Connection, group: bytes, node_id: NodeID, life: int, done: bool) -> None:
-        """A daemon has reserved its bundles of a group, or could not."""
-        node = self._nodes.get(node_id)
-        if node is None or node.life != life or node_id not in self._reserving.get(group, {}):
-            end.send(("release", group))
-            return
-        self._answered(group, node_id, done)
-
-    def _answered(self, group: bytes, node_id: NodeID, done: bool) -> None:
-        answers = self._reserving[group]
-        answers[node_id] = done
-        if any(answer is None for answer in answers.values()):
-            return
-        del self._reserving[group]
-        if all(answers.values()) and self.groups.created(group, tuple(self._wanted[group])):
+    def on_reserved(
+        self,
+        end: Connection,
+        group: bytes,
+        attempt: int,
+        number: int,
+        reason: str,
+    ) -> None:
+        """A daemon has reserved bundles of a group, or could not."""
+        state = self.groups.answered(group, attempt, number, reason)
+        if state == "stale" and not reason:
+            end.send(("release", group, attempt))
+        elif state == "failed":
+            self._take_back(group, attempt)
+        elif state == "created":
             found = self.groups.find(group)
             assert found is not None
-            self.groups.validate()
             client = self._clients.get(found.creator)
             if client is not None:
                 client.send(("group", group, found.nodes))
-            return
-        self._release(group)
+        self.groups.validate()
 
-    def _lose_group(self, spec: GroupSpec) -> None:
-        """A node with a bundle is gone: the group is over, and so is what runs in it."""
-        key = bytes(spec.group_id)
-        found = self.groups.remove(key)
-        assert found is not None
-        self._release(key)
-        client = self._clients.get(found.creator)
-        if client is not None:
-            client.send(("group_lost", key))
+    def _refuse_all(self, record: GroupRecord, reason: str) -> None:
+        """Give up an attempt: what was asked of nodes will not be answered by all of them."""
+        for number in sorted(record.unanswered)[:1]:
+            self.groups.answered(bytes(record.spec.group_id), record.attempt, number, reason)
+            self._take_back(bytes(record.spec.group_id), record.attempt)
+
+    def _take_back(self, group: bytes, attempt: int) -> None:
+        for number in sorted(self.groups.take_back(group)):
+            end = self._ends.get(number)
+            if end is not None:
+                end.send(("release", group, attempt))

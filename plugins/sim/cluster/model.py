@@ -183,7 +183,8 @@ class ClusterModel:
                 assert not daemon.workers, f"{daemon.name} has workers left: {sorted(daemon.workers)}"
         self.head.directory.validate()
         self.head.groups.validate()
-        assert not self.head.groups.pending(), "groups wait for ever"
+        self.head.members.validate()
+        assert not self.head.groups.living(), "groups live on"
 
 
 def setup_of(seed: int) -> Setup:

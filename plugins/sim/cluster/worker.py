@@ -76,5 +76,5 @@ class Worker(Process):
         if result_bytes > INLINE:
             place = self.daemon.name
             self.daemon.objects[name] = result_bytes
-        end.send(("done", name, attempt, result_bytes, place, self.daemon.life))
+        end.send(("done", name, attempt, result_bytes, place, self.daemon.id))
         self._next()
