@@ -82,7 +82,6 @@ class SimCore(Core):
         self.bytes_moved = 0
         self.retries = 0
         self.called = time.monotonic()  # when the program last called, in real time
-        self.awaited = False  # a future was asked for: somebody waits by other means than ours
         self._pump = threading.RLock()
 
     # Objects

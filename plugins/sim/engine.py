@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ from shoal.sim.running import LATENCY, SimActors, SimTasks
 from shoal.sim.world import World
 
 _PLAYABLE = ("kill_node",)
+_TICK = 0.02  # seconds of real time between two tries to move the world for a future
 
 
 def _whole(least: int) -> Any:
@@ -109,16 +111,15 @@ class SimEngine(InlineEngine):
         self._actors: Actors = self._sim_actors
         for fault in faults:
             self.world.at(fault.at, self._kill, fault)
+        self._quiet_seconds = options.quiet_seconds
+        self._futures: set[concurrent.futures.Future[Any]] = (
+            set()
+        )  # that somebody waits for, by means of their own
         self._mover: threading.Thread | None = None
-        self._stop = threading.Event()
+        self._stop = False
+        self._wake = threading.Event()
         if options.quiet_seconds:
-            self._mover = threading.Thread(
-                target=self._move_while_quiet,
-                args=(options.quiet_seconds,),
-                name="shoal-sim-quiet",
-                daemon=True,
-            )
-            self._mover.start()
+            self._start_mover()
 
     # Life
 
@@ -135,7 +136,8 @@ class SimEngine(InlineEngine):
         if self.closed:
             return
         super().close()
-        self._stop.set()
+        self._stop = True
+        self._wake.set()
         if self._mover is not None and self._mover is not threading.current_thread():
             self._mover.join()
         self._sim.end()
@@ -144,12 +146,28 @@ class SimEngine(InlineEngine):
         super()._begin()
         self._sim.called = time.monotonic()
 
-    def _move_while_quiet(self, seconds: float) -> None:
+    def _start_mover(self) -> None:
+        if self._mover is None:
+            self._mover = threading.Thread(target=self._move_alone, name="shoal-sim-mover", daemon=True)
+            self._mover.start()
+
+    def _move_alone(self) -> None:
         """A program may wait by other means than ours, for a file or for a future: the world moves on then too."""
-        core = self._sim
-        while not self._stop.wait(seconds / 4):
-            if core.awaited or time.monotonic() - core.called >= seconds:
+        core, quiet = self._sim, self._quiet_seconds
+        while not self._stop:
+            self._wake.wait(_TICK if self._futures else quiet / 4 if quiet else None)
+            self._wake.clear()
+            if self._futures or (quiet and time.monotonic() - core.called >= quiet):
                 core.pump_while_quiet()
+
+    def future(self, ref: ObjectRef[Any]) -> concurrent.futures.Future[Any]:
+        future = super().future(ref)
+        if not future.done():
+            self._futures.add(future)
+            future.add_done_callback(self._futures.discard)
+            self._start_mover()
+            self._wake.set()
+        return future
 
     # Faults
 

@@ -7,14 +7,15 @@ from collections import deque
 from collections.abc import Iterator
 
 _RECENT = 200  # notes that are kept in any case, for the story of a failure
+_KEPT = 200_000  # and at most
 
 
 class Trace:
     """Notes in the order of time, and a digest of all of them: equal digests mean equal worlds."""
 
     def __init__(self, keep: bool = False) -> None:
-        """Keep all notes, or only the last ones."""
-        self._lines: deque[str] = deque(maxlen=None if keep else _RECENT)
+        """Keep notes for reading, the last 200,000 of them, or only a few."""
+        self._lines: deque[str] = deque(maxlen=_KEPT if keep else _RECENT)
         self._hash = hashlib.sha256()
         self.count = 0
 

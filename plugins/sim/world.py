@@ -41,7 +41,7 @@ class World:
     """
 
     def __init__(self, seed: int = 0, keep_trace: bool = False) -> None:
-        """Begin at time 0. `keep_trace` keeps every note for reading, not only the digest of all."""
+        """Begin at time 0. `keep_trace` keeps the notes for reading, not only a digest of all."""
         self.seed = seed
         self.now = 0.0  # seconds
         self.trace: Trace = Trace(keep_trace)
