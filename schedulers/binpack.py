@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
-from shoal.schedulers.policy import Policy
-from shoal.schedulers.score import best, leftover, spare_kinds
-from shoal.spec.view import ClusterView, Demand, NodeView
+from shoal.schedulers.index import Rank
+from shoal.schedulers.ranked import RankedPolicy
+from shoal.schedulers.score import leftover, spare_kinds
+from shoal.spec.view import NodeView
 
 
-class BinpackScheduler(Policy):
+class BinpackScheduler(RankedPolicy):
     """Best fit: the node on which least of what was asked for stays free. It has no options."""
 
     name: ClassVar[str] = "binpack"
-    candidates: ClassVar[int] = 1 << 30  # the tightest fit of all, not of a few
+    takes_turns: ClassVar[bool] = False  # another empty node is begun only when the first is full
     __slots__ = ()
 
-    def choose(self, demand: Demand, view: ClusterView, nodes: list[NodeView]) -> NodeView:
-        asked = demand.resources.units
-        return best(nodes, 0, lambda node: (spare_kinds(node, asked), leftover(node, asked)))
+    def rank(self, node: NodeView, asked: Mapping[str, int]) -> Rank:
+        return spare_kinds(node, asked), leftover(node, asked)

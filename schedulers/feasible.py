@@ -12,7 +12,7 @@ from shoal.spec.strategy import NodeAffinityStrategy, NodeLabelStrategy
 from shoal.spec.view import ClusterView, Demand, Infeasible, NodeView, Wait
 
 
-def _mixed(turn: int) -> int:
+def scattered(turn: int) -> int:
     """Scatter turns, so that neighbouring ones begin far from each other (Knuth's multiplicative hash, folded)."""
     product = turn * 2_654_435_761 & 0xFFFF_FFFF
     return product ^ product >> 15
@@ -54,7 +54,7 @@ def ready(demand: Demand, view: ClusterView, limit: int) -> list[NodeView]:
         found = [node for node in view.nodes.values() if _can(node, demand) and accepts(demand, node)]
         return [node for node in found if prefers(demand, node)] or found
     nodes = list(view.nodes.values())
-    start = _mixed(demand.turn) % len(nodes) if len(nodes) > limit else 0
+    start = scattered(demand.turn) % len(nodes) if len(nodes) > limit else 0
     found = []
     asked = demand.resources.units
     for node in chain(islice(nodes, start, None), islice(nodes, start)):
@@ -126,10 +126,11 @@ def shortage(asked: ResourceSet, offers: Sequence[ResourceSet], has: str) -> str
             short.append(f"needs {asked[name]:g} {name}; the most {has} is {most / UNIT:g}")
     if short:
         return ", and ".join(short)
-    closest = min(offers, key=lambda each: len(each.shortfall(asked)))
+    lacking = [each.shortfall(asked) for each in offers]
+    least = min(lacking, key=lambda each: (len(each), sorted(each.units.items())))
     return (
         f"needs {quantities(asked)} on one node; each can be had but not all on the same, the nearest "
-        f"lacks {quantities(closest.shortfall(asked))}"
+        f"lacks {quantities(least)}"
     )
 
 

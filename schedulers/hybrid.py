@@ -7,12 +7,13 @@ from typing import Any, ClassVar
 
 from shoal.errors import ConfigError, describe
 from shoal.schedulers.feasible import fits
-from shoal.schedulers.policy import Policy
-from shoal.schedulers.score import FULL, best, spare_kinds, utilisation
+from shoal.schedulers.index import Rank
+from shoal.schedulers.ranked import RankedPolicy
+from shoal.schedulers.score import FULL, spare_kinds, utilisation
 from shoal.spec.view import ClusterView, Demand, NodeView
 
 
-class HybridScheduler(Policy):
+class HybridScheduler(RankedPolicy):
     """Packs until `threshold`, spreads after it, as Ray's default policy does.
 
     While the asking node is used less than the threshold, work stays there: no data moves. Beyond it, nodes below the
@@ -45,17 +46,9 @@ class HybridScheduler(Policy):
             return None
         return node if utilisation(node, asked) <= self._threshold else None
 
-    def choose(self, demand: Demand, view: ClusterView, nodes: list[NodeView]) -> NodeView:
-        asked = demand.resources.units
+    def rank(self, node: NodeView, asked: Mapping[str, int]) -> Rank:
+        used = utilisation(node, asked)
+        return spare_kinds(node, asked), 0 if used <= self._threshold else used, node.queued
 
-        def score(node: NodeView) -> tuple[int, ...]:
-            used = utilisation(node, asked)
-            at_ease = used <= self._threshold
-            return (
-                spare_kinds(node, asked),
-                0 if at_ease else used,
-                0 if at_ease and node.node_id == view.local else 1,
-                node.queued,
-            )
-
-        return best(nodes, demand.turn, score)
+    def stays(self, here: Rank, best: Rank) -> bool:
+        return here[:2] == (best[0], 0)

@@ -25,7 +25,8 @@ from shoal.spec.view import (
 class Policy(Scheduler):
     """A scheduler that is one choice: `choose` among nodes, all of which can take the demand now.
 
-    A subclass may answer earlier, in `shortcut`, without looking at every node.
+    A subclass may answer earlier, in `shortcut`, without looking at every node. One whose choice is "the node with the
+    least of some number" does better as a `RankedPolicy`: it is as exact and as fast with thousands of nodes.
     """
 
     candidates: ClassVar[int] = 24  # how many ready nodes are compared
@@ -55,10 +56,14 @@ class Policy(Scheduler):
             node = self.shortcut(demand, view)
             if node is not None:
                 return Placement(node.node_id)
+        return self.among(demand, view)
+
+    def among(self, demand: Demand, view: ClusterView) -> Decision:
+        """Answer for a demand that is bound to no node and took no shortcut."""
         nodes = ready(demand, view, self.candidates)
         if not nodes:
             return refuse(demand, view)
-        if isinstance(strategy, SpreadStrategy):
+        if isinstance(demand.strategy, SpreadStrategy):
             return Placement(least_used(demand, nodes).node_id)
         return Placement(self.choose(demand, view, nodes).node_id)
 

@@ -12,7 +12,18 @@ if TYPE_CHECKING:
     from harness.measure import Bench, Reading
 
 # In the order in which they run and are printed. Each is a module of `rows`.
-FAMILIES = ("objects", "tasks", "actors", "async_actors", "waiting", "groups", "scale", "startup", "memory")
+FAMILIES = (
+    "objects",
+    "tasks",
+    "actors",
+    "async_actors",
+    "waiting",
+    "groups",
+    "scale",
+    "scheduling",
+    "startup",
+    "memory",
+)
 FLOOR = "floor"
 REFERENCE = "ray"
 OURS = "shoal"
@@ -29,7 +40,7 @@ class Row:
     required: float | None = 1.0  # how many times better than the reference system; None: not compared
     floor: str | None = None  # the name of the floor's row that it is measured by
     share: float | None = None  # how much of that floor it must reach
-    limit: float | None = None  # what our own number must not pass
+    limit: float | None = None  # what our own number must reach, or must not pass if less is better
     seconds: float = 60.0  # after this it is ended, and the others go on
     once: bool = False  # too long for every round
     only_ours: bool = False

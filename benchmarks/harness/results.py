@@ -93,7 +93,7 @@ def _verdict(row: Row, ours: float | None, ratio: float | None, share: float | N
     asked = [
         (row.required, ratio, operator.ge),
         (row.share, share, operator.ge),
-        (row.limit, ours, operator.le),
+        (row.limit, ours, operator.le if row.less_is_better else operator.ge),
     ]
     answers = [holds(got, wanted) for wanted, got, holds in asked if wanted is not None and got is not None]
     if not answers:

@@ -29,7 +29,7 @@ def _line(line: Line) -> str:
     row = line.row
     asked = f"≥ {row.required:g}×" if row.required is not None else "–"
     if row.limit is not None:
-        asked = f"≤ {row.limit:g} {row.unit}"
+        asked = f"{'≤' if row.less_is_better else '≥'} {row.limit:g} {row.unit}"
     cells = [
         row.name,
         row.unit,

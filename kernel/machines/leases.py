@@ -195,7 +195,12 @@ class LeaseBook:
     # Placement groups
 
     def reserve(self, group: bytes, bundles: Mapping[int, ResourceSet]) -> bool:
-        """Reserve all bundles of a group from the node's own pool, or none."""
+        """Reserve all bundles of a group from the node's own pool, or none.
+
+        A bundle that is reserved here already, by an attempt that is to be released still, is refused.
+        """
+        if any((group, index) in self._pools for index in bundles):
+            return False
         node = self._pools[None]
         needed = ResourceSet()
         for resources in bundles.values():

@@ -38,6 +38,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shoal": ENGINE | {"shoal.api"},
     "shoal.inline": ENGINE,
     "shoal.native": ENGINE,
+    # runs programs as inline does, but in virtual time and on many nodes
+    "shoal.sim": ENGINE | {"shoal.inline"},
     # 5: libraries
     "shoal.cluster_utils": LIBRARY,
     # 6: commands are the kernel's, so they too ask the registry for a driver and never name its module

@@ -93,10 +93,13 @@ def test_the_share_of_the_floor_counts_as_well() -> None:
 
 
 def test_a_limit_bounds_our_own_number() -> None:
-    row = Row(name="r", run=run_nothing, required=None, limit=8.0, only_ours=True)
+    row = Row(name="r", run=run_nothing, required=None, less_is_better=True, limit=8.0, only_ours=True)
     assert line_of(row, shoal=8.0).verdict == "pass"
     assert line_of(row, shoal=8.1).verdict == "short"
     assert not row.runs_on("ray")
+    more = Row(name="r", run=run_nothing, required=None, limit=8.0, only_ours=True)
+    assert line_of(more, shoal=8.0).verdict == "pass"
+    assert line_of(more, shoal=7.9).verdict == "short"
 
 
 def test_nothing_is_judged_without_both_systems() -> None:

@@ -81,9 +81,9 @@ def shuffle(rng: random.Random) -> None:
 
 WORKLOADS: tuple[Callable[[random.Random], None], ...] = (map_reduce, actors, shuffle)
 
-    """Injects faults into a cluster from a thread, one after the other, as its seed says; spares the driver's node."""
+
 class Killer:
-    """Injects faults into a cluster from a thread, one after the other, as its seed says. The driver's node is spared."""
+    """Injects faults into a cluster from a thread, one after the other, as its seed says; spares the driver's node."""
 
     def __init__(self, cluster: Cluster, spared: ClusterNode, seed: int) -> None:
         self._cluster = cluster

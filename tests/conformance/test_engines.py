@@ -25,6 +25,18 @@ class TestInlineSessions(EngineSessionContract):
         return "inline"
 
 
+class TestSim(EngineContract):
+    @pytest.fixture
+    def engine_name(self) -> str:
+        return "sim"
+
+
+class TestSimSessions(EngineSessionContract):
+    @pytest.fixture
+    def engine_name(self) -> str:
+        return "sim"
+
+
 @NATIVE
 @pytest.mark.processes
 class TestNative(EngineContract):

@@ -339,6 +339,15 @@ def test_a_group_is_reserved_whole_or_not_at_all() -> None:
     leases.validate()
 
 
+def test_a_bundle_is_not_reserved_twice() -> None:
+    leases = book()
+    assert leases.reserve(GROUPS[0], {0: ResourceSet.of(CPU=1)})
+    assert not leases.reserve(GROUPS[0], {0: ResourceSet.of(CPU=1), 1: ResourceSet.of(CPU=1)})
+    leases.validate()
+    leases.release_group(GROUPS[0])
+    assert leases.available == leases.total
+
+
 def test_work_in_a_group_that_is_not_there_says_so() -> None:
     leases = book()
     leases.want(HOLDERS[0], b"one", demand(b"one", GROUPS[0]), 1, 0)

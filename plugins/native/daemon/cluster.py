@@ -109,7 +109,7 @@ class ClusterPart:
         for message in daemon.asked.unanswered():
             self._remote.up(message)
         self._remote.send_kept()
-        daemon.report_again()
+        daemon.reports.again()
         joined.set()
 
     def _lost_head(self) -> None:

@@ -29,8 +29,10 @@ from shoal.native.daemon.asked import Asked
 from shoal.native.daemon.door import remove_door
 from shoal.native.daemon.groups import LocalGroups
 from shoal.native.daemon.logs import LogPipes
+from shoal.native.daemon.neighbours import Neighbours
 from shoal.native.daemon.nodes import Node, Nodes
 from shoal.native.daemon.pulls import PullsShell
+from shoal.native.daemon.reports import Reports
 from shoal.native.daemon.requests import Requests
 from shoal.native.daemon.scheduling import Scheduling
 from shoal.native.daemon.uplink import LocalLink, Uplink
@@ -43,7 +45,7 @@ from shoal.native.transport.reactor import Listener, Reactor
 from shoal.native.wire import control, kinds
 from shoal.native.wire.certificates import plain_certificate
 from shoal.native.wire.handshake import ServerHandshake
-from shoal.native.wire.nodes import daemon_of, number_of
+from shoal.native.wire.nodes import number_of
 from shoal.spec.resources import ResourceSet, to_units
 
 if TYPE_CHECKING:
@@ -52,8 +54,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("shoal.daemon")
 _SWEEP_SECONDS = 5.0
-_REPORT_SECONDS = 0.002
-_DEMANDS_SECONDS = 0.5
 
 
 @attrs.define(eq=False)
@@ -88,9 +88,6 @@ class Daemon:
         self._soon: deque[Callable[[], None]] = deque()
         self._stepping = False
         self._again = False
-        self._reported: tuple[Any, ...] = ()
-        self._reporting = False
-        self._demands: list[list[Any]] = []
         self.number = session.number
         self.address = ""  # host:port where other nodes reach this one
         self.draining = False
@@ -104,6 +101,7 @@ class Daemon:
         ]
         self.nodes = Nodes(self)
         self.asked = Asked()
+        self.reports = Reports(self)
         self.store = open_store(session, "daemon")
         logs = LogPipes(
             self.reactor,
@@ -128,6 +126,8 @@ class Daemon:
         self.actors = LocalActors(self)
         self.groups = LocalGroups(self)
         self.requests = Requests(self)
+        self.pulls = PullsShell(self)
+        self.neighbours = Neighbours(self)
         self.head: Head | None = None
         self._handlers: dict[int, Callable[[ClientConnection, Message], None]] = {
             kinds.REGISTER: self._on_register,
@@ -149,7 +149,6 @@ class Daemon:
                 client, message[1], message[2], message[3]
             ),
         }
-        lending = self.scheduling.lending
         self._head_handlers: dict[int, Callable[..., None]] = {
             control.CLIENT: self._from_head,
             control.START_ACTOR: self.actors.start,
@@ -163,19 +162,6 @@ class Daemon:
             control.DRAIN: self._drain,
             control.GONE_CLIENTS: lambda clients: self.pulls.owners_gone(clients),
         }
-        self._node_handlers: dict[int, Callable[..., None]] = {
-            kinds.ASK_LEASE: lending.asked,
-            kinds.GRANTED: lending.granted,
-            kinds.REFUSED: lending.refused,
-            kinds.GIVE_BACK: self._give_back,
-            kinds.HOLDER_GONE: self._holder_gone,
-            kinds.WORKER_GONE: lambda number, holder, *rest: lending.worker_gone(*rest),
-            kinds.RELAY: lambda number, client, message: self.tell(client, message),
-            kinds.ROOM: self._room_at,
-            kinds.CLASS_FAILED: lending.failed,
-            kinds.DELETE_COPIES: lambda number, object_ids: self.pulls.delete(object_ids),
-        }
-        self.pulls = PullsShell(self)
         self.cluster: ClusterPart | None = None
         if session.listen_host:
             from shoal.native.daemon.cluster import ClusterPart  # gRPC is an extra, and not small
@@ -264,7 +250,7 @@ class Daemon:
         self.scheduling.prestart(self.prestarted)
         self._sweep()
         if self.cluster is not None:
-            self._report_demands()
+            self.reports.keep_telling_demands()
         if self.config.memory_monitor_interval_seconds:
             self._watch_memory()
         while not self.ended:
@@ -398,35 +384,6 @@ class Daemon:
         self.pulls.node_lost(node.number)
         self.schedule()
 
-    def report_soon(self) -> None:
-        """Tell the head what is free here, if it does not see that by itself."""
-        if self._reporting or (self.head is not None and not self.nodes.any):
-            return
-        self._reporting = True
-        self.reactor.call_later(_REPORT_SECONDS, self._report)
-
-    def report_again(self) -> None:
-        """Another head may have taken over: tell it what is free here."""
-        self._reported = ()
-        self._demands = []
-        self.report_soon()
-
-    def _report_demands(self) -> None:
-        """Tell the head what waits here and why, for people who ask it. Now and then, not at every change."""
-        demands = self.scheduling.demands()
-        if demands != self._demands:
-            self._demands = demands
-            self.uplink.up([control.DEMANDS, msgspec.msgpack.encode(demands)])
-        self.call_later(_DEMANDS_SECONDS, self._report_demands)
-
-    def _report(self) -> None:
-        self._reporting = False
-        book = self.scheduling.book
-        now = (dict(book.available.units), len(book.wants))
-        if now != self._reported:
-            self._reported = now
-            self.uplink.up([control.RESOURCES, *now, None])
-
     def schedule(self) -> None:
         """Grant what can be granted now. Calls from inside a grant are taken care of by the outer one."""
         if self._stepping:
@@ -442,7 +399,7 @@ class Daemon:
                     self.head.try_pending()
         finally:
             self._stepping = False
-        self.report_soon()
+        self.reports.soon()
 
     # Messages
 
@@ -520,44 +477,6 @@ class Daemon:
 
     def _drain(self) -> None:
         self.draining = True
-        self.schedule()
-
-    def accept_daemon(self, sock: socket.socket) -> None:
-        """Another node's daemon wants to talk."""
-        handshake = ServerHandshake(self.session.token, daemon_of(self.number))
-        connection = Connection(sock, handshake, self._on_daemon_message, self._on_daemon_close)
-        connection.data = connection.fileno()
-        self.reactor.add_connection(connection)
-
-    def _on_daemon_message(self, connection: Connection, message: Message) -> None:
-        number = number_of(connection.peer)
-        node = self.nodes.find(number)
-        handler = self._node_handlers.get(message[0])
-        if handler is None or (node is not None and not node.alive):
-            connection.close()  # a dead node's words count for nothing
-            return
-        try:
-            handler(number, *message[1:])
-        except Exception:  # a fault in another node's matter must not end this one
-            _log.exception("a message of kind %r from node %d failed", message[0], number)
-
-    def _on_daemon_close(self, connection: Connection) -> None:
-        self.reactor.unwatch(connection.data)
-        if connection.peer:
-            self.scheduling.lending.borrower_unreachable(number_of(connection.peer))
-            self.schedule()
-
-    def _give_back(self, number: int, leases: list[list[Any]]) -> None:
-        for lease_id, must_end in leases:
-            self.scheduling.returned(lease_id, must_end)
-        self.schedule()
-
-    def _holder_gone(self, number: int, holder: bytes) -> None:
-        self.scheduling.withdraw(holder)
-        self.schedule()
-
-    def _room_at(self, number: int) -> None:
-        self.scheduling.lending.room_at(number)
         self.schedule()
 
     def _on_delete_at(self, client: ClientConnection, message: Message) -> None:

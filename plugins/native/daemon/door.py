@@ -112,7 +112,7 @@ class Door:
         elif wanted is None or number_of(wanted) != self._daemon.number:
             sock.close()
         elif wanted == daemon_of(self._daemon.number):
-            self._daemon.accept_daemon(sock)
+            self._daemon.neighbours.accept(sock)
         else:
             self._pass_on(sock, wanted)
 

@@ -125,7 +125,7 @@ class Scheduling:
         if isinstance(found, str):
             return found
         self._assign(Want(holder, key, demand, 0, depth, 0), found)
-        self._daemon.report_soon()
+        self._daemon.reports.soon()
         return ""
 
     def demand_of(self, wire: dict[str, Any]) -> Demand:

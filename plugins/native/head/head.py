@@ -137,6 +137,9 @@ class Head:
 
     def admit(self, node_id: bytes, number: int) -> tuple[str, int]:
         """A node that has proved itself asks for a number, or to come back under its own. Return (refusal, number)."""
+        known = self.membership.find_id(NodeID(node_id))
+        if not number and known is not None and known.state != "DEAD":
+            return "", known.number  # the answer with its number was lost on the way
         if not number:
             number = self.membership.reserve_number()
             self.records.next_number(self.membership.next_number)

@@ -1,0 +1,55 @@
+"""What a daemon tells the head unasked: what is free here, and what waits here and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from shoal.native.wire import control
+
+if TYPE_CHECKING:
+    from shoal.native.daemon.daemon import Daemon
+
+_FREE_SECONDS = 0.002  # changes of what is free gather this long
+_DEMANDS_SECONDS = 0.5  # what waits is for people: it is told now and then
+
+
+class Reports:
+    """One node's reports. Called with the lock held."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._told: tuple[Any, ...] = ()
+        self._demands: list[list[Any]] = []
+        self._soon = False
+
+    def soon(self) -> None:
+        """Tell the head what is free here, if it does not see that by itself."""
+        daemon = self._daemon
+        if self._soon or (daemon.head is not None and not daemon.nodes.any):
+            return
+        self._soon = True
+        daemon.call_later(_FREE_SECONDS, self._report)
+
+    def again(self) -> None:
+        """Another head may have taken over: tell it everything."""
+        self._told = ()
+        self._demands = []
+        self.soon()
+
+    def _report(self) -> None:
+        self._soon = False
+        book = self._daemon.scheduling.book
+        now = (dict(book.available.units), len(book.wants))
+        if now != self._told:
+            self._told = now
+            self._daemon.uplink.up([control.RESOURCES, *now, None])
+
+    def keep_telling_demands(self) -> None:
+        """Tell the head what waits here whenever that has changed, now and then."""
+        demands = self._daemon.scheduling.demands()
+        if demands != self._demands:
+            self._demands = demands
+            self._daemon.uplink.up([control.DEMANDS, msgspec.msgpack.encode(demands)])
+        self._daemon.call_later(_DEMANDS_SECONDS, self.keep_telling_demands)
