@@ -21,6 +21,7 @@ FAMILIES = (
     "groups",
     "scale",
     "scheduling",
+    "cluster",
     "startup",
     "memory",
 )

@@ -29,6 +29,16 @@ def start(api: Any, resources: dict[str, float] | None = None) -> None:
     api.init(**options)
 
 
+def cluster_of(api: Any) -> Any:
+    """Return the class that starts several nodes on this machine."""
+    return importlib.import_module(f"{api.__name__}.cluster_utils").Cluster
+
+
+def node_of(node: Any) -> str:
+    """Return the identifier of a node of such a cluster, as runtime contexts show it."""
+    return str(node.node_id)
+
+
 def groups_of(api: Any) -> Any:
     """Return the module that has `placement_group` and `remove_placement_group`."""
     return api.util if api.__name__ == "ray" else api

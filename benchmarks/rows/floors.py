@@ -7,6 +7,7 @@ import os
 import pickle
 import socket
 import struct
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -57,6 +58,39 @@ def _ping_pong(bench: Bench, ours: int, theirs: int) -> Reading:
             os.sched_setaffinity(0, allowed)
 
     return beside(echo, work)
+
+
+@ROWS.row("TCP copy of 1 GB", unit="GB/s")
+def tcp_copy(bench: Bench) -> Reading:
+    """From a file in memory to another process's memory, by sendfile over a TCP connection on this machine."""
+    size = bench.size(1_000_000_000, 50_000_000)
+    with tempfile.TemporaryFile(dir="/dev/shm") as file, socket.create_server(("127.0.0.1", 0)) as server:
+        file.write(bytes(size))
+        file.flush()
+
+        def serve(end: socket.socket) -> None:
+            with socket.create_connection(server.getsockname()) as sock:
+                target = memoryview(mmap.mmap(-1, size))
+                while end.recv(1):
+                    position = 0
+                    while position < size:
+                        position += sock.recv_into(target[position:])
+                    end.sendall(b"x")
+
+        def work(end: socket.socket) -> Reading:
+            sock, _ = server.accept()
+            with sock:
+
+                def step() -> None:
+                    end.sendall(b"x")
+                    position = 0
+                    while position < size:
+                        position += os.sendfile(sock.fileno(), file.fileno(), position, size - position)
+                    end.recv(1)
+
+                return bench.rate(step, size / 1e9)
+
+        return beside(serve, work)
 
 
 @ROWS.row("ping-pong")
