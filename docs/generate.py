@@ -31,6 +31,10 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
         "Objects",
         ("get", "put", "wait", "free", "ObjectRef", "ObjectRefGenerator", "DynamicObjectRefGenerator"),
     ),
+    "serializers.md": (
+        "Serializers",
+        ("register_serializer", "deregister_serializer", "inspect_serializability", "FailureTuple"),
+    ),
     "actors.md": (
         "Actors",
         (
@@ -58,6 +62,8 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
             "NodeLabelSchedulingStrategy",
             "In",
             "NotIn",
+            "Exists",
+            "DoesNotExist",
         ),
     ),
     "looking_in.md": (

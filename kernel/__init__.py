@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from shoal import errors as exceptions
+    from shoal import exceptions
     from shoal.api.actor_class import ActorClass
     from shoal.api.actors import exit_actor, get_actor, kill, list_named_actors
     from shoal.api.context import RuntimeContext, get_gpu_ids, get_runtime_context
@@ -22,9 +22,17 @@ if TYPE_CHECKING:
     from shoal.api.handle import ActorHandle, ActorMethod
     from shoal.api.objects import cancel, free, get, put, wait
     from shoal.api.remote import method, remote
+    from shoal.api.serializers import (
+        FailureTuple,
+        deregister_serializer,
+        inspect_serializability,
+        register_serializer,
+    )
     from shoal.api.session import SessionContext, init, is_initialized, shutdown
     from shoal.api.state import available_resources, cluster_resources, explain, nodes, timeline
     from shoal.api.strategies import (
+        DoesNotExist,
+        Exists,
         In,
         NodeAffinitySchedulingStrategy,
         NodeLabelSchedulingStrategy,
@@ -41,7 +49,10 @@ __all__ = [
     "ActorHandle",
     "ActorID",
     "ActorMethod",
+    "DoesNotExist",
     "DynamicObjectRefGenerator",
+    "Exists",
+    "FailureTuple",
     "In",
     "JobID",
     "NodeAffinitySchedulingStrategy",
@@ -63,6 +74,7 @@ __all__ = [
     "available_resources",
     "cancel",
     "cluster_resources",
+    "deregister_serializer",
     "exceptions",
     "exit_actor",
     "explain",
@@ -74,6 +86,7 @@ __all__ = [
     "get_placement_group",
     "get_runtime_context",
     "init",
+    "inspect_serializability",
     "is_initialized",
     "kill",
     "list_named_actors",
@@ -82,6 +95,7 @@ __all__ = [
     "placement_group",
     "placement_group_table",
     "put",
+    "register_serializer",
     "remote",
     "remove_placement_group",
     "shutdown",
@@ -107,9 +121,17 @@ _HOMES = {
     "shoal.api.handle": ("ActorHandle", "ActorMethod"),
     "shoal.api.objects": ("cancel", "free", "get", "put", "wait"),
     "shoal.api.remote": ("method", "remote"),
+    "shoal.api.serializers": (
+        "FailureTuple",
+        "deregister_serializer",
+        "inspect_serializability",
+        "register_serializer",
+    ),
     "shoal.api.session": ("SessionContext", "init", "is_initialized", "shutdown"),
     "shoal.api.state": ("available_resources", "cluster_resources", "explain", "nodes", "timeline"),
     "shoal.api.strategies": (
+        "DoesNotExist",
+        "Exists",
         "In",
         "NodeAffinitySchedulingStrategy",
         "NodeLabelSchedulingStrategy",
@@ -124,7 +146,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 def __getattr__(name: str) -> Any:
     if name == "exceptions":
-        return import_module("shoal.errors")
+        return import_module("shoal.exceptions")
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module 'shoal' has no attribute {name!r}")

@@ -38,7 +38,8 @@ Errors cross processes: their constructor arguments are their `args`, so picklin
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import pickle
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from shoal.death import DeathCertificate
@@ -46,6 +47,21 @@ if TYPE_CHECKING:
 
 class ShoalError(Exception):
     """Base of all errors that Shoal itself raises."""
+
+    def to_bytes(self) -> bytes:
+        """Return the error as bytes, for `from_bytes`."""
+        return pickle.dumps(self)
+
+    @classmethod
+    def from_bytes(cls, b: bytes) -> ShoalError:
+        """Make an error again from what `to_bytes` returned, and from nothing else: this unpickles.
+
+        Raises TypeError if it is no error of this class.
+        """
+        error = pickle.loads(b)
+        if not isinstance(error, cls):
+            raise TypeError(f"these bytes are {describe(error)}, not a {cls.__name__}")
+        return error
 
     @property
     def cause(self) -> DeathCertificate | None:
@@ -80,20 +96,45 @@ class TaskError(ShoalError):
     `except TaskError` and `except TheirError` catch it. The remote traceback is in `remote_traceback`.
     """
 
+    KEYWORDS: ClassVar[tuple[str, ...]] = (
+        "function_name",
+        "traceback_str",
+        "cause",
+        "proctitle",
+        "pid",
+        "ip",
+        "actor_repr",
+        "actor_id",
+        "original_stack_trace",
+    )
+
     def __init__(
         self,
-        function: str,
-        remote_traceback: str,
+        function: str = "",
+        remote_traceback: str = "",
         original: BaseException | None = None,
         process: int = 0,
         node: str = "",
+        **known: Any,
     ) -> None:
+        """The names in KEYWORDS are what the reference calls these arguments; others of them become attributes."""
+        _keep(self, known)
+        function = function or known.get("function_name", "")
+        remote_traceback = (
+            remote_traceback or known.get("traceback_str") or known.get("original_stack_trace", "")
+        )
+        original = original if original is not None else known.get("cause")
+        process = process or known.get("pid", 0)
         super().__init__(function, remote_traceback, original, process, node)
         self.function = function
         self.remote_traceback = remote_traceback
         self.original = original
         self.process = process
         self.node = node
+
+    def as_instanceof_cause(self) -> TaskError:
+        """Return the error that is also an instance of the user's class: `get` raises it like that already."""
+        return self
 
     def __str__(self) -> str:
         where = f" (pid={self.process}, node={self.node})" if self.process else ""
@@ -108,10 +149,32 @@ class NotSerializable(ShoalError, TypeError):
     """A value cannot be pickled. The message names the variable and the path to it."""
 
 
+def _keep(error: ShoalError, known: dict[str, Any]) -> None:
+    """Keep what the reference's constructors take as attributes of the error. Raises TypeError for other names."""
+    allowed: tuple[str, ...] = error.KEYWORDS  # type: ignore[attr-defined]
+    unknown = sorted(set(known) - set(allowed))
+    if unknown:
+        raise TypeError(
+            f"{type(error).__name__}() has no argument {', '.join(unknown)}; "
+            f"by name it takes {', '.join(allowed) or 'none'}"
+        )
+    cause = (
+        known.pop("cause", None) if not hasattr(type(error), "as_instanceof_cause") else known.get("cause")
+    )
+    if isinstance(cause, BaseException):
+        error.__cause__ = cause
+    error.__dict__.update({name: value for name, value in known.items() if name != "cause"})
+
+
 class _Died(ShoalError):
     """An error that carries a death certificate."""
 
-    def __init__(self, message: str = "", certificate: DeathCertificate | None = None) -> None:
+    # What the reference's constructor of this error takes by name. Kept as attributes.
+    KEYWORDS: ClassVar[tuple[str, ...]] = ("error_message", "error_msg")
+
+    def __init__(self, message: str = "", certificate: DeathCertificate | None = None, **known: Any) -> None:
+        _keep(self, known)
+        message = message or known.get("error_message") or known.get("error_msg") or ""
         super().__init__(message, certificate)
         self.message = message
         self.certificate = certificate
@@ -129,6 +192,11 @@ class _Died(ShoalError):
 class TaskCancelled(_Died):
     """The task was cancelled before it finished. Its result will never exist."""
 
+    KEYWORDS: ClassVar[tuple[str, ...]] = (
+        "task_id",
+        "error_message",
+    )
+
 
 class TaskUnschedulable(_Died):
     """No node, now or with the nodes there are, can run the task. The message says what is short."""
@@ -145,9 +213,38 @@ class OutOfMemory(_Died, MemoryError):
 class ActorError(_Died):
     """A call to an actor could not be carried out."""
 
+    KEYWORDS: ClassVar[tuple[str, ...]] = (
+        "actor_id",
+        "error_msg",
+        "error_message",
+        "actor_init_failed",
+        "preempted",
+        "cause",
+    )
+    BASE_ERROR_MSG: ClassVar[str] = "The actor died unexpectedly before finishing this task."
+
+    @property
+    def actor_init_failed(self) -> bool:
+        """Whether the actor's constructor raised."""
+        known = self.certificate is not None and self.certificate.cause.name == "INIT_FAILED"
+        return known or bool(self.__dict__.get("actor_init_failed"))
+
+    @property
+    def preempted(self) -> bool:
+        """Whether the actor died because its node went away."""
+        known = self.certificate is not None and self.certificate.cause.name == "NODE_DIED"
+        return known or bool(self.__dict__.get("preempted"))
+
 
 class ActorDied(ActorError):
     """The actor is dead and will not come back; `.cause` says why. Create a new one."""
+
+    @classmethod
+    def from_task_error(cls, task_error: TaskError) -> ActorDied:
+        """Return the error for an actor whose constructor raised `task_error`."""
+        error = cls(f"the actor died because its constructor raised\n{task_error}", actor_init_failed=True)
+        error.__cause__ = task_error
+        return error
 
 
 class ActorUnavailable(ActorError):
@@ -173,6 +270,12 @@ class ObjectError(_Died):
 class ObjectLost(ObjectError, LookupError):
     """Every copy is gone and lineage cannot rebuild it. Calling get() again will not help."""
 
+    KEYWORDS: ClassVar[tuple[str, ...]] = (
+        "object_ref_hex",
+        "owner_address",
+        "call_site",
+    )
+
 
 class OwnerDied(ObjectLost):
     """The process that owned the object died, and with it the knowledge of where the object is."""
@@ -184,6 +287,23 @@ class ObjectFreed(ObjectLost):
 
 class ReconstructionFailed(ObjectLost):
     """The task that makes the object was run again and failed, or may not be run again."""
+
+    REASON_MESSAGES: ClassVar[dict[str, str]] = {
+        "PUT": "put() made it, and no task can make it again",
+        "RETRIES_DISABLED": "its task has max_retries=0",
+        "MAX_ATTEMPTS_EXCEEDED": "its task was run again as often as max_retries allows",
+        "LINEAGE_EVICTED": "how it was made is no longer known",
+        "BORROWED": "another process owns it, and that did not make it again",
+        "TASK_CANCELLED": "its task was cancelled",
+    }
+
+    KEYWORDS: ClassVar[tuple[str, ...]] = (
+        "object_ref_hex",
+        "reason",
+        "reason_message",
+        "owner_address",
+        "call_site",
+    )
 
 
 class ObjectStoreFull(ObjectError, MemoryError):
@@ -216,6 +336,11 @@ class AuthenticationFailed(ShoalError, PermissionError):
 
 class SystemFailure(_Died):
     """A fault of Shoal's own or of the machine, not of the program."""
+
+    KEYWORDS: ClassVar[tuple[str, ...]] = (
+        "client_exc",
+        "traceback_str",
+    )
 
 
 class ActorExit(BaseException):

@@ -7,6 +7,8 @@ an object can be read off its name.
 
 from __future__ import annotations
 
+import builtins
+import hashlib
 import os
 from typing import ClassVar, TypeVar
 
@@ -30,14 +32,14 @@ class Identifier(bytes):
         return cls(os.urandom(cls.SIZE))
 
     @classmethod
-    def from_hex(cls: type[_Id], text: str) -> _Id:
+    def from_hex(cls: type[_Id], hex_id: str) -> _Id:
         """Parse what `hex()` printed. Raises ValueError for any other text."""
-        return cls(bytes.fromhex(text))
+        return cls(bytes.fromhex(hex_id))
 
     @classmethod
-    def from_binary(cls: type[_Id], value: bytes) -> _Id:
+    def from_binary(cls: type[_Id], id_bytes: bytes) -> _Id:
         """Return the identifier with exactly these bytes."""
-        return cls(value)
+        return cls(id_bytes)
 
     @classmethod
     def nil(cls: type[_Id]) -> _Id:
@@ -57,6 +59,16 @@ class Identifier(bytes):
         """Tell whether this is `nil()`."""
         return self == b"\xff" * self.SIZE
 
+    def redis_shard_hash(self) -> int:
+        """Return 64 well mixed bits of the identifier, the same in every process: for spreading work over shards."""
+        return int.from_bytes(hashlib.blake2b(self, digest_size=8).digest(), "big")
+
+    @classmethod
+    def _made_of(cls: type[_Id], *parts: bytes | int) -> _Id:
+        """Return the identifier that these parts always give."""
+        joined = b"\0".join(part.to_bytes(8, "big") if isinstance(part, int) else part for part in parts)
+        return cls(hashlib.blake2b(joined, digest_size=cls.SIZE, person=cls.__name__.encode()[:16]).digest())
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.hex()})"
 
@@ -70,8 +82,17 @@ class Identifier(bytes):
 class JobID(Identifier):
     """One driver's run."""
 
-    SIZE: ClassVar[int] = 4
+    SIZE: ClassVar[builtins.int] = 4
     __slots__ = ()
+
+    @classmethod
+    def from_int(cls, value: builtins.int) -> JobID:
+        """Return the identifier with this number, below 2**32."""
+        return cls(value.to_bytes(cls.SIZE, "big"))
+
+    def int(self) -> builtins.int:
+        """Return the identifier as a number."""
+        return builtins.int.from_bytes(self, "big")
 
 
 class NodeID(Identifier):
@@ -98,6 +119,35 @@ class TaskID(Identifier):
         """Return the process that submitted the task."""
         return WorkerID(self[:8])
 
+    # Identifiers of tasks that no engine runs, for tests and records: the same arguments give the same one.
+
+    @classmethod
+    def for_driver_task(cls, job_id: JobID) -> TaskID:
+        """Return an identifier for the main program of a job."""
+        return cls._made_of(b"driver", job_id)
+
+    @classmethod
+    def for_fake_task(cls, job_id: JobID) -> TaskID:
+        """Return an identifier for a task of a test."""
+        return cls._made_of(b"fake", job_id)
+
+    @classmethod
+    def for_normal_task(cls, job_id: JobID, parent_task_id: TaskID, parent_task_counter: int) -> TaskID:
+        """Return an identifier for one of the tasks that a task submits."""
+        return cls._made_of(b"task", job_id, parent_task_id, parent_task_counter)
+
+    @classmethod
+    def for_actor_creation_task(cls, actor_id: ActorID) -> TaskID:
+        """Return the identifier of the call that creates an actor, which is the actor's."""
+        return cls(bytes(actor_id))
+
+    @classmethod
+    def for_actor_task(
+        cls, job_id: JobID, parent_task_id: TaskID, parent_task_counter: int, actor_id: ActorID
+    ) -> TaskID:
+        """Return an identifier for one of the calls that a task makes to an actor."""
+        return cls._made_of(b"call", job_id, parent_task_id, parent_task_counter, actor_id)
+
 
 class ActorID(Identifier):
     """One actor through all its restarts: the identifier of the call that created it."""
@@ -108,6 +158,11 @@ class ActorID(Identifier):
     def owner(self) -> WorkerID:
         """Return the process that created the actor."""
         return WorkerID(self[:8])
+
+    @classmethod
+    def of(cls, job_id: JobID, parent_task_id: TaskID, parent_task_counter: int) -> ActorID:
+        """Return an identifier for one of the actors that a task creates: the same arguments give the same one."""
+        return cls._made_of(job_id, parent_task_id, parent_task_counter)
 
 
 class ObjectID(Identifier):
@@ -134,3 +189,8 @@ class PlacementGroupID(Identifier):
 
     SIZE: ClassVar[int] = 16
     __slots__ = ()
+
+    @classmethod
+    def of(cls, job_id: JobID) -> PlacementGroupID:
+        """Return a new identifier; groups of a job are not told from those of another by their names."""
+        return cls(hashlib.blake2b(job_id + os.urandom(cls.SIZE), digest_size=cls.SIZE).digest())

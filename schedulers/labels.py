@@ -1,7 +1,7 @@
 """Label selectors: which nodes a demand accepts by their labels.
 
-A selector maps a label's key to "value", "!value", "in(a,b)" or "!in(a,b)". A key that a node lacks satisfies only the
-two that begin with "!".
+A selector maps a label's key to "value", "!value", "in(a,b)" or "!in(a,b)", or to "*" (the label is there) or "!*". A
+key that a node lacks satisfies only those that begin with "!".
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from shoal.errors import ConfigError, describe
+
+ANY = frozenset({"*"})
 
 
 @lru_cache(maxsize=4096)
@@ -26,7 +28,7 @@ def parse(text: str) -> tuple[bool, frozenset[str]]:
         values = frozenset((rest,))
     if "" in values or any(set(value) & set("!(),") for value in values):
         raise ConfigError(
-            f"a label selector must be 'value', '!value', 'in(a,b)' or '!in(a,b)', got {describe(text)}"
+            f"a label selector must be 'value', '!value', 'in(a,b)', '!in(a,b)', '*' or '!*', got {describe(text)}"
         )
     return wanted, values
 
@@ -35,7 +37,8 @@ def matches(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
     """Tell whether labels satisfy every part of a selector. Raises ConfigError for one that cannot be read."""
     for key, text in selector.items():
         wanted, values = parse(text)
-        if (labels.get(key) in values) != wanted:
+        found = key in labels if values == ANY else labels.get(key) in values
+        if found != wanted:
             return False
     return True
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from shoal.api.handle import ActorHandle
 from shoal.api.session import engine_or_start
+from shoal.ids import ActorID, JobID, NodeID, PlacementGroupID, TaskID
 from shoal.spec.calls import ExecutionContext
 
 
@@ -131,6 +132,37 @@ class RuntimeContext:
     def should_capture_child_tasks_in_placement_group(self) -> bool:
         """Whether what it submits runs in its own placement group unless told otherwise."""
         return self._now.capture_child_tasks
+
+    # Older spellings of the reference.
+
+    @property
+    def job_id(self) -> JobID:
+        """The program's identifier; `get_job_id()` in new programs."""
+        return JobID(self._now.job_id)
+
+    @property
+    def node_id(self) -> NodeID:
+        """This node's identifier; `get_node_id()` in new programs."""
+        return NodeID(self._now.node_id)
+
+    @property
+    def task_id(self) -> TaskID | None:
+        """The running task's identifier, None in a driver; `get_task_id()` in new programs."""
+        return TaskID(self._now.task_id) if self._now.task_id else None
+
+    @property
+    def actor_id(self) -> ActorID | None:
+        """The actor's identifier, None outside an actor; `get_actor_id()` in new programs."""
+        return ActorID(self._now.actor_id) if self._now.actor_id else None
+
+    @property
+    def current_placement_group_id(self) -> PlacementGroupID | None:
+        """The placement group that it runs in, or None; `get_placement_group_id()` in new programs."""
+        return PlacementGroupID(self._now.group_id) if self._now.group_id else None
+
+    def get_resource_ids(self) -> dict[str, list[str]]:
+        """Return the identifiers of the devices that it may use; `get_accelerator_ids()` in new programs."""
+        return self.get_accelerator_ids()
 
     def __repr__(self) -> str:
         return f"RuntimeContext({self.get()})"

@@ -34,6 +34,16 @@ class PlacementGroup:
         """How many bundles there are."""
         return len(self._bundles)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether this is the group of nothing."""
+        return self.id.is_nil()
+
+    @staticmethod
+    def empty() -> PlacementGroup:
+        """Return the group of nothing, which stands for "no group" in older programs."""
+        return PlacementGroup(PlacementGroupID.nil())
+
     def ready(self) -> ObjectRef[PlacementGroup]:
         """Return a reference that is ready once every bundle is reserved.
 

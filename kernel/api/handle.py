@@ -78,7 +78,7 @@ class ActorMethod:
                 changes[name] = value or False
             elif name == "num_returns" and value is None:
                 continue
-            elif name != "enable_task_events":
+            elif name not in ("enable_task_events", "tensor_transport"):
                 changes[name] = value
         template = attrs.evolve(self._template, prepared=None, **changes)
         return ActorMethod(self._info, self._lifetime, template, self._arguments)
@@ -151,17 +151,32 @@ class ActorHandle(Generic[T_co]):
         if template is not None:
             # A method holds the lifetime reference, not this handle: a cycle would let only the collector end actors.
             method = ActorMethod(info, lifetime, template, self._shoal_arguments.get(name, ANYTHING))
-        elif name in ("__shoal_call__", "__ray_call__"):
+        elif name == "__shoal_call__":
             method = _CallMethod(info, lifetime, CALL, ANYTHING)
-        elif name in ("__shoal_ready__", "__ray_ready__"):
+        elif name == "__shoal_ready__":
             method = _FixedMethod(info, lifetime, _ready)
-        elif name in ("__shoal_terminate__", "__ray_terminate__"):
+        elif name == "__shoal_terminate__":
             method = _FixedMethod(info, lifetime, _terminate)
         else:
             methods = ", ".join(sorted(info.methods)) or "none"
             raise AttributeError(f"actor {info.class_name} has no method {name!r}; it has: {methods}")
         self.__dict__[name] = method
         return method
+
+    @property
+    def __ray_call__(self) -> ActorMethod:
+        """The reference's name of `__shoal_call__`."""
+        return self.__shoal_call__
+
+    @property
+    def __ray_ready__(self) -> ActorMethod:
+        """The reference's name of `__shoal_ready__`."""
+        return self.__shoal_ready__
+
+    @property
+    def __ray_terminate__(self) -> ActorMethod:
+        """The reference's name of `__shoal_terminate__`."""
+        return self.__shoal_terminate__
 
     def __dir__(self) -> list[str]:
         return sorted(self._shoal_info.methods)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import attrs
@@ -29,6 +29,7 @@ class _PlacementOptions(TypedDict, total=False):
     resources: Mapping[str, float] | None
     accelerator_type: str | None
     label_selector: Mapping[str, str] | None
+    fallback_strategy: Sequence[Mapping[str, Any]] | None
     scheduling_strategy: SchedulingStrategy | None
     placement_group: PlacementGroup | Literal["default"] | None
     placement_group_bundle_index: int
@@ -60,6 +61,11 @@ class ActorOptions(_PlacementOptions, total=False):
     lifetime: Literal["detached", "non_detached"] | None
     get_if_exists: bool
     allow_out_of_order_execution: bool | None
+    enable_tensor_transport: bool | None
+
+
+class AnyOptions(TaskOptions, ActorOptions, total=False):
+    """What `remote` takes before it knows whether it is for a function or a class."""
 
 
 class MethodOptions(TypedDict, total=False):
@@ -71,6 +77,7 @@ class MethodOptions(TypedDict, total=False):
     concurrency_group: str | None
     name: str | None
     enable_task_events: bool
+    tensor_transport: Literal["object_store"] | None
     _generator_backpressure_num_objects: int | None
 
 
@@ -180,8 +187,8 @@ def _groups(value: Any) -> dict[str, int] | None:
     return dict(value) if good else None
 
 
-# "a", "!a", "in(a, b)" and "!in(a, b)": what the schedulers understand.
-_SELECTOR = re.compile(r"!?(in\(\s*[\w./-]+(\s*,\s*[\w./-]+)*\s*\)|[\w./-]*)")
+# "a", "!a", "in(a, b)", "!in(a, b)", "*" and "!*": what the schedulers understand.
+_SELECTOR = re.compile(r"!?(in\(\s*[\w./-]+(\s*,\s*[\w./-]+)*\s*\)|[\w./-]*|\*)")
 
 
 def _selector(value: Any) -> dict[str, str] | None:
@@ -190,7 +197,7 @@ def _selector(value: Any) -> dict[str, str] | None:
     for label, wanted in value.items():
         if not isinstance(label, str) or not isinstance(wanted, str) or not _SELECTOR.fullmatch(wanted):
             raise ValueError(
-                f"label {label!r} wants {describe(wanted)}; write 'a', '!a', 'in(a, b)' or '!in(a, b)'"
+                f"label {label!r} wants {describe(wanted)}; write 'a', '!a', 'in(a, b)', '!in(a, b)', '*' or '!*'"
             )
     return dict(value)
 
@@ -217,6 +224,12 @@ _TABLE = (
     Option("resources", _WORK, "a mapping from names to numbers ≥ 0", _resources),
     Option("accelerator_type", _WORK, "the name of a device type", _text),
     Option("label_selector", _WORK, "a mapping from node labels to the values wanted", _selector),
+    Option(
+        "fallback_strategy",
+        _WORK,
+        "an empty list: other selectors are not tried when label_selector fits no node",
+        lambda value: [] if value == [] else None,
+    ),
     Option("scheduling_strategy", _WORK, "a scheduling strategy", _strategy),
     Option("placement_group", _WORK, "a PlacementGroup or 'default'", _placement_group),
     Option("placement_group_bundle_index", _WORK, "−1 or a bundle's index", _whole(-1)),
@@ -258,6 +271,18 @@ _TABLE = (
     Option("get_if_exists", ACTOR, "True or False", _flag, none_is_unset=False),
     Option(
         "allow_out_of_order_execution", ACTOR, "False: calls from one caller start in order", _only(False)
+    ),
+    Option(
+        "enable_tensor_transport",
+        ACTOR,
+        "False: tensors travel through the object store like all values",
+        _only(False),
+    ),
+    Option(
+        "tensor_transport",
+        METHOD,
+        "'object_store': tensors travel like all values",
+        lambda value: value if value == "object_store" else None,
     ),
     Option("concurrency_group", METHOD, "the name of a concurrency group", _text),
 )

@@ -15,7 +15,7 @@ from shoal.errors import ConfigError, describe
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from shoal.api.options import ActorOptions, MethodOptions, TaskOptions
+    from shoal.api.options import ActorOptions, AnyOptions, MethodOptions, TaskOptions
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,7 +59,7 @@ def remote(target: Callable[P, R], /) -> RemoteFunction[P, R]: ...
 def remote(**options: Unpack[TaskOptions]) -> TaskDecorator: ...
 @overload
 def remote(**options: Unpack[ActorOptions]) -> ActorDecorator: ...
-def remote(*targets: Any, **options: Any) -> Any:
+def remote(*targets: Any, **options: Unpack[AnyOptions]) -> Any:
     """Make a function run as tasks, or a class's instances actors.
 
     Used as `@remote` or `@remote(num_cpus=2, ...)`. A coroutine function runs in an event loop of its own; a generator
@@ -74,7 +74,7 @@ def remote(*targets: Any, **options: Any) -> Any:
         shoal.get(square.remote(3))  # 9
     """
     if not targets:
-        return lambda target: _make(target, options)
+        return lambda target: _make(target, dict(options))
     if options or len(targets) > 1:
         raise TypeError("remote takes one function or class, or options by name: @remote(num_cpus=2)")
     return _make(targets[0], {})

@@ -41,6 +41,16 @@ class NotIn:
 
 
 @attrs.frozen
+class Exists:
+    """A label is there, whatever its value."""
+
+
+@attrs.frozen
+class DoesNotExist:
+    """A label is not there."""
+
+
+@attrs.frozen
 class NodeAffinitySchedulingStrategy:
     """Run on the node with this identifier (hexadecimal); elsewhere too if `soft` and that node is gone."""
 
@@ -52,7 +62,7 @@ class NodeAffinitySchedulingStrategy:
 class NodeLabelSchedulingStrategy:
     """Run where labels match: `hard` must, `soft` is a preference.
 
-    Values are text, a list of text, `In(...)` or, in `hard`, `NotIn(...)`.
+    Values are text, a list of text, `In(...)` or, in `hard`, `NotIn(...)`, `Exists()` and `DoesNotExist()`.
     Example: `NodeLabelSchedulingStrategy(hard={"zone": In("a", "b")})`
     """
 
@@ -126,6 +136,8 @@ def _by_labels(value: NodeLabelSchedulingStrategy) -> tuple[Strategy, dict[str, 
     for label, wanted in value.hard.items():
         if isinstance(wanted, NotIn):
             selector[label] = f"!in({','.join(_texts(label, wanted.values))})"
+        elif isinstance(wanted, (Exists, DoesNotExist)):
+            selector[_label(label)] = "*" if isinstance(wanted, Exists) else "!*"
         else:
             hard[label] = _allowed(label, wanted)
     soft = {label: _allowed(label, wanted) for label, wanted in value.soft.items()}
@@ -140,10 +152,17 @@ def _allowed(label: str, wanted: Any) -> tuple[str, ...]:
     return _texts(label, (wanted,) if isinstance(wanted, str) else wanted)
 
 
+def _label(label: Any) -> str:
+    if not isinstance(label, str) or not label:
+        raise ConfigError(f"a label's name must be text, not {describe(label)}")
+    return label
+
+
 def _texts(label: Any, values: Any) -> tuple[str, ...]:
     good = isinstance(values, (list, tuple)) and values and all(isinstance(value, str) for value in values)
     if not isinstance(label, str) or not good:
         raise ConfigError(
-            f"label {describe(label)}: the values must be text, In(...) or, in hard, NotIn(...), not {describe(values)}"
+            f"label {describe(label)}: the values must be text, In(...) or, in hard, NotIn(...), Exists() or "
+            f"DoesNotExist(), not {describe(values)}"
         )
     return tuple(values)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import concurrent.futures
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
-from shoal.ids import ObjectID, TaskID
+from shoal.ids import JobID, ObjectID, TaskID
 
 if TYPE_CHECKING:
     from shoal.interfaces.engine import Engine
@@ -60,6 +60,51 @@ class ObjectRef(Generic[T_co], Awaitable[T_co]):
         """Return the task that makes the value."""
         return self.id.task_id()
 
+    def job_id(self) -> JobID:
+        """Return the program that the reference belongs to."""
+        return JobID(self.engine.context().job_id)
+
+    def owner_address(self) -> str:
+        """Return the process that owns the value, in hexadecimal."""
+        return self.id.owner().hex()
+
+    def call_site(self) -> str:
+        """Return where the reference was made: empty, since that is not recorded."""
+        return ""
+
+    def tensor_transport(self) -> str | None:
+        """Return how tensors in the value travel beside the object store: None, they do not."""
+        return None
+
+    def redis_shard_hash(self) -> int:
+        """Return 64 well mixed bits of the identifier."""
+        return self.id.redis_shard_hash()
+
+    @classmethod
+    def size(cls) -> int:
+        """Return the width of the identifier in bytes."""
+        return ObjectID.SIZE
+
+    @classmethod
+    def from_binary(cls, id_bytes: bytes) -> ObjectRef[Any]:
+        """Return what names the value with this identifier; it compares equal to the reference, and holds no value."""
+        return ObjectName(ObjectID(id_bytes))
+
+    @classmethod
+    def from_hex(cls, hex_id: str) -> ObjectRef[Any]:
+        """Return what names the value whose identifier this is in hexadecimal; it holds no value."""
+        return ObjectName(ObjectID.from_hex(hex_id))
+
+    @classmethod
+    def from_random(cls) -> ObjectRef[Any]:
+        """Return a name of nothing, unlike all others."""
+        return ObjectName(ObjectID.from_random())
+
+    @classmethod
+    def nil(cls) -> ObjectRef[Any]:
+        """Return the name of nothing."""
+        return ObjectName(ObjectID.nil())
+
     def future(self) -> concurrent.futures.Future[T_co]:
         """Return a `concurrent.futures.Future` that completes as the value, or its error, arrives."""
         return self.engine.future(self)
@@ -69,7 +114,7 @@ class ObjectRef(Generic[T_co], Awaitable[T_co]):
 
         return asyncio.wrap_future(self.engine.future(self)).__await__()
 
-    def as_future(self) -> Any:
+    def as_future(self, _internal: bool = False) -> Any:
         """Return an `asyncio.Future` of the running loop."""
         import asyncio
 
@@ -97,6 +142,43 @@ class ObjectRef(Generic[T_co], Awaitable[T_co]):
 
     def __bool__(self) -> bool:
         return True
+
+
+class ObjectName(ObjectRef[Any]):
+    """The name of a value without a share in it, for comparing and looking up: the value cannot be got through it."""
+
+    __slots__ = ()
+
+    def __init__(self, object_id: bytes) -> None:
+        super().__init__(bytes(object_id), cast("Engine", None), None, _drop_nothing)
+
+    def _refuse(self) -> NoReturn:
+        raise TypeError(
+            f"{self!r} was made from an identifier, so it only names its value; keep the ObjectRef that the call "
+            "returned"
+        )
+
+    def future(self) -> concurrent.futures.Future[Any]:
+        """Raise TypeError: there is nothing to wait for."""
+        self._refuse()
+
+    def as_future(self, _internal: bool = False) -> Any:
+        """Raise TypeError: there is nothing to wait for."""
+        self._refuse()
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        self._refuse()
+
+    def job_id(self) -> JobID:
+        """Raise TypeError: a name belongs to no program."""
+        self._refuse()
+
+    def __reduce__(self) -> Any:
+        return ObjectName, (self._id,)
+
+
+def _drop_nothing(record: Any) -> None:
+    """A name keeps nothing alive."""
 
 
 class ObjectRefGenerator(Generic[T], Iterator["ObjectRef[T]"], AsyncIterator["ObjectRef[T]"]):

@@ -59,6 +59,11 @@ def _parameter_names(function: Callable[..., Any], count: int) -> list[str]:
     return names[:count]
 
 
+def culprits(value: Any, depth: int) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
+    """Yield (steps, part, what holds it) for each smallest part at fault, at most `depth` steps down."""
+    yield from _Search().all_culprits(value, None, (), depth)
+
+
 class _Search:
     """Goes down from a value that fails to a part of it that fails although all of its own parts can be pickled."""
 
@@ -93,6 +98,20 @@ class _Search:
             else:
                 break
         return steps, value, error
+
+    def all_culprits(
+        self, value: Any, parent: Any, steps: tuple[str, ...], depth: int
+    ) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
+        self._seen.add(id(value))
+        deeper = False
+        for step, part in _parts(value) if depth > 0 else ():
+            if self._trials <= 0:
+                break
+            if id(part) not in self._seen and self.try_out(part) is not None:
+                deeper = True
+                yield from self.all_culprits(part, value, (*steps, step), depth - 1)
+        if not deeper:
+            yield steps, value, parent
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:

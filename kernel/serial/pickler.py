@@ -13,6 +13,7 @@ from typing import Any
 import cloudpickle
 
 from shoal.interfaces.refs import ObjectRef
+from shoal.serial.custom import reduce_custom
 from shoal.serial.dual import reduce_in_parts
 from shoal.serial.payload import Payload
 from shoal.serial.references import load_ref
@@ -41,6 +42,9 @@ class ValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
         kind = type(obj)
         if kind is ObjectRef:
             return load_ref, (self._index_of(obj),)
+        reduced = reduce_custom(obj)
+        if reduced is not NotImplemented:
+            return reduced
         help_for = _HELP.get((kind.__module__, kind.__qualname__))
         if help_for is not None:
             reduced = help_for(obj)

@@ -10,6 +10,7 @@ from typing import Any
 
 from shoal.errors import NotSerializable
 from shoal.interfaces.refs import ObjectRef
+from shoal.serial.custom import is_registered
 from shoal.serial.payload import Payload
 from shoal.serial.references import RefUnpickler
 
@@ -66,7 +67,12 @@ def dumps(value: Any, refs: list[ObjectRef[Any]] | None = None, what: str = "the
             return Payload(pickle.dumps(value, PROTOCOL))
         except Exception as error:  # an integer too long, a container that another thread changes
             raise _not_serializable(value, what, error) from error
-    if kind.__name__ == "ndarray" and kind.__module__ == "numpy" and _is_flat(value):
+    if (
+        kind.__name__ == "ndarray"
+        and kind.__module__ == "numpy"
+        and _is_flat(value)
+        and not is_registered(kind)
+    ):
         return _dump_buffers(value)
     found: list[ObjectRef[Any]] = [] if refs is None else refs
     try:

@@ -38,6 +38,7 @@ class Call:
     actor: Any = None
     group: str | None = None  # concurrency group
     results: list[Result] = attrs.field(factory=list)
+    failed: bool = False
     stream: Any = None
     state: str = QUEUED
     cancelled: bool = False

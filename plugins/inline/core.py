@@ -126,6 +126,7 @@ class Core:
             else dump_error(error, call.name, os.getpid(), self.node.id.hex())
         )
         with self.lock:
+            call.failed = True
             for result in call.results:
                 if not result.done:
                     result.fail(data)
@@ -278,7 +279,11 @@ class Core:
                 "dur": (time.time() - started) * 1e6,
                 "pid": os.getpid(),
                 "tid": threading.get_ident(),
-                "args": {"task_id": call.task_id.hex(), "attempt": call.attempt},
+                "args": {
+                    "task_id": call.task_id.hex(),
+                    "attempt": call.attempt,
+                    "failed": call.failed,
+                },
             }
         )
 

@@ -417,17 +417,19 @@ class NativeEngine(Engine):
 
     def timeline(self) -> list[dict[str, Any]]:
         events = []
-        for function, attempt, is_call, worker_id, ended, duration, status in list(self.client.events):
+        for function, attempt, actor, worker_id, ended, duration, status, counter in list(self.client.events):
+            task = self.client.worker_id + counter.to_bytes(8, "big")
+            facts = {"task_id": task.hex(), "attempt": attempt, "failed": status == kinds.ERROR}
             events.append(
                 {
                     "name": function.name,
-                    "cat": "actor" if is_call else "task",
+                    "cat": "actor" if actor else "task",
                     "ph": "X",
                     "ts": ended * 1e6 - duration,
                     "dur": duration,
                     "pid": self.client.session.node_id.hex(),
                     "tid": worker_id.hex(),
-                    "args": {"attempt": attempt, "failed": status == kinds.ERROR},
+                    "args": {**facts, "actor_id": actor.hex()} if actor else facts,
                 }
             )
         return events

@@ -99,6 +99,7 @@ def test_wrong_options_of_tasks_are_refused_where_they_are_given(options: dict[s
         {"get_if_exists": "yes", "name": "x"},
         {"namespace": ""},
         {"allow_out_of_order_execution": True},
+        {"fallback_strategy": [{"label_selector": {"zone": "a"}}]},
         {"max_task_retries": -2},
     ],
     ids=repr,
@@ -130,7 +131,8 @@ def test_every_option_takes_what_it_says(where: Any) -> None:
         "object_store_memory": 10**6,
         "resources": {"x": 0.0001},
         "accelerator_type": "H100",
-        "label_selector": {"zone": "in(a, b)", "arch": "!arm", "os": "linux"},
+        "label_selector": {"zone": "in(a, b)", "arch": "!arm", "os": "linux", "gpu": "*", "tpu": "!*"},
+        "fallback_strategy": [],
         "scheduling_strategy": "SPREAD",
         "placement_group": "default",
         "placement_group_bundle_index": -1,
@@ -152,6 +154,8 @@ def test_every_option_takes_what_it_says(where: Any) -> None:
         "lifetime": "detached",
         "get_if_exists": True,
         "allow_out_of_order_execution": False,
+        "enable_tensor_transport": False,
+        "tensor_transport": "object_store",
         "concurrency_group": "io",
     }
     assert set(good) == set(OPTIONS), "give every option of the table a good value here"

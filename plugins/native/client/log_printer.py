@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
+from shoal.interfaces.lines import MARK, hand_over
 from shoal.native.transport.connection import Message
 from shoal.native.transport.reactor import Reactor
 
@@ -42,6 +43,9 @@ class LogPrinter:
     def on_lines(self, message: Message) -> None:
         """Take lines from the daemon. Called under the lock."""
         _, _, process, name, stream, lines = message
+        if any(line.startswith(MARK) for line in lines):
+            told = [hand_over(process, line) if line.startswith(MARK) else line for line in lines]
+            lines = [line for line in told if line is not None]
         prefix = f"({name} pid={process})" if name else f"(pid={process})"
         shown = self.fold(lines, process, prefix, stream, time.monotonic())
         if shown:

@@ -200,8 +200,9 @@ class Tasks:
             duration = item[1]
             total += duration
             # Not the task itself: with it the timeline would keep arguments and references alive.
+            actor = b"" if task.actor is None else task.actor.actor_id
             events.append(
-                (task.function, task.attempt, task.actor is not None, peer.worker_id, now, duration, item[2])
+                (task.function, task.attempt, actor, peer.worker_id, now, duration, item[2], item[0])
             )
             status = item[2]
             if observing is not None:
