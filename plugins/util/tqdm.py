@@ -99,8 +99,9 @@ class tqdm:  # noqa: N801  the name that everybody knows
         position: int | None = None,
         flush_interval_s: float | None = None,
     ) -> None:
-        if total is None and iterable is not None and hasattr(iterable, "__len__"):
-            total = len(iterable)
+        size = getattr(iterable, "__len__", None)
+        if total is None and size is not None:
+            total = size()
         if total is not None and total < 0:
             raise ValueError(f"total must be a number ≥ 0, not {describe(total)}")
         self._iterable = iterable

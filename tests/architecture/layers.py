@@ -17,6 +17,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # 0: frozen values
     "shoal.death": set(),
     "shoal.errors": {"shoal.death"},
+    "shoal.exceptions": {"shoal.errors"},
     "shoal.ids": {"shoal.errors", "shoal.death"},
     "shoal.spec": {"shoal.errors", "shoal.death", "shoal.ids"},
     # 1: the sockets
@@ -35,13 +36,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shoal.registry": BASE | {"shoal.observe"},
     # 4: the public API and the engines meet only in shoal.interfaces.engine
     "shoal.api": ENGINE,
-    "shoal": ENGINE | {"shoal.api"},
+    "shoal": ENGINE | {"shoal.api", "shoal.exceptions"},
     "shoal.inline": ENGINE,
     "shoal.native": ENGINE,
     # runs programs as inline does, but in virtual time and on many nodes
     "shoal.sim": ENGINE | {"shoal.inline"},
-    # 5: libraries
+    # 5: libraries, on the public names
     "shoal.cluster_utils": LIBRARY,
+    "shoal.util": LIBRARY,
+    "shoal.compat": LIBRARY | {"shoal.util"},
     # 6: commands are the kernel's, so they too ask the registry for a driver and never name its module
     "shoal.cli": ENGINE | {"shoal.api", "shoal"},
     # contracts compare drivers with the plain reference driver of their kind
@@ -54,15 +57,17 @@ ONLY_FOR: dict[str, tuple[str, ...]] = {
     "google": ("shoal.native",),
     "grpc": ("shoal.native",),
     "hypothesis": ("shoal.testing",),
-    "pytest": ("shoal.testing",),
+    "pytest": ("shoal.testing", "shoal.compat.pytest_plugin"),
     "stevedore": ("shoal.registry.discover",),
 }
 
 # Outside packages that are slow or optional: imported inside functions, except in the modules named for them.
 LATE: dict[str, tuple[str, ...]] = {
+    "dask": (),
     "cryptography": (),
     "google": ("shoal.native.wire.protobuf",),
     "grpc": ("shoal.native.head.rpc", "shoal.native.daemon.remote_head"),
+    "joblib": ("shoal.util.joblib.backend",),
     "numpy": ("shoal.serial.numpy",),
     "pandas": (),
     "pyarrow": ("shoal.stores.arrow", "shoal.serial.arrow"),

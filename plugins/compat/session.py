@@ -1,0 +1,96 @@
+"""`init` with the reference's arguments: what they mean here, and a warning for what has no meaning."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import shoal
+from shoal import SessionContext
+from shoal.compat.job_config import JobConfig
+from shoal.compat.logging_config import LoggingConfig
+
+# The version of the reference whose names these are: programs compare it.
+__version__ = "2.60.0"
+__commit__ = ""
+
+# Arguments with a leading underscore are the reference's own switches. These have a meaning here.
+_OURS = frozenset({"_memory", "_temp_dir"})
+
+
+def init(
+    address: str | None = None,
+    *,
+    num_cpus: float | None = None,
+    num_gpus: float | None = None,
+    resources: Mapping[str, float] | None = None,
+    labels: Mapping[str, str] | None = None,
+    object_store_memory: int | None = None,
+    local_mode: bool = False,
+    ignore_reinit_error: bool = False,
+    include_dashboard: bool | None = None,
+    dashboard_host: str | None = None,
+    dashboard_port: int | None = None,
+    job_config: JobConfig | None = None,
+    configure_logging: bool = True,
+    logging_level: int | str | None = None,
+    logging_format: str | None = None,
+    logging_config: LoggingConfig | None = None,
+    log_to_driver: bool | None = None,
+    namespace: str | None = None,
+    runtime_env: Mapping[str, Any] | None = None,
+    enable_resource_isolation: bool = False,
+    cgroup_path: str | None = None,
+    system_reserved_cpu: float | None = None,
+    system_reserved_memory: int | None = None,
+    proxy_server_url: str | None = None,
+    **kwargs: Any,
+) -> SessionContext:
+    """Start a session, or join one, with the reference's arguments; those of `shoal.init` are taken as well.
+
+    What Shoal cannot do (a dashboard, isolation by cgroups, switches with a leading underscore) is named in one warning
+    and left out, so that a program runs. Raises what `shoal.init` raises.
+    """
+    job = job_config if job_config is not None else JobConfig()
+    if logging_config is not None:
+        job.set_py_logging_config(logging_config)
+    left_out = [name for name in kwargs if name.startswith("_") and name not in _OURS]
+    for name in left_out:
+        del kwargs[name]
+    wanted = {
+        "include_dashboard": include_dashboard,
+        "enable_resource_isolation": enable_resource_isolation,
+        "cgroup_path": cgroup_path,
+        "system_reserved_cpu": system_reserved_cpu,
+        "system_reserved_memory": system_reserved_memory,
+        "proxy_server_url": proxy_server_url,
+    }
+    left_out += [name for name, value in wanted.items() if value]
+    if left_out:
+        warnings.warn(
+            f"left out of init(), since Shoal does not have it: {', '.join(left_out)}",
+            UserWarning,
+            stacklevel=2,
+        )
+    if job.py_logging_config is not None:
+        job.py_logging_config.apply()
+    elif logging_format is not None and configure_logging:
+        logging.basicConfig(format=logging_format)
+    return shoal.init(
+        address,
+        num_cpus=num_cpus,
+        num_gpus=num_gpus,
+        resources=resources,
+        labels=labels,
+        object_store_memory=object_store_memory,
+        local_mode=local_mode,
+        ignore_reinit_error=ignore_reinit_error,
+        configure_logging=configure_logging,
+        logging_level=logging_level,
+        log_to_driver=log_to_driver,
+        namespace=namespace if namespace is not None else job.ray_namespace,
+        runtime_env=runtime_env if runtime_env is not None else job.runtime_env or None,
+        **kwargs,
+    )

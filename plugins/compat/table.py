@@ -1,0 +1,127 @@
+"""Which module and name of ours each of the reference's is. Data only; the finder reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+ROOT = "ray"
+
+
+@attrs.frozen
+class Source:
+    """A module of ours, and the names that come from it: theirs to ours; None for all of its public names."""
+
+    module: str
+    names: Mapping[str, str] | None
+
+
+def _of(module: str, *names: str) -> Source:
+    """`_of("shoal", "get", "ObjectID=ObjectRef")`; no names: all."""
+    if not names:
+        return Source(module, None)
+    pairs = (text.partition("=") for line in names for text in line.split())
+    return Source(module, {theirs: ours or theirs for theirs, _, ours in pairs})
+
+
+# Libraries with the reference's own layout: ray.data.x is shoal.data.x, as far as that is there.
+BY_RULE = frozenset(
+    {
+        "air",
+        "autoscaler",
+        "cluster_utils",
+        "dag",
+        "data",
+        "experimental",
+        "job_submission",
+        "rllib",
+        "serve",
+        "train",
+        "tune",
+        "util",
+    }
+)
+
+_IDS = _of("shoal", "ActorID JobID NodeID PlacementGroupID TaskID WorkerID ObjectID=ObjectRef ObjectRef")
+_MORE_IDS = _of("shoal.compat.identifiers", "ActorClassID FunctionID UniqueID Language")
+_GROUPS = _of(
+    "shoal",
+    "PlacementGroup get_current_placement_group get_placement_group placement_group placement_group_table",
+    "remove_placement_group",
+)
+_STREAMS = _of("shoal", "DynamicObjectRefGenerator ObjectRefGenerator")
+_ACTOR = _of("shoal", "ActorClass ActorHandle ActorMethod exit_actor method")
+_CLIENT = _of(
+    "shoal.compat.client", "ClientBuilder ClientContext=SessionContext client", "connect disconnect"
+)
+
+MODULES: dict[str, tuple[Source, ...]] = {
+    "ray": (
+        _IDS,
+        _MORE_IDS,
+        _STREAMS,
+        _of("shoal", "available_resources cluster_resources get get_actor get_gpu_ids get_runtime_context"),
+        _of("shoal", "is_initialized kill method nodes put remote timeline"),
+        _of("shoal.compat.calls", "cancel shutdown wait"),
+        _of("shoal.compat.session", "init __version__ __commit__"),
+        _of("shoal.compat.identifiers", "LOCAL_MODE SCRIPT_MODE WORKER_MODE"),
+        _of("shoal.compat.logging_config", "LoggingConfig"),
+        _of("shoal.compat.client", "ClientBuilder client"),
+    ),
+    "ray._raylet": (_IDS, _MORE_IDS, _STREAMS),
+    "ray.actor": (_ACTOR, _of("shoal.compat.calls", "ActorClassInheritanceException")),
+    "ray.client_builder": (_CLIENT,),
+    "ray.exceptions": (_of("shoal.compat.exceptions"),),
+    "ray.experimental": (),  # has sub-modules only
+    "ray.experimental.tqdm_ray": (_of("shoal.util.tqdm", "tqdm"),),
+    "ray.internal": (_of("shoal", "free"),),
+    "ray.internal.internal_api": (_of("shoal", "free"),),
+    "ray.job_config": (_of("shoal.compat.job_config", "JobConfig"),),
+    "ray.remote_function": (_of("shoal", "RemoteFunction"),),
+    "ray.runtime_context": (_of("shoal", "RuntimeContext get_runtime_context"),),
+    "ray.runtime_env": (_of("shoal.compat.runtime_env", "RuntimeEnv RuntimeEnvConfig"),),
+    "ray.types": (_of("shoal", "ObjectRef"),),
+    "ray.util": (
+        _of("shoal.util"),
+        _of("shoal.compat.client", "connect disconnect"),
+    ),
+    "ray.util.annotations": (_of("shoal.compat.stability"),),
+    "ray.util.check_serialize": (_of("shoal.util.serializability"),),
+    "ray.util.client_connect": (_of("shoal.compat.client", "connect disconnect"),),
+    "ray.util.dask": (
+        _of("shoal.util.dask", "RayDaskCallback local_ray_callbacks unpack_ray_callbacks"),
+        _of("shoal.util.dask", "ray_dask_get=shoal_dask_get ray_dask_get_sync=shoal_dask_get_sync"),
+        _of("shoal.util.dask", "ray_dask_persist=shoal_dask_persist enable_dask_on_ray=enable_dask"),
+        _of("shoal.util.dask", "disable_dask_on_ray=disable_dask"),
+    ),
+    "ray.util.debug": (_of("shoal.util.logging_once"), _of("shoal.util.leaks")),
+    "ray.util.debugpy": (_of("shoal.util.debugger", "set_trace"),),
+    "ray.util.helpers": (_of("shoal.util.completion"),),
+    "ray.util.joblib": (_of("shoal.util.joblib", "register_ray=register_shoal"),),
+    "ray.util.placement_group": (_GROUPS,),
+    "ray.util.rpdb": (_of("shoal.util.debugger", "set_trace"),),
+    "ray.util.scheduling_strategies": (_of("shoal.util.scheduling_strategies"),),
+    "ray.util.serialization": (_of("shoal", "register_serializer deregister_serializer"),),
+    "ray.util.state": (_of("shoal.util.state"),),
+    "ray.util.state.common": (_of("shoal.util.state.records"), _of("shoal.util.state.requests")),
+    "ray.util.state.exception": (_of("shoal.util.state.failures"),),
+    "ray.worker": (
+        _of("shoal", "get kill put remote"),
+        _of("shoal.compat.calls", "wait cancel shutdown"),
+        _of("shoal.compat.session", "init"),
+    ),
+}
+
+# Further paths of modules above, or of modules that the rule finds.
+SAME_AS: dict[str, str] = {
+    "ray.experimental.multiprocessing": "ray.util.multiprocessing",
+    "ray.experimental.multiprocessing.pool": "ray.util.multiprocessing",
+    "ray.runtime_env.runtime_env": "ray.runtime_env",
+    "ray.util.collective.backend_registry": "ray.util.collective",
+    "ray.util.collective.collective": "ray.util.collective",
+    "ray.util.dask.optimizations": "ray.util.dask",
+    "ray.util.dask.scheduler": "ray.util.dask",
+    "ray.util.multiprocessing.pool": "ray.util.multiprocessing",
+    "ray.util.state.api": "ray.util.state",
+}
