@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
@@ -37,7 +38,8 @@ class Cluster:
     """Nodes on this machine that are to each other as machines are: own processes, own object store, TCP between.
 
     Parameters: `initialize_head` starts a head at once with `head_node_args` (see `add_node`); `connect` makes this
-    process a driver of it. As a context manager it ends every node in the end. Raises RuntimeError with what a node
+    process a driver of it; `shutdown_at_exit` ends every node as this program ends, if nobody did before. As a context
+    manager it ends them as well. Raises RuntimeError with what a node
     said if one does not come up.
 
     Example:
@@ -52,6 +54,7 @@ class Cluster:
         initialize_head: bool = False,
         connect: bool = False,
         head_node_args: Mapping[str, Any] | None = None,
+        shutdown_at_exit: bool = True,
     ) -> None:
         if connect and not initialize_head:
             raise ValueError("connect=True needs initialize_head=True: there is nothing to connect to")
@@ -63,6 +66,8 @@ class Cluster:
         self._nodes: list[ClusterNode] = []
         self._head_options: dict[str, Any] = {}
         self._connected = False
+        if shutdown_at_exit:
+            atexit.register(self.shutdown)
         if initialize_head:
             try:
                 self.add_node(**dict(head_node_args or {}))
@@ -82,6 +87,11 @@ class Cluster:
         return self._nodes[0].head_address
 
     @property
+    def gcs_address(self) -> str:
+        """The reference's name of `address`."""
+        return self.address
+
+    @property
     def head_node(self) -> ClusterNode | None:
         """The node that the head runs on, None before the first add_node()."""
         return next((node for node in self._nodes if node.is_head), None)
@@ -94,6 +104,10 @@ class Cluster:
     def list_all_nodes(self) -> list[ClusterNode]:
         """Return every node that was not removed, the head first."""
         return list(self._nodes)
+
+    def remaining_processes_alive(self) -> bool:
+        """Tell whether the daemon of every node that was not removed lives."""
+        return all(_lives(node.pid) for node in self._nodes)
 
     def add_node(self, wait: bool = True, **options: Any) -> ClusterNode:
         """Start a node: the head if it is the first. Returns when it has joined.
@@ -180,6 +194,7 @@ class Cluster:
 
     def shutdown(self) -> None:
         """End every node, the head last, and remove what they left."""
+        atexit.unregister(self.shutdown)
         if self._connected:  # also when the session has broken: its end must be noted
             shoal.shutdown()
         self._connected = False
@@ -209,6 +224,14 @@ class Cluster:
                 f"`shoal {' '.join(words[:2])}` failed: {(done.stderr or done.stdout).strip()}"
             )
         return json.loads(done.stdout)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def _kill(pid: int) -> None:

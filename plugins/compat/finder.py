@@ -77,7 +77,7 @@ class AliasModule(types.ModuleType):
         super().__setattr__(name, value)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return importlib.import_module, (self.__name__,)
+        return load_alias, (self.__name__,)
 
     def __dir__(self) -> list[str]:
         return sorted({*self.__dict__, *self._names()})
@@ -98,6 +98,15 @@ class AliasModule(types.ModuleType):
 
     def _names(self) -> list[str]:
         return names_of(self._sources())
+
+
+def load_alias(fullname: str) -> types.ModuleType:
+    """Return an alias module where a function that uses it is loaded, also on a node that began without the alias.
+
+    Raises ModuleNotFoundError.
+    """
+    importlib.import_module("shoal.compat.ready")
+    return importlib.import_module(fullname)
 
 
 def sources_of(fullname: str) -> tuple[Source, ...] | None:

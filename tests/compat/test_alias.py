@@ -174,6 +174,26 @@ class TestPrograms:
         assert not ray.is_initialized()
 
 
+@pytest.mark.processes
+def test_functions_bring_the_alias_to_nodes_that_began_without_it() -> None:
+    from shoal.cluster_utils import Cluster
+
+    with Cluster(initialize_head=True, head_node_args={"num_cpus": 1}) as cluster:
+        assert cluster.remaining_processes_alive()
+        compat.install()
+        try:
+            import ray
+
+            @ray.remote
+            def put_and_get(value: int) -> tuple[int, str]:
+                return ray.get(ray.put(value)), ray.util.queue.Queue.__module__
+
+            with ray.init(**cluster.init_arguments(), num_gpus=None):
+                assert ray.get(put_and_get.remote(4), timeout=60) == (4, "shoal.util.queue")
+        finally:
+            compat.uninstall()
+
+
 def test_variables_of_the_reference_are_translated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_NAMESPACE", "from-variable")
     monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "500")
