@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import subprocess
 import sys
 import threading
 import unittest
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -147,6 +149,29 @@ def test_close_lets_work_finish_and_takes_no_more() -> None:
         pool.apply(abs, (1,))
     pool.join()
     assert result.get(0) == list(range(1000, 0, -1))
+
+
+def test_an_endless_iterable_is_read_ahead_but_not_without_end() -> None:
+    given: list[int] = []
+
+    def endless() -> Iterator[int]:
+        for value in itertools.count():
+            given.append(value)
+            yield value
+
+    with Pool(1) as pool:
+        results = pool.imap(abs, endless(), chunksize=2)
+        assert [next(results) for _ in range(100)] == list(range(100))
+        assert results._wait_for_room(0.0) or len(given) <= 20_200
+    assert len(given) <= 20_200
+
+
+def test_what_an_imap_has_begun_goes_on_after_close() -> None:
+    pool = Pool(1)
+    results = pool.imap(abs, range(12_000))
+    pool.close()
+    pool.join()
+    assert list(results) == list(range(12_000))
 
 
 def test_terminate_ends_what_runs() -> None:

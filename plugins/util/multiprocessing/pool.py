@@ -25,6 +25,7 @@ _MESSAGE_SECONDS = 0.005  # quick batches go together, as many as take about thi
 _MOST_TOGETHER = 256
 _BATCHES = 4  # for each process, in a map without chunksize
 
+_ROOM_SECONDS = 0.2  # how often an imap that is far ahead of its reader looks whether the pool was closed
 _LOOK_SECONDS = 5.0  # how often an idle pool looks whether its session has ended
 
 _OPEN, _CLOSED, _TERMINATED = "RUN", "CLOSE", "TERMINATE"
@@ -97,6 +98,7 @@ class Pool:
         self._batches_each = maxtasksperchild
         self._lock = threading.Lock()
         self._state = _OPEN
+        self._feeds = 0  # iterables that are still being read
         self._events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._pool: list[_Process] = [self._new_process() for _ in range(count)]
         self._thread = threading.Thread(target=self._serve, name="shoal-pool", daemon=True)
@@ -244,6 +246,9 @@ class Pool:
         size = 1 if chunksize is None else chunksize
         _check_chunk(size)
         result = IMapIterator(ordered)
+        with self._lock:
+            self._check_running()
+            self._feeds += 1
         feed = threading.Thread(
             target=self._feed, args=(func, iter(iterable), size, result), name="shoal-pool-feed", daemon=True
         )
@@ -251,16 +256,23 @@ class Pool:
         return result
 
     def _feed(self, func: Any, items: Iterator[Any], size: int, result: IMapIterator) -> None:
-        """Read an iterable of any length, as far ahead as there is room."""
+        """Read an iterable of any length, ahead of whoever reads the results, but not without end."""
         index = 0
         try:
             while part := list(itertools.islice(items, size)):
-                self._submit([_Batch(func, part, "map", result, index)])
+                while self._state == _OPEN and not result._wait_for_room(_ROOM_SECONDS):
+                    continue  # after close() it is all to be done, whether or not somebody reads
+                if self._state == _TERMINATED:
+                    break
+                self._events.put([_Batch(func, part, "map", result, index)])
                 index += 1
-        except Exception as error:  # the iterable is user code, and the pool may have been closed
+        except Exception as error:  # the iterable is user code
             result._take(index, [], error)
             index += 1
         result._close(index)
+        with self._lock:
+            self._feeds -= 1
+        self._events.put(None)
 
     def _submit(self, batches: list[_Batch]) -> None:
         with self._lock:
@@ -272,7 +284,9 @@ class Pool:
         waiting: deque[_Batch] = deque()
         running: _Running = {}
         while True:
-            if self._state == _TERMINATED or (self._state == _CLOSED and not waiting and not running):
+            if self._state == _TERMINATED or (
+                self._state == _CLOSED and not waiting and not running and not self._feeds
+            ):
                 break
             try:
                 event = self._events.get(timeout=_LOOK_SECONDS)

@@ -10,6 +10,8 @@ from typing import Any
 
 Callback = Callable[[Any], Any]
 
+_AHEAD = 10_000  # batches of an imap that may be begun before their results are read
+
 
 class AsyncResult:
     """The result of one call that may not be there yet, as `multiprocessing.pool.AsyncResult`."""
@@ -91,11 +93,12 @@ class IMapIterator(Iterator[Any]):
     def __init__(self, ordered: bool) -> None:
         self._ordered = ordered
         self._changed = threading.Condition()
-        self._items: deque[tuple[bool, Any]] = deque()
-        self._early: dict[int, list[tuple[bool, Any]]] = {}
+        self._items: deque[tuple[bool, Any, bool]] = deque()  # fine, value, the last of its batch
+        self._early: dict[int, list[tuple[bool, Any, bool]]] = {}
         self._batch = 0  # the next one in order
         self._batches: int | None = None  # how many there will be
         self._taken = 0
+        self._unread = 0  # batches that were begun and whose results were not read
 
     def __iter__(self) -> IMapIterator:
         return self
@@ -113,7 +116,11 @@ class IMapIterator(Iterator[Any]):
                 raise TimeoutError
             if not self._items:
                 raise StopIteration
-            fine, value = self._items.popleft()
+            fine, value, is_last = self._items.popleft()
+            if is_last:
+                self._unread -= 1
+                if self._unread == _AHEAD - 1:
+                    self._changed.notify_all()
         if fine:
             return value
         raise value
@@ -122,7 +129,8 @@ class IMapIterator(Iterator[Any]):
         return self._batches is not None and self._taken >= self._batches
 
     def _take(self, index: int, values: Any, error: BaseException | None) -> None:
-        found = [(True, value) for value in values] if error is None else [(False, error)]
+        results = [(True, value) for value in values] if error is None else [(False, error)]
+        found = [(fine, value, place == len(results)) for place, (fine, value) in enumerate(results, 1)]
         with self._changed:
             self._taken += 1
             if self._ordered:
@@ -133,6 +141,13 @@ class IMapIterator(Iterator[Any]):
             else:
                 self._items.extend(found)
             self._changed.notify_all()
+
+    def _wait_for_room(self, seconds: float) -> bool:
+        """Wait until another batch may begin; False if that took too long. A batch then counts as begun."""
+        with self._changed:
+            fine = self._changed.wait_for(lambda: self._unread < _AHEAD, seconds)
+            self._unread += 1 if fine else 0
+            return fine
 
     def _close(self, batches: int) -> None:
         """Say how many batches there are, once that is known."""
