@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import sys
 import threading
@@ -17,12 +18,21 @@ READY = "shoal.compat.ready"  # imported by each session before it forks workers
 PRELOAD = "SHOAL_WORKER_PRELOAD"
 
 
+def load_alias(fullname: str) -> types.ModuleType:
+    """Return an alias module where a function that uses it is loaded, also on a node that began without the alias.
+
+    Raises ModuleNotFoundError.
+    """
+    install()
+    return importlib.import_module(fullname)
+
+
 class _Alias:
     """What is in place in this process."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self.finder = AliasFinder()
+        self.finder = AliasFinder(load_alias)
         self.outside: dict[
             str, types.ModuleType
         ] = {}  # modules of a real installation that were loaded before

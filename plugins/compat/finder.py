@@ -8,14 +8,22 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from shoal.compat.table import BY_RULE, MODULES, ROOT, SAME_AS, Source
 
+Restore = Callable[[str], types.ModuleType]
+
 
 class AliasFinder(importlib.abc.MetaPathFinder):
-    """Answers for `ray` and everything below it, and for nothing else."""
+    """Answers for `ray` and everything below it, and for nothing else.
+
+    `restore(name)` is what a pickled module becomes where it is loaded.
+    """
+
+    def __init__(self, restore: Restore) -> None:
+        self._restore = restore
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
@@ -27,18 +35,19 @@ class AliasFinder(importlib.abc.MetaPathFinder):
         if sources is None:
             # No `name`: with one, `from ray.x import y` would drop this text for a shorter one.
             raise ModuleNotFoundError(not_there(fullname))
-        return importlib.machinery.ModuleSpec(fullname, AliasLoader(sources), is_package=True)
+        return importlib.machinery.ModuleSpec(fullname, AliasLoader(sources, self._restore), is_package=True)
 
 
 class AliasLoader(importlib.abc.Loader):
     """Fills an alias module with a way to look names up."""
 
-    def __init__(self, sources: tuple[Source, ...]) -> None:
+    def __init__(self, sources: tuple[Source, ...], restore: Restore) -> None:
         self.sources = sources
+        self.restore = restore
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> AliasModule:
         """Return the module, still without names."""
-        return AliasModule(spec.name, self.sources)
+        return AliasModule(spec.name, self.sources, self.restore)
 
     def exec_module(self, module: types.ModuleType) -> None:
         """Nothing runs: names come when they are used."""
@@ -47,9 +56,10 @@ class AliasLoader(importlib.abc.Loader):
 class AliasModule(types.ModuleType):
     """A module of the reference whose names are ours."""
 
-    def __init__(self, name: str, sources: tuple[Source, ...]) -> None:
+    def __init__(self, name: str, sources: tuple[Source, ...], restore: Restore) -> None:
         super().__init__(name, f"Shoal under the name {name}.")
         self.__dict__["_shoal_sources"] = sources
+        self.__dict__["_shoal_restore"] = restore
 
     def __getattr__(self, name: str) -> Any:
         if name == "__all__":
@@ -77,7 +87,7 @@ class AliasModule(types.ModuleType):
         super().__setattr__(name, value)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return load_alias, (self.__name__,)
+        return self.__dict__["_shoal_restore"], (self.__name__,)
 
     def __dir__(self) -> list[str]:
         return sorted({*self.__dict__, *self._names()})
@@ -98,15 +108,6 @@ class AliasModule(types.ModuleType):
 
     def _names(self) -> list[str]:
         return names_of(self._sources())
-
-
-def load_alias(fullname: str) -> types.ModuleType:
-    """Return an alias module where a function that uses it is loaded, also on a node that began without the alias.
-
-    Raises ModuleNotFoundError.
-    """
-    importlib.import_module("shoal.compat.ready")
-    return importlib.import_module(fullname)
 
 
 def sources_of(fullname: str) -> tuple[Source, ...] | None:
