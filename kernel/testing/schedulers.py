@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -89,6 +89,13 @@ def group(strategy: str, *bundles: Mapping[str, float], **more: Any) -> GroupSpe
 
 _AMOUNT = st.integers(0, 4)
 _RESOURCES = st.fixed_dictionaries({}, optional={"CPU": _AMOUNT, "GPU": _AMOUNT, "disk": _AMOUNT})
+
+
+def _something(amounts: dict[str, int]) -> dict[str, int]:
+    """Return what a bundle may ask: never nothing."""
+    return amounts if any(amounts.values()) else {"CPU": 1}
+
+
 _LABELS = st.fixed_dictionaries({}, optional={"zone": st.sampled_from("abc")})
 
 
@@ -298,10 +305,9 @@ class SchedulerContract:
     @pytest.mark.parametrize("strategy", ["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"])
     def test_groups_are_placed_whole_or_not(self, scheduler: Scheduler, strategy: str) -> None:
         @hypothesis_settings(max_examples=150, deadline=None)
-        @given(view=clusters(), bundles=st.lists(_RESOURCES, min_size=1, max_size=4))
+        @given(view=clusters(), bundles=st.lists(_RESOURCES.map(_something), min_size=1, max_size=4))
         def whole(view: ClusterView, bundles: list[Mapping[str, float]]) -> None:
             spec = group(strategy, *bundles)
-            assume(all(bundle.resources for bundle in spec.bundles))
             decision = scheduler.place_group(spec, view)
             assert scheduler.place_group(spec, view) == decision
             usable = view.usable()

@@ -60,8 +60,8 @@ def main() -> None:
             session, remote = _join_cluster(session)
         else:
             session, metadata = open_metadata(session)
-    except ShoalError as error:
-        lifeline.send(b"F" + str(error).encode())
+    except ShoalError:
+        _say_failure(lifeline)
         _kill(zygote_pid)
         remove_folders(session.folder, session.store_folder)
         os._exit(1)
@@ -124,15 +124,12 @@ def _say_failure(lifeline: socket.socket) -> None:
     """Tell the driver why the daemon did not come up."""
     import traceback
 
-    from shoal.errors import ConfigError
+    from shoal.errors import ConfigError, ShoalError
 
     error = sys.exc_info()[1]
-    # A setting that only shows to be wrong here (a metadata store that is not there) needs no traceback.
-    word = (
-        b"C" + str(error).encode()
-        if isinstance(error, ConfigError)
-        else b"F" + traceback.format_exc().encode()
-    )
+    # What only shows to be wrong here (a metadata store or a head that is not there) needs no traceback.
+    said = str(error) if isinstance(error, ShoalError) else traceback.format_exc()
+    word = (b"C" if isinstance(error, ConfigError) else b"F") + said.encode()
     try:
         lifeline.send(word[:1] + word[1:][-60_000:])
     except OSError:
