@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import multiprocessing
 import os
 import pickle
 import socket
@@ -192,3 +193,19 @@ def memcpy_large(bench: Bench) -> Reading:
 def memcpy_zeros(bench: Bench) -> Reading:
     """What Ray's own row copies: pages never written, which are all the same page and stay in the cache."""
     return _memcpy(bench, np.zeros(100 * 1024 * 1024, dtype=np.int64))
+
+
+@ROWS.row("standard Pool.map")
+def standard_map(bench: Bench) -> Reading:
+    """100,000 calls of abs() in the standard library's pool of two processes."""
+    n = bench.size(100_000, 5_000)
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        return bench.rate(lambda: pool.map(abs, range(n)), n)
+
+
+@ROWS.row("standard Pool.imap")
+def standard_imap(bench: Bench) -> Reading:
+    """10,000 calls of abs(), one by one, in the standard library's pool of two processes."""
+    n = bench.size(10_000, 500)
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        return bench.rate(lambda: list(pool.imap(abs, range(n))), n)

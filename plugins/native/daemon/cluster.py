@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from shoal.native.daemon.remote_head import RemoteHead
 
 _log = logging.getLogger("shoal.daemon")
+# The head's alone: its metadata store's passwords are in them.
+_HEADS_OWN = frozenset({"metadata_location", "metadata_options"})
 
 
 class ClusterPart:
@@ -51,7 +53,8 @@ class ClusterPart:
         daemon = self._daemon
         if self._remote is None:
             assert daemon.head is not None
-            settings = {"config": daemon.config.to_wire(), "namespace": daemon.session.namespace}
+            shared = {name: value for name, value in daemon.config.to_wire().items() if name not in _HEADS_OWN}
+            settings = {"config": shared, "namespace": daemon.session.namespace}
             self._server = ControlServer(
                 daemon.head, daemon_of(daemon.number), daemon.session.token, settings, daemon.call_soon
             )
