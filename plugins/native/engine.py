@@ -177,8 +177,19 @@ class NativeEngine(Engine):
     def wait(
         self, refs: Sequence[ObjectRef[Any]], num_returns: int, timeout: float | None, fetch_local: bool
     ) -> tuple[list[ObjectRef[Any]], list[ObjectRef[Any]]]:
-        self.client.check_usable()
-        return self.client.wait(refs, num_returns, timeout)
+        client = self.client
+        client.check_usable()
+        if not (fetch_local and client.peers.in_cluster):
+            return client.wait(refs, num_returns, timeout)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        ready, _ = client.wait(refs, num_returns, timeout)
+        missing = client.pulls.missing_records(ref.record for ref in ready)
+        if missing:
+            client.pulls.wait(missing, deadline)
+            late = {object_id for object_id, _ in client.pulls.missing(missing)}
+            ready = [ref for ref in ready if ref.binary() not in late]
+        chosen = set(ready)
+        return ready, [ref for ref in refs if ref not in chosen]
 
     def future(self, ref: ObjectRef[Any]) -> concurrent.futures.Future[Any]:
         from shoal.native.client.values import decode

@@ -150,6 +150,16 @@ def test_many_readers_copy_an_object_once_per_node(three: Any) -> None:
     assert {value for value, _ in shoal.get(readers, timeout=SECONDS)} == {499_999_500_000}
 
 
+def test_wait_brings_what_is_ready_unless_told_otherwise(three: Any) -> None:
+    refs = [numbers.options(**on(side)).remote(300_000) for side in ("left", "right")]
+    ready, rest = shoal.wait(refs, num_returns=2, timeout=SECONDS, fetch_local=False)
+    assert (len(ready), rest) == (2, [])
+    assert [len(files_of(ref.hex())) for ref in refs] == [1, 1]
+    ready, rest = shoal.wait(refs, num_returns=2, timeout=SECONDS)
+    assert (ready, rest) == (refs, [])
+    assert [len(files_of(ref.hex())) for ref in refs] == [2, 2]
+
+
 def test_copies_go_when_the_object_does(three: Any) -> None:
     ref = numbers.options(**on("left")).remote(400_000)
     shoal.get(total.options(**on("right")).remote(ref), timeout=SECONDS)

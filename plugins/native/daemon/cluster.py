@@ -53,7 +53,9 @@ class ClusterPart:
         daemon = self._daemon
         if self._remote is None:
             assert daemon.head is not None
-            shared = {name: value for name, value in daemon.config.to_wire().items() if name not in _HEADS_OWN}
+            shared = {
+                name: value for name, value in daemon.config.to_wire().items() if name not in _HEADS_OWN
+            }
             settings = {"config": shared, "namespace": daemon.session.namespace}
             self._server = ControlServer(
                 daemon.head, daemon_of(daemon.number), daemon.session.token, settings, daemon.call_soon
