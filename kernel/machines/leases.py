@@ -134,6 +134,7 @@ class LeaseBook:
         if known is None:
             self._wants[key] = Want(holder, class_key, demand, count, depth, next(self._numbers))
         else:
+            known.demand = demand
             known.count = max(0, count - known.outstanding)
             known.depth = depth
 

@@ -15,6 +15,7 @@ import pytest
 
 import shoal
 from shoal import exceptions
+from shoal.cluster_utils import Cluster
 
 pytestmark = pytest.mark.processes
 SECONDS = 30
@@ -359,3 +360,13 @@ def test_two_drivers_at_once_do_not_see_each_others_names(standing: Any) -> None
     finally:
         for one in both:
             one.communicate("\n", timeout=SECONDS)
+
+
+def test_locality_goes_where_the_bytes_are() -> None:
+    with Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "scheduler": "locality"}) as cluster:
+        left = cluster.add_node(num_cpus=2, resources={"left": 1})
+        cluster.connect()
+        cluster.wait_for_nodes()
+        ref = numbers.options(**on("left")).remote(1_000_000)
+        shoal.wait([ref], timeout=SECONDS, fetch_local=False)
+        assert shoal.get(total.remote(ref), timeout=SECONDS)[1] == left.node_id

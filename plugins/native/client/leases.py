@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from shoal.errors import PlacementGroupRemoved, RuntimeEnvSetup, TaskUnschedulab
 from shoal.native.client.functions import SchedulingClass
 from shoal.native.client.peers import Peer
 from shoal.native.wire import kinds
+from shoal.native.wire.nodes import number_of
 from shoal.serial import dump_error
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from shoal.native.client.tasks import Tasks
 
 MOST_WANTED = 4_096
+_LOOKED_AT = 8  # calls whose arguments are weighed
 
 
 class Lease:
@@ -53,7 +56,19 @@ class Leases:
             return
         klass.wanted = need
         wire, klass.wire = klass.wire, None
-        self._client.tell_daemon([kinds.DEMAND, klass.key, need, self._client.depth, wire])
+        where = self._where_arguments_lie(klass) if self._client.peers.in_cluster else {}
+        self._client.tell_daemon([kinds.DEMAND, klass.key, need, self._client.depth, wire, where])
+
+    def _where_arguments_lie(self, klass: SchedulingClass) -> dict[int, int]:
+        """Return the bytes of stored arguments by node, of the calls that will be sent next."""
+        where: dict[int, int] = {}
+        for task in itertools.islice(klass.queue, _LOOKED_AT):
+            for _, ref in task.slots or ():
+                if ref.record.status == kinds.STORED:
+                    size, creator = ref.record.payload
+                    number = number_of(creator)
+                    where[number] = where.get(number, 0) + size
+        return where
 
     def on_lease(self, message: list[Any]) -> None:
         """The daemon grants a worker."""

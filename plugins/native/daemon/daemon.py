@@ -418,8 +418,8 @@ class Daemon:
                 self.schedule()
 
     def _on_demand(self, client: ClientConnection, message: Message) -> None:
-        _, key, count, depth, wire = message
-        self.scheduling.demand(client.worker_id, key, count, depth, wire)
+        _, key, count, depth, wire, where = message
+        self.scheduling.demand(client.worker_id, key, count, depth, wire, where)
         self.schedule()
 
     def _on_return(self, client: ClientConnection, message: Message) -> None:

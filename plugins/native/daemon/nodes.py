@@ -66,6 +66,17 @@ class Nodes:
         """Return the number of a node that is known."""
         return self._by_id.get(node_id)
 
+    def by_id(self, amounts: dict[int, int]) -> dict[NodeID, int]:
+        """Return amounts by the identifiers of nodes instead of their numbers; of those that live."""
+        found = {}
+        for number, amount in amounts.items():
+            node = self._nodes.get(number)
+            if number == self._daemon.number:
+                found[NodeID(self._daemon.session.node_id)] = amount
+            elif node is not None and node.alive:
+                found[node.view.node_id] = amount
+        return found
+
     def view_with(self, own: NodeView) -> ClusterView:
         """Return the cluster as this node sees it."""
         views = dict(self._views)

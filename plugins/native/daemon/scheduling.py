@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import msgspec
 
 from shoal.death import Cause, DeathCertificate
@@ -88,8 +89,16 @@ class Scheduling:
 
     # Demands
 
-    def demand(self, holder: bytes, key: bytes, count: int, depth: int, wire: dict[str, Any] | None) -> None:
-        """A client says how many leases more it wants."""
+    def demand(
+        self,
+        holder: bytes,
+        key: bytes,
+        count: int,
+        depth: int,
+        wire: dict[str, Any] | None,
+        where: dict[int, int],
+    ) -> None:
+        """A client says how many leases more it wants, and how many bytes of arguments lie on which node."""
         if wire is not None:
             self._classes[key] = wire
         known = self._classes[key]
@@ -100,7 +109,10 @@ class Scheduling:
         ):
             self._tell_removed(holder, key, known["strategy"][1])
             return
-        self.book.want(holder, key, self.demand_of(known), count, depth)
+        demand = self.demand_of(known)
+        if where:
+            demand = attrs.evolve(demand, argument_bytes=self._daemon.nodes.by_id(where))
+        self.book.want(holder, key, demand, count, depth)
         if not count:
             self._told.pop((holder, key), None)
 

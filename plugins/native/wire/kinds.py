@@ -42,7 +42,9 @@ EXPLAIN_BUSY: Final = (
 
 # Client (driver or worker) → daemon
 REGISTER: Final = 40  # {pid, kind}
-DEMAND: Final = 41  # class key, how many more leases are wanted, {class} or nil if known
+DEMAND: Final = (
+    41  # class key, how many more leases are wanted, depth, {class} or nil if known, {node: argument bytes}
+)
 RETURN: Final = 42  # [[lease, worker must end], ...]
 BLOCKED: Final = 43  # nothing
 UNBLOCKED: Final = 44  # nothing
