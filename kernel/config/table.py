@@ -132,6 +132,23 @@ class Config:
         Text(optional=True),
         "Address on which this machine's node of a cluster listens; None: loopback.",
     )
+    tls: str = _setting(
+        "auto",
+        Text("auto", "on", "off"),
+        "TLS between the nodes of a cluster; auto: on unless all of it is on loopback.",
+    )
+    allow_plaintext: bool = _setting(
+        False, Flag(), "Lets tls=off hold beyond loopback: for networks that encrypt by themselves."
+    )
+    tls_ca: str | None = _setting(
+        None, Text(optional=True), "File of the authorities that are trusted, in PEM form; with tls_cert."
+    )
+    tls_cert: str | None = _setting(
+        None,
+        Text(optional=True),
+        "File of this node's own certificate, in PEM form; None: one made of the cluster's credentials.",
+    )
+    tls_key: str | None = _setting(None, Text(optional=True), "File of its key, mode 0600; with tls_cert.")
     head_port: int = _setting(6389, Number(0, whole=True), "Port of the head's service; 0: any free one.")
     node_port: int = _setting(0, Number(0, whole=True), "Port of a node's door; 0: any free one.")
     worker_preload: tuple[str, ...] = _setting(
@@ -192,6 +209,7 @@ class Config:
 LOCAL_SETTINGS = frozenset(
     {
         "accelerators",
+        "allow_plaintext",
         "head_port",
         "head_wait_seconds",
         "labels",
@@ -205,6 +223,10 @@ LOCAL_SETTINGS = frozenset(
         "resources",
         "spill_dir",
         "temp_dir",
+        "tls",
+        "tls_ca",
+        "tls_cert",
+        "tls_key",
     }
 )
 

@@ -59,10 +59,7 @@ class Cluster:
         if connect and not initialize_head:
             raise ValueError("connect=True needs initialize_head=True: there is nothing to connect to")
         self._folder = tempfile.mkdtemp(prefix="shoal-cluster-")
-        self._token_file = os.path.join(self._folder, "token")
-        descriptor = os.open(self._token_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(os.urandom(32))
+        self._credentials = os.path.join(self._folder, "credentials")  # made by the head
         self._nodes: list[ClusterNode] = []
         self._head_options: dict[str, Any] = {}
         self._connected = False
@@ -118,7 +115,7 @@ class Cluster:
         Raises RuntimeError if it does not come up, with what it said.
         """
         given = {"num_cpus": 1, "num_gpus": 0, **options}
-        words = ["start", "--json", "--temp-dir", self._folder, "--token-file", self._token_file]
+        words = ["start", "--json", "--temp-dir", self._folder, "--credentials", self._credentials]
         if self._nodes:
             words += ["--address", self.address]
         else:
@@ -134,7 +131,7 @@ class Cluster:
         if last is None:
             raise RuntimeError("the cluster had no head; call add_node() first")
         port = last.head_address.rpartition(":")[2]
-        words = ["start", "--json", "--temp-dir", self._folder, "--token-file", self._token_file]
+        words = ["start", "--json", "--temp-dir", self._folder, "--credentials", self._credentials]
         head = self._start([*words, "--head", "--port", port], self._head_options)
         self._nodes.remove(last)
         self._nodes.insert(0, self._nodes.pop())

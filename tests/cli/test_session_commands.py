@@ -24,7 +24,8 @@ START_HEAD = """
 import os
 from shoal.config import load_config
 from shoal.native.process.node import start_node
-start_node(load_config({"head_port": 0, "num_cpus": 1, "num_gpus": 0}), os.urandom(32))
+from shoal.native.security.bundle import Bundle
+start_node(load_config({"head_port": 0, "num_cpus": 1, "num_gpus": 0}), Bundle(os.urandom(32)))
 """
 Run = Callable[..., subprocess.CompletedProcess[str]]
 pytestmark = pytest.mark.processes

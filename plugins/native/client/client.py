@@ -94,7 +94,13 @@ class Client:
         self._daemon_handlers: dict[int, Callable[[Message], None]] = {}
         self._install_handlers()
         self.peers = Peers(
-            self.reactor, session.folder, session.token, worker_id, self.handlers, bool(session.listen_host)
+            self.reactor,
+            session.folder,
+            session.token,
+            worker_id,
+            self.handlers,
+            bool(session.listen_host),
+            session.links(),
         )
         self.peers.on_gone = self._peer_gone
         self._daemon = self._connect_daemon()

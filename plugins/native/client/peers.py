@@ -8,7 +8,9 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from shoal.native.transport.admission import Admission
 from shoal.native.transport.connection import Connection, Message, connect_tcp, connect_unix
+from shoal.native.transport.links import Links
 from shoal.native.transport.reactor import Listener, Reactor
 from shoal.native.wire import preamble
 from shoal.native.wire.handshake import ClientHandshake, ServerHandshake
@@ -94,6 +96,7 @@ class Peers:
         worker_id: bytes,
         handlers: dict[int, Handler],
         in_cluster: bool,
+        links: Links,
     ) -> None:
         self._reactor = reactor
         self._session = session
@@ -104,6 +107,8 @@ class Peers:
         self._connections: set[Connection] = set()
         self._closed = False
         self._number = number_of(worker_id)
+        self._links = links
+        self._admission = Admission(reactor)
         self._nodes: dict[int, tuple[str, bool]] = {}  # number → (address, alive) of the other nodes
         self.on_gone: Callable[[Peer], None] = lambda peer: None
         path = socket_path(session, worker_id)
@@ -115,7 +120,7 @@ class Peers:
         reactor.watch(Listener(listening, self._accept))
         self._side_door: _SideDoor | None = None
         if in_cluster:
-            self._side_door = _SideDoor(path + preamble.DOOR_SUFFIX, self._accept)
+            self._side_door = _SideDoor(path + preamble.DOOR_SUFFIX, self._accept_far)
             reactor.watch(self._side_door)
 
     def on_nodes(self, table: list[list[Any]]) -> None:
@@ -135,15 +140,30 @@ class Peers:
         """Tell whether another node is part of the cluster, as far as is known here."""
         return self._nodes.get(number, ("", False))[1]
 
-    def _connect(self, worker_id: bytes) -> tuple[socket.socket, bytes]:
-        """Begin to connect to a process; return the socket and what to say first. Raises OSError."""
+    def _connect(self, worker_id: bytes) -> Connection:
+        """Begin to connect to a process. Raises OSError."""
         number = number_of(worker_id)
+        handshake = ClientHandshake(self._token, self._worker_id)
         if number == self._number:
-            return connect_unix(socket_path(self._session, worker_id)), b""
+            sock = connect_unix(socket_path(self._session, worker_id))
+            return Connection(sock, handshake, self._on_message, self._on_close)
         address, alive = self._nodes.get(number, ("", False))
         if not alive:
             raise ConnectionRefusedError(f"node {number} is dead or not known")
-        return connect_tcp(address), preamble.naming(worker_id)
+        return self._links.calling(
+            connect_tcp(address),
+            address,
+            preamble.naming(worker_id),
+            handshake,
+            self._on_message,
+            self._on_close,
+            self._on_answered,
+        )
+
+    def _on_answered(self, connection: Connection) -> None:
+        """The preamble is the one thing that is neither encrypted nor proved: somebody may have changed it."""
+        if connection.peer != connection.data[0].worker_id:
+            connection.close()
 
     def get(self, worker_id: bytes) -> Peer:
         """Return the peer, connecting if need be. A peer that cannot be reached is `gone` a moment later."""
@@ -156,12 +176,10 @@ class Peers:
             return peer
         self._peers[worker_id] = peer
         try:
-            sock, preamble = self._connect(worker_id)
+            connection = self._connect(worker_id)
         except OSError:
             self._reactor.call_later(0, lambda: self._lost(peer))
             return peer
-        handshake = ClientHandshake(self._token, self._worker_id)
-        connection = Connection(sock, handshake, self._on_message, self._on_close, preamble=preamble)
         connection.data = (peer, connection.fileno())
         peer.connection = connection
         peer.connections = 1
@@ -182,11 +200,21 @@ class Peers:
     def _accept(self, sock: socket.socket) -> None:
         handshake = ServerHandshake(self._token, self._worker_id)
         connection = Connection(sock, handshake, self._on_message, self._on_close, self._on_open)
+        self._begin(connection)
+
+    def _accept_far(self, sock: socket.socket) -> None:
+        handshake = ServerHandshake(self._token, self._worker_id)
+        connection = self._links.accepted(sock, handshake, self._on_message, self._on_close, self._on_open)
+        self._begin(connection)
+        self._admission.add(connection)  # anybody may come to a door that is open to the network
+
+    def _begin(self, connection: Connection) -> None:
         connection.data = (None, connection.fileno())
         self._connections.add(connection)
         self._reactor.add_connection(connection)
 
     def _on_open(self, connection: Connection) -> None:
+        self._admission.discard(connection)
         if not self._nodes.get(number_of(connection.peer), ("", True))[1]:
             connection.close()  # its node was given up: what it has to say comes too late
             return
@@ -208,6 +236,7 @@ class Peers:
 
     def _on_close(self, connection: Connection) -> None:
         peer, fd = connection.data
+        self._admission.discard(connection)
         self._reactor.unwatch(fd)
         self._connections.discard(connection)
         if peer is None:

@@ -15,6 +15,7 @@ from shoal.observe.commands import json_option, say
 
 if TYPE_CHECKING:
     from shoal.native.process.node import NodeInfo
+    from shoal.native.security.bundle import Bundle
 
 # Functions import what they need of the engine by themselves, since `shoal --help` imports this module too.
 
@@ -32,6 +33,14 @@ if TYPE_CHECKING:
 @click.option(
     "--token-file", type=click.Path(), help="The cluster's token; with --head it is made if it is not there."
 )
+@click.option(
+    "--credentials",
+    type=click.Path(),
+    help="The cluster's credentials, token and authority in one file; with --head made if it is not there.",
+)
+@click.option("--tls-cert", type=click.Path(), help="A certificate of this node's own (tls_cert).")
+@click.option("--tls-key", type=click.Path(), help="Its key, which only you can read (tls_key).")
+@click.option("--tls-ca", type=click.Path(), help="The authorities that are trusted (tls_ca).")
 @click.option("--temp-dir", type=click.Path(), help="Folder of session folders.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Any setting of `shoal config`.")
 @json_option("Print JSON.")
@@ -46,6 +55,10 @@ def start(
     labels: str | None,
     object_store_memory: int | None,
     token_file: str | None,
+    credentials: str | None,
+    tls_cert: str | None,
+    tls_key: str | None,
+    tls_ca: str | None,
     temp_dir: str | None,
     settings: tuple[str, ...],
     json_: bool,
@@ -53,7 +66,8 @@ def start(
     """Start a node on this machine: the head of a new cluster, or one that joins a cluster.
 
     The node goes on in the background until `shoal stop`. All nodes prove to each other that they know the cluster's
-    token: copy the head's token file to the other machines and name it there with --token-file.
+    token, and beyond loopback they speak TLS: copy the head's credentials file to the other machines and name it there
+    with --credentials.
     """
     from shoal.native.process.folders import sessions_folder
     from shoal.native.process.node import start_node
@@ -69,6 +83,9 @@ def start(
         "labels": _json("--labels", labels),
         "object_store_bytes": object_store_memory,
         "temp_dir": temp_dir,
+        "tls_cert": tls_cert,
+        "tls_key": tls_key,
+        "tls_ca": tls_ca,
     }
     for setting in settings:
         name, equals, value = setting.partition("=")
@@ -79,12 +96,13 @@ def start(
     if head and config.head_port:
         # A head that is started again on the same port goes on where the last one ended, if that did not end by `stop`.
         base = os.path.join(sessions_folder(config.temp_dir), f"cluster-{config.head_port}")
-        token_file = token_file or os.environ.get("SHOAL_TOKEN_FILE") or f"{base}.token"
+        if not token_file and "SHOAL_TOKEN_FILE" not in os.environ:
+            credentials = credentials or os.environ.get("SHOAL_CREDENTIALS_FILE") or f"{base}.credentials"
         if config.metadata_location is None and config.metadata == "sqlite":
             config = attrs.evolve(config, metadata_location=f"{base}.db")
-    token = _token(config, head, address, token_file)
-    info = start_node(config, token, "" if head else address or "")
-    say(attrs.asdict(info), lambda: _as_text(info, token_file), json_)
+    bundle = _bundle(config, head, address, credentials, token_file)
+    info = start_node(config, bundle, "" if head else address or "")
+    say(attrs.asdict(info), lambda: _as_text(info, credentials), json_)
 
 
 _RENAMED = {"object_store_memory": "object_store_bytes", "memory": "memory_bytes"}
@@ -109,29 +127,65 @@ def _value(text: str) -> Any:
         return text
 
 
-def _token(config: Config, head: bool, address: str | None, token_file: str | None) -> bytes:
-    """Return the cluster's token: of a file, of the environment, or of a node of that cluster on this machine."""
+def _bundle(
+    config: Config, head: bool, address: str | None, credentials: str | None, token_file: str | None
+) -> Bundle:
+    """Return the cluster's credentials: of a file, of the environment, or of its head if that is on this machine."""
     from shoal.native.process.node import find_nodes
+    from shoal.native.process.security import CREDENTIALS_FILE
+    from shoal.native.security.bundle import Bundle, read_bundle
     from shoal.native.security.private import TOKEN_BYTES, make_token, read_token
 
+    if credentials and token_file:
+        raise click.UsageError("give --credentials or --token-file: the token is in the credentials")
+    if not token_file:
+        credentials = credentials or os.environ.get("SHOAL_CREDENTIALS_FILE")
+    if credentials is not None:
+        return _head_bundle(config, credentials) if head else read_bundle(credentials)
     path = token_file or os.environ.get("SHOAL_TOKEN_FILE")
     if path is not None:
         if head and not os.path.exists(path):
-            return make_token(path)
-        return read_token(path)
+            return Bundle(make_token(path))
+        return Bundle(read_token(path))
     if head:
-        return os.urandom(TOKEN_BYTES)
+        return Bundle(os.urandom(TOKEN_BYTES))
     for info in find_nodes(config.temp_dir):
-        if info.head_address == address:
-            return read_token(os.path.join(info.folder, "token"))
+        kept = os.path.join(info.folder, CREDENTIALS_FILE)
+        if info.head_address == address and os.path.exists(kept):
+            return read_bundle(kept)
     raise ConfigError(
-        f"joining {address} needs the cluster's token: copy the head's token file here and name it with --token-file "
-        "or SHOAL_TOKEN_FILE (`shoal start --head` shows where it is)"
+        f"joining {address} needs the cluster's credentials: copy the head's file here and name it by --credentials or "
+        "SHOAL_CREDENTIALS_FILE (`shoal start --head` shows where it is)"
     )
 
 
-def _as_text(info: NodeInfo, token_file: str | None) -> str:
-    token = token_file or os.path.join(info.folder, "token")
+def _head_bundle(config: Config, path: str) -> Bundle:
+    """Return the credentials in a head's file, which gets what it lacks: all, or the authority."""
+    from shoal.native.security.bundle import make_bundle, read_bundle, write_bundle
+
+    kept = read_bundle(path) if os.path.exists(path) else None
+    with_authority = _makes_certificates(config)
+    if kept is not None and (kept.has_authority or not with_authority):
+        return kept
+    made = make_bundle(with_authority)
+    if kept is not None:
+        made = attrs.evolve(made, token=kept.token)
+    write_bundle(path + ".new", made)
+    os.rename(path + ".new", path)
+    return made
+
+
+def _makes_certificates(config: Config) -> bool:
+    """Tell whether a head makes the certificates of its cluster."""
+    from shoal.native.security.policy import given_credentials, wants_tls
+
+    return given_credentials(config) is None and wants_tls(config, [config.listen_host or "127.0.0.1"], False)
+
+
+def _as_text(info: NodeInfo, credentials: str | None) -> str:
+    from shoal.native.process.security import CREDENTIALS_FILE
+
+    kept = credentials or os.path.join(info.folder, CREDENTIALS_FILE)
     lines = [f"Node {info.node_id} serves at {info.address} (process {info.pid}, session {info.name})."]
     if info.is_head:
         lines += [
@@ -139,7 +193,8 @@ def _as_text(info: NodeInfo, token_file: str | None) -> str:
             "",
             "To join from this machine:      " + f"shoal start --address {info.head_address}",
             "To join from another machine:   "
-            + f"shoal start --address {info.head_address} --token-file FILE   (a copy of {token})",
+            + f"shoal start --address {info.head_address} --host ITS_ADDRESS --credentials FILE",
+            f"                                where FILE is a copy of {kept}, mode 0600",
             "In a program on one of them:    " + f'shoal.init(address="{info.head_address}")',
         ]
     lines.append("To end what runs on this machine:  shoal stop")

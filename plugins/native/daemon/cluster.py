@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ShoalError, SystemFailure
 from shoal.native.daemon.door import Door
+from shoal.native.daemon.fetchers import Fetchers
 from shoal.native.head.rpc import ControlServer, python_version
 from shoal.native.process.folders import NODE_FILE
 from shoal.native.wire import control
@@ -39,7 +40,7 @@ class ClusterPart:
         self._silent_since = 0.0
         host = daemon.session.listen_host
         try:
-            self._door = Door(daemon, host, daemon.config.node_port, daemon.pulls.serve)
+            self._door = Door(daemon, host, daemon.config.node_port, Fetchers(daemon))
         except OSError as error:
             raise SystemFailure(
                 f"this node cannot listen on {host}:{daemon.config.node_port}: {error}; choose another node_port"
@@ -58,7 +59,12 @@ class ClusterPart:
             }
             settings = {"config": shared, "namespace": daemon.session.namespace}
             self._server = ControlServer(
-                daemon.head, daemon_of(daemon.number), daemon.session.token, settings, daemon.call_soon
+                daemon.head,
+                daemon_of(daemon.number),
+                daemon.session.token,
+                settings,
+                daemon.call_soon,
+                daemon.session.credentials(),
             )
             port = self._server.start(daemon.session.listen_host, daemon.session.listen_port)
             host = reachable_host(daemon.session.listen_host, "")

@@ -81,6 +81,7 @@ class Daemon:
         self.session = session
         self.config = Config.from_wire(session.config)
         self.reactor = Reactor()
+        self.links = session.links()
         self.clients: dict[bytes, ClientConnection] = {}
         self.ended = False
         self._stopped = False  # by a person, for good

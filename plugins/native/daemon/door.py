@@ -12,7 +12,6 @@ import logging
 import os
 import socket
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from shoal.native.client.peers import socket_path
@@ -22,6 +21,7 @@ from shoal.native.wire.nodes import daemon_of, number_of
 
 if TYPE_CHECKING:
     from shoal.native.daemon.daemon import Daemon
+    from shoal.native.daemon.fetchers import Fetchers
 
 _log = logging.getLogger("shoal.daemon")
 _PATIENCE_SECONDS = 5.0
@@ -60,11 +60,9 @@ class _Caller:
 class Door:
     """Listens on `host`:`port` (0: any free one). Called with the lock held."""
 
-    def __init__(
-        self, daemon: Daemon, host: str, port: int, on_transfer: Callable[[socket.socket], None]
-    ) -> None:
+    def __init__(self, daemon: Daemon, host: str, port: int, fetchers: Fetchers) -> None:
         self._daemon = daemon
-        self._on_transfer = on_transfer
+        self._fetchers = fetchers
         self._waiting: OrderedDict[int, _Caller] = OrderedDict()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.socket(family, socket.SOCK_STREAM)
@@ -108,7 +106,7 @@ class Door:
         sock = caller.sock
         wanted = preamble.named(first)
         if wanted == preamble.TRANSFER:
-            self._on_transfer(sock)
+            self._fetchers.accept(sock)
         elif wanted is None or number_of(wanted) != self._daemon.number:
             sock.close()
         elif wanted == daemon_of(self._daemon.number):

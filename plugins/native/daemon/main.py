@@ -100,7 +100,14 @@ def _join_cluster(session: Session) -> tuple[Session, RemoteHead]:
     from shoal.config import LOCAL_SETTINGS
     from shoal.native.daemon.remote_head import RemoteHead
 
-    remote = RemoteHead(session.head_address, session.token, session.node_id, session.node_id)
+    remote = RemoteHead(
+        session.head_address,
+        session.token,
+        session.node_id,
+        session.node_id,
+        session.credentials(),
+        session.links().host_of(session.head_address),
+    )
     settings = remote.hello(session.config["head_wait_seconds"])
     own = {name: session.config[name] for name in LOCAL_SETTINGS}
     config = {**session.config, **settings["config"], **own}

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from shoal.native.transport.admission import Admission
 from shoal.native.transport.connection import Connection, Message
 from shoal.native.wire import kinds
 from shoal.native.wire.handshake import ServerHandshake
@@ -23,6 +24,7 @@ class Neighbours:
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
+        self._admission = Admission(daemon.reactor)
         lending, pulls = daemon.scheduling.lending, daemon.pulls
         self._handlers: dict[int, Callable[..., None]] = {
             kinds.ASK_LEASE: lending.asked,
@@ -39,10 +41,14 @@ class Neighbours:
 
     def accept(self, sock: socket.socket) -> None:
         """Another node's daemon wants to talk."""
-        handshake = ServerHandshake(self._daemon.session.token, daemon_of(self._daemon.number))
-        connection = Connection(sock, handshake, self._on_message, self._on_close)
+        daemon = self._daemon
+        handshake = ServerHandshake(daemon.session.token, daemon_of(daemon.number))
+        connection = daemon.links.accepted(
+            sock, handshake, self._on_message, self._on_close, self._admission.discard
+        )
         connection.data = connection.fileno()
-        self._daemon.reactor.add_connection(connection)
+        daemon.reactor.add_connection(connection)
+        self._admission.add(connection)
 
     def _on_message(self, connection: Connection, message: Message) -> None:
         number = number_of(connection.peer)
@@ -58,6 +64,7 @@ class Neighbours:
 
     def _on_close(self, connection: Connection) -> None:
         self._daemon.reactor.unwatch(connection.data)
+        self._admission.discard(connection)
         if connection.peer:
             self._daemon.scheduling.lending.borrower_unreachable(number_of(connection.peer))
             self._daemon.schedule()

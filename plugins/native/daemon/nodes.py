@@ -155,17 +155,24 @@ class Nodes:
             _log.warning("node %d at %s cannot be reached: %s", node.number, node.address, error)
             return False
         own = daemon_of(self._daemon.number)
-        connection = Connection(
+        connection = self._daemon.links.calling(
             sock,
+            node.address,
+            preamble.naming(daemon_of(node.number)),
             ClientHandshake(self._daemon.session.token, own),
             self._on_message,
             self._on_close,
-            preamble=preamble.naming(daemon_of(node.number)),
+            self._on_answered,
         )
         connection.data = (node, connection.fileno())
         node.connection = connection
         self._daemon.reactor.add_connection(connection)
         return True
+
+    def _on_answered(self, connection: Connection) -> None:
+        """The preamble is the one thing that is neither encrypted nor proved: somebody may have changed it."""
+        if connection.peer != daemon_of(connection.data[0].number):
+            connection.close()
 
     def _on_message(self, connection: Connection, message: Message) -> None:
         connection.close()  # daemons answer on connections of their own

@@ -24,14 +24,14 @@ class PullsShell:
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
-        token, number = daemon.session.token, daemon.number
+        token, number, links = daemon.session.token, daemon.number, daemon.links
         self._book = Pulls(_SLOTS, max(1, daemon.session.store_bytes // 4))
-        self._fetcher = Fetcher(daemon.store, token, number, _SLOTS)
-        self._sender = Sender(daemon.store, token, number)
+        self._fetcher = Fetcher(daemon.store, token, number, _SLOTS, links)
+        self._sender = Sender(daemon.store, links.secured)
 
-    def serve(self, sock: socket.socket) -> None:
-        """Another node wants objects."""
-        self._sender.take(sock)
+    def serve(self, sock: socket.socket, unsent: bytes) -> None:
+        """Another node wants objects; it has proved itself, and is still to be sent `unsent`."""
+        self._sender.take(sock, unsent)
 
     def want(self, client: bytes, request: int, object_id: bytes, size: int, sources: list[int]) -> None:
         """A process of this node waits for an object; it gets a reply: "" or why the object cannot be had."""

@@ -18,6 +18,8 @@ import grpc
 
 from shoal.errors import AuthenticationFailed, SystemFailure
 from shoal.native.head.rpc import MESSAGE_BYTES, python_version
+from shoal.native.security.certificates import Credentials
+from shoal.native.security.tls import grpc_channel_credentials
 from shoal.native.wire import control
 from shoal.native.wire.handshake import ClientHandshake
 from shoal.native.wire.kinds import PROTOCOL
@@ -40,11 +42,22 @@ Message = list[Any]
 class RemoteHead:
     """The head as a node on another machine reaches it. `up` may be called from the daemon's loop only."""
 
-    def __init__(self, address: str, token: bytes, identity: bytes, node_id: bytes) -> None:
+    def __init__(
+        self,
+        address: str,
+        token: bytes,
+        identity: bytes,
+        node_id: bytes,
+        credentials: Credentials | None = None,
+        host: str = "",
+    ) -> None:
+        """`credentials` are this node's for TLS, in which the head's certificate must be for `host`; None: no TLS."""
         self.address = address
         self._token = token
         self._identity = identity
         self._node_id = node_id
+        self._credentials = credentials
+        self._host = host
         self.number = 0
         self._channel: grpc.Channel | None = None
         self._out: queue.Queue[Message | None] = queue.Queue(_MOST_QUEUED)
@@ -85,19 +98,15 @@ class RemoteHead:
 
     def _hello(self) -> dict[str, Any]:
         self._out = queue.Queue(_MOST_QUEUED)
-        self._channel = grpc.insecure_channel(
-            self.address,
-            options=[
-                ("grpc.max_receive_message_length", MESSAGE_BYTES),
-                ("grpc.max_send_message_length", MESSAGE_BYTES),
-                ("grpc.enable_http_proxy", 0),
-                ("grpc.use_local_subchannel_pool", 1),
-            ],
-        )
+        self._channel = self._open_channel()
         try:
             grpc.channel_ready_future(self._channel).result(timeout=_ANSWER_SECONDS / 5)
         except grpc.FutureTimeoutError:
-            raise _NotReachable("nobody answers") from None
+            raise _NotReachable(
+                "nobody answers"
+                if self._credentials is None
+                else "nobody answers with TLS and a certificate of ours"
+            ) from None
         call = self._channel.stream_stream(
             SERVICE,
             request_serializer=lambda message: message.SerializeToString(),
@@ -110,6 +119,18 @@ class RemoteHead:
         self._out.put([control.HELLO, self._node_id, self.number, PROTOCOL, VERSION, python_version()])
         self.number, settings = self._expect(control.WELCOME)
         return dict(settings)
+
+    def _open_channel(self) -> grpc.Channel:
+        options: list[tuple[str, Any]] = [
+            ("grpc.max_receive_message_length", MESSAGE_BYTES),
+            ("grpc.max_send_message_length", MESSAGE_BYTES),
+            ("grpc.enable_http_proxy", 0),
+            ("grpc.use_local_subchannel_pool", 1),
+        ]
+        if self._credentials is None:
+            return grpc.insecure_channel(self.address, options=options)
+        made, more = grpc_channel_credentials(self._credentials, self._host)
+        return grpc.secure_channel(self.address, made, options=[*options, *more])
 
     def _expect(self, kind: int) -> list[Any]:
         message = decode_for_node(next(self._answers))

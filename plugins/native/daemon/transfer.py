@@ -3,7 +3,7 @@
 A connection begins with the door's preamble and the handshake. Then the fetching side asks by a frame,
 [object, offset], and is answered by a frame, [size of the object, or −1 if it is not here], and the bytes from
 `offset` on. They go from file to socket by `sendfile` and from socket to the store's memory by `recv_into`: each is
-copied once on either side.
+copied once on either side. Under TLS they are read and encrypted here, since the kernel cannot.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from shoal.errors import AuthenticationFailed, ShoalError
+from shoal.errors import ShoalError
+from shoal.native.transport.links import Links
 from shoal.native.wire import preamble
-from shoal.native.wire.handshake import ClientHandshake, ServerHandshake
+from shoal.native.wire.handshake import ClientHandshake
 from shoal.native.wire.nodes import daemon_of
 
 if TYPE_CHECKING:
@@ -34,27 +35,28 @@ _IDLE_SECONDS = 30.0  # that a connection is kept for the next object
 _SENDERS = 8
 _MOST_CALLERS = 64
 _CHUNK = 1 << 23
+_SECURED_CHUNK = 1 << 20
 _MOST_QUESTION = 4_096  # bytes of a frame
 
 
 class Sender:
     """Answers other nodes' questions for objects of this node's store."""
 
-    def __init__(self, store: ObjectStore, token: bytes, number: int) -> None:
+    def __init__(self, store: ObjectStore, secured: bool) -> None:
+        """`secured`: whether connections are under TLS, where `sendfile` cannot be used."""
         self._store = store
-        self._token = token
-        self._identity = daemon_of(number)
-        self._callers: queue.Queue[socket.socket | None] = queue.Queue(_MOST_CALLERS)
+        self._send_file = _send_part if secured else _sendfile
+        self._callers: queue.Queue[tuple[socket.socket, bytes] | None] = queue.Queue(_MOST_CALLERS)
         self._threads = 0
         self._idle = threading.Semaphore(0)
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._closed = False
 
-    def take(self, sock: socket.socket) -> None:
-        """Serve a connection that the door has let in. Never waits."""
+    def take(self, sock: socket.socket, unsent: bytes) -> None:
+        """Serve a connection whose other side has proved itself, after sending it `unsent`. Never waits."""
         try:
-            self._callers.put_nowait(sock)
+            self._callers.put_nowait((sock, unsent))
         except queue.Full:
             sock.close()
             return
@@ -63,12 +65,13 @@ class Sender:
             threading.Thread(target=self._work, name="shoal-send", daemon=True).start()
 
     def _work(self) -> None:
-        while (sock := self._callers.get()) is not None:
+        while (caller := self._callers.get()) is not None:
+            sock, unsent = caller
             with self._lock:
                 self._open.add(sock)
             try:
-                self._serve(sock)
-            except (OSError, AuthenticationFailed, msgspec.DecodeError, ValueError) as error:
+                self._serve(sock, unsent)
+            except (OSError, msgspec.DecodeError, ValueError) as error:
                 _log.info("sending objects ended: %s", error)
             except Exception:
                 _log.exception("sending objects failed")
@@ -80,12 +83,10 @@ class Sender:
                 return
             self._idle.release()
 
-    def _serve(self, sock: socket.socket) -> None:
+    def _serve(self, sock: socket.socket, unsent: bytes) -> None:
         sock.settimeout(_SECONDS)
         _tune(sock)
-        handshake = ServerHandshake(self._token, self._identity)
-        sock.sendall(handshake.begin())
-        sock.sendall(handshake.feed(_exactly(sock, handshake.wants)))
+        sock.sendall(unsent)
         while not self._closed:
             sock.settimeout(_IDLE_SECONDS)
             question = _read_frame(sock)
@@ -113,7 +114,7 @@ class Sender:
             end = start + size
             position = start + offset
             while position < end:
-                position += _sendfile(sock, descriptor, position, min(_CHUNK, end - position))
+                position += self._send_file(sock, descriptor, position, min(_CHUNK, end - position))
         finally:
             os.close(descriptor)
 
@@ -147,13 +148,23 @@ def _sendfile(sock: socket.socket, descriptor: int, position: int, count: int) -
         return sent
 
 
+def _send_part(sock: socket.socket, descriptor: int, position: int, count: int) -> int:
+    """Send some bytes of a file through TLS, which the kernel cannot do for us. Raises OSError."""
+    part = os.pread(descriptor, min(count, _SECURED_CHUNK), position)
+    if not part:
+        raise OSError("the file is shorter than its object")
+    sock.sendall(part)
+    return len(part)
+
+
 class Fetcher:
     """Copies objects of other nodes into this node's store: threads, each with one connection at a time."""
 
-    def __init__(self, store: ObjectStore, token: bytes, number: int, threads: int) -> None:
+    def __init__(self, store: ObjectStore, token: bytes, number: int, threads: int, links: Links) -> None:
         self._store = store
         self._token = token
         self._identity = daemon_of(number)
+        self._links = links
         self._jobs: queue.SimpleQueue[tuple[bytes, int, str, Callable[[str], None]] | None] = (
             queue.SimpleQueue()
         )
@@ -229,6 +240,11 @@ class Fetcher:
         try:
             _tune(sock)
             sock.sendall(preamble.naming(preamble.TRANSFER))
+            if self._links.secured:
+                from shoal.native.security.tls import connect_tls
+
+                sock = connect_tls(sock, self._links.client_context(), self._links.host_of(address), _SECONDS)
+                sock.settimeout(_SECONDS)
             handshake = ClientHandshake(self._token, self._identity)
             sock.sendall(handshake.feed(_exactly(sock, handshake.wants)))
             handshake.feed(_exactly(sock, handshake.wants))

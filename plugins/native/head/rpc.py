@@ -17,6 +17,8 @@ import grpc
 import grpc.aio
 
 from shoal.errors import AuthenticationFailed, SystemFailure
+from shoal.native.security.certificates import Credentials
+from shoal.native.security.tls import grpc_server_credentials
 from shoal.native.wire import control
 from shoal.native.wire.handshake import ServerHandshake
 from shoal.native.wire.kinds import PROTOCOL
@@ -64,8 +66,16 @@ class ControlServer:
     """Serves the nodes of a cluster until `close`."""
 
     def __init__(
-        self, head: Head, identity: bytes, token: bytes, settings: dict[str, Any], call_soon: CallSoon
+        self,
+        head: Head,
+        identity: bytes,
+        token: bytes,
+        settings: dict[str, Any],
+        call_soon: CallSoon,
+        credentials: Credentials | None = None,
     ) -> None:
+        """`credentials` are the head's for TLS, None for none."""
+        self._credentials = credentials
         self._head = head
         self._identity = identity
         self._token = token
@@ -93,6 +103,7 @@ class ControlServer:
         server = grpc.aio.server(
             options=[
                 ("grpc.so_reuseport", 0),
+                ("grpc.server_handshake_timeout_ms", int(_BEGIN_SECONDS * 1000)),
                 ("grpc.max_receive_message_length", MESSAGE_BYTES),
                 ("grpc.max_send_message_length", MESSAGE_BYTES),
             ]
@@ -105,7 +116,11 @@ class ControlServer:
         _, service, method = SERVICE.split("/")
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
         shown = f"[{host}]" if ":" in host else host
-        bound = server.add_insecure_port(f"{shown}:{port}")
+        where = f"{shown}:{port}"
+        if self._credentials is None:
+            bound = server.add_insecure_port(where)
+        else:
+            bound = server.add_secure_port(where, grpc_server_credentials(self._credentials))
         if not bound:
             raise RuntimeError("the port cannot be bound")
         await server.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from shoal.config import Config
@@ -25,11 +26,13 @@ def prepare_session(
     token: bytes = b"",
     head_address: str = "",
     standing: bool = False,
+    tls: Sequence[str] = (),
+    tls_host: str = "",
 ) -> Session:
     """Look up and check a session's plugins, and write its settings. Raises ConfigError, SystemFailure.
 
     A `standing` session is a node of a cluster, whose `token` it must know; at `head_address` is its head, "" means
-    that it is the head itself.
+    that it is the head itself. `tls` and `tls_host` are the session's fields of these names.
     """
     store = load_driver(STORES, config.store, config.store_options)
     if not store.shared:
@@ -58,6 +61,8 @@ def prepare_session(
         listen_host=(config.listen_host or "127.0.0.1") if standing else "",
         listen_port=config.head_port,
         standing=standing,
+        tls=tls,
+        tls_host=tls_host,
         node_id=os.urandom(8),
         job_id=(1).to_bytes(4, "big"),
         store_folder=store_folder,

@@ -15,8 +15,10 @@ from shoal.config import Config
 from shoal.errors import ConfigError, SystemFailure
 from shoal.native.process.folders import NODE_FILE, sessions_folder
 from shoal.native.process.launch import prepare_session
+from shoal.native.process.security import plan_security
 from shoal.native.process.session import Session
 from shoal.native.process.spawn import start_daemon
+from shoal.native.security.bundle import Bundle
 from shoal.native.wire.nodes import driver_id
 
 _STOP_SECONDS = 10.0
@@ -41,21 +43,26 @@ class NodeInfo:
         return os.path.basename(self.folder)
 
 
-def start_node(config: Config, token: bytes, head_address: str = "") -> NodeInfo:
+def start_node(config: Config, bundle: Bundle, head_address: str = "") -> NodeInfo:
     """Start a node: a head, or one that joins the head at `head_address`. Returns when it serves.
 
+    Whoever starts it has `bundle`; the node gets the token of it, and a certificate that is made of it if need be.
     Raises ConfigError, SystemFailure with what the node says if it does not come up.
     """
     _require_grpc()
+    plan = plan_security(config, bundle, head_address)
     daemon = start_daemon(config.temp_dir, config.worker_preload)
     try:
+        tls, tls_host = plan.install(daemon.folder)
         prepare_session(
             config,
             driver_id(0),
             daemon.name,
             daemon.folder,
             daemon.store_folder,
-            token=token,
+            token=plan.bundle.token,
+            tls=tls,
+            tls_host=tls_host,
             head_address=head_address,
             standing=True,
         )

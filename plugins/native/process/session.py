@@ -2,6 +2,8 @@
 
 <folder>/            0700
     token            32 random bytes, 0600
+    tls/             this node's certificate and its key, if the cluster made them
+    credentials      on the head: what another machine needs in order to join, 0600
     settings         what every process must know, MessagePack, 0600
     s/               sockets, one per process
     p/               a page of memory per worker: the call it has started last
@@ -14,14 +16,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import attrs
 import msgspec
 
 from shoal.errors import ConfigError, SystemFailure
+from shoal.native.security.certificates import Credentials
 from shoal.native.security.private import read_token, write_private
+from shoal.native.transport.links import Links
+
+
+def _as_tuple(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(values)
 
 
 @attrs.frozen(kw_only=True)
@@ -39,6 +47,9 @@ class Session:
         ""  # where other nodes may reach this one; "": nowhere, the session is this machine's alone
     )
     listen_port: int = 0
+    # Files of the authority, of our certificate and of its key; empty: no TLS
+    tls: Sequence[str] = attrs.field(default=(), converter=_as_tuple)
+    tls_host: str = ""  # the name that every node's certificate has; "": each has that of its address
     standing: bool = False  # goes on when whoever started it ends: a node of a cluster
     job_id: bytes
     store_folder: str
@@ -60,6 +71,14 @@ class Session:
         """Write `token` and `settings` into the folder."""
         write_private(os.path.join(self.folder, "token"), self.token)
         self.write_settings()
+
+    def credentials(self) -> Credentials | None:
+        """Return this node's certificate, None without TLS."""
+        return Credentials(*self.tls) if self.tls else None
+
+    def links(self) -> Links:
+        """Return what makes connections to other nodes."""
+        return Links(self.credentials(), self.tls_host)
 
     def write_settings(self) -> None:
         """Write `settings`, also over earlier ones: a reader finds the one or the other, whole."""

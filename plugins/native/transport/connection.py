@@ -10,18 +10,21 @@ import contextlib
 import errno
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from shoal.errors import AuthenticationFailed
 from shoal.native.wire.handshake import ClientHandshake, ServerHandshake
 
+if TYPE_CHECKING:
+    from shoal.native.transport.reactor import Reactor
+
 Handshake = ClientHandshake | ServerHandshake
 Message = list[Any]
 
 MAX_FRAME = 1 << 30  # bytes; a longer frame is a broken or hostile peer
-_READ_SIZE = 1 << 18
+READ_SIZE = 1 << 18
 _GONE = frozenset(
     {
         errno.EBADF,
@@ -85,6 +88,7 @@ class Connection:
         "_handshake",
         "_needed",
         "_out",
+        "_reactor",
         "_waiting",
         "blocked",
         "closed",
@@ -124,6 +128,7 @@ class Connection:
         self._waiting: list[bytes] = []  # until the handshake is over
         self.blocked = False  # the socket is full: the reactor watches for room
         self.closed = False
+        self._reactor: Reactor | None = None
         first = preamble + handshake.begin()
         if first:
             self._out.append(first)
@@ -136,6 +141,31 @@ class Connection:
     def fileno(self) -> int:
         """Return the socket's descriptor."""
         return self.sock.fileno()
+
+    def served_by(self, reactor: Reactor) -> None:
+        """Remember who flushes and closes when this connection itself may not."""
+        self._reactor = reactor
+
+    def attend(self) -> None:
+        """Have what waits written soon."""
+        if self._reactor is not None:
+            self._reactor.mark(self)
+        else:
+            self.flush()
+
+    def close_soon(self) -> None:
+        """Close after the current events."""
+        if self._reactor is not None:
+            self._reactor.call_later(0, self.close)
+        else:
+            self.close()
+
+    def detach(self) -> tuple[socket.socket, bytes]:
+        """Give the socket away, with what is still to be written to it. `on_close` is not told."""
+        self.closed = True
+        unsent = b"".join(self._out)
+        self._out.clear()
+        return self.sock, unsent
 
     def send(self, message: Message) -> None:
         """Queue a message. It goes out at the next `flush`. On a closed connection nothing happens."""
@@ -177,7 +207,7 @@ class Connection:
     def on_readable(self) -> None:
         """Read once and deliver every whole frame. Closes on end of file, error or a broken peer."""
         try:
-            data = self.sock.recv(_READ_SIZE)
+            data = self.sock.recv(READ_SIZE)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
@@ -187,6 +217,10 @@ class Connection:
         if not data:
             self.close()
             return
+        self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        """Deliver every frame that these bytes complete."""
         if self._buffer:
             self._buffer += data
             if len(self._buffer) < self._needed:
@@ -220,7 +254,8 @@ class Connection:
                 self._waiting = []
                 if self.on_open is not None:
                     self.on_open(self)
-            self.flush()
+            if self._out:
+                self.attend()  # not by itself: when the socket is full, the reactor must watch it for room
         return data
 
     def _deliver(self, data: bytes) -> None:

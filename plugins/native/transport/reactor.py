@@ -143,6 +143,7 @@ class Reactor:
     def add_connection(self, connection: Connection) -> None:
         """Serve a connection; its `on_close` must call `drop_connection` with the descriptor it had."""
         self.watch(connection)
+        connection.served_by(self)
         if connection.has_output:
             self.mark(connection)
 
