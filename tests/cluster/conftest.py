@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import attrs
 import pytest
@@ -19,12 +20,13 @@ class Three:
     right: ClusterNode
 
 
-def make_three() -> Iterator[Three]:
+def make_three(**settings: Any) -> Iterator[Three]:
     with Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 1, "resources": {"middle": 100}}
+        initialize_head=True,
+        head_node_args={"num_cpus": 1, "resources": {"middle": 100}, **settings},
     ) as cluster:
-        left = cluster.add_node(num_cpus=2, resources={"left": 100}, labels={"side": "left"})
-        right = cluster.add_node(num_cpus=2, resources={"right": 100}, labels={"side": "right"})
+        left = cluster.add_node(num_cpus=2, resources={"left": 100}, labels={"side": "left"}, **settings)
+        right = cluster.add_node(num_cpus=2, resources={"right": 100}, labels={"side": "right"}, **settings)
         assert cluster.head_node is not None
         yield Three(cluster, cluster.head_node, left, right)
 
