@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
+import threading
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -42,6 +45,9 @@ if TYPE_CHECKING:
 @click.option("--tls-key", type=click.Path(), help="Its key, which only you can read (tls_key).")
 @click.option("--tls-ca", type=click.Path(), help="The authorities that are trusted (tls_ca).")
 @click.option("--temp-dir", type=click.Path(), help="Folder of session folders.")
+@click.option(
+    "--block", is_flag=True, help="Stay until the node ends, and end it when told to: for containers."
+)
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Any setting of `shoal config`.")
 @json_option("Print JSON.")
 def start(
@@ -60,6 +66,7 @@ def start(
     tls_key: str | None,
     tls_ca: str | None,
     temp_dir: str | None,
+    block: bool,
     settings: tuple[str, ...],
     json_: bool,
 ) -> None:
@@ -103,8 +110,11 @@ def start(
     bundle = _bundle(config, head, address, credentials, token_file)
     info = start_node(config, bundle, "" if head else address or "")
     say(attrs.asdict(info), lambda: _as_text(info, credentials), json_)
+    if block:
+        _stay(info)
 
 
+_LOOK_SECONDS = 0.2
 _RENAMED = {"object_store_memory": "object_store_bytes", "memory": "memory_bytes"}
 
 
@@ -184,14 +194,17 @@ def _makes_certificates(config: Config) -> bool:
 
 def _as_text(info: NodeInfo, credentials: str | None) -> str:
     from shoal.native.process.security import CREDENTIALS_FILE
+    from shoal.native.security.policy import is_loopback
 
     kept = credentials or os.path.join(info.folder, CREDENTIALS_FILE)
     lines = [f"Node {info.node_id} serves at {info.address} (process {info.pid}, session {info.name})."]
     if info.is_head:
+        host = info.address.rpartition(":")[0].strip("[]")
+        beyond = "" if is_loopback(host) else f" --host {host}"
         lines += [
             f"It is the head of the cluster at {info.head_address}.",
             "",
-            "To join from this machine:      " + f"shoal start --address {info.head_address}",
+            f"To join from this machine:      shoal start --address {info.head_address}{beyond}",
             "To join from another machine:   "
             + f"shoal start --address {info.head_address} --host ITS_ADDRESS --credentials FILE",
             f"                                where FILE is a copy of {kept}, mode 0600",
@@ -199,6 +212,41 @@ def _as_text(info: NodeInfo, credentials: str | None) -> str:
         ]
     lines.append("To end what runs on this machine:  shoal stop")
     return "\n".join(lines)
+
+
+def _stay(info: NodeInfo) -> None:
+    """Wait until a node has ended. Raises ClickException if nobody had asked for that."""
+    from shoal.native.process.node import lives, stop_node
+
+    asked = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: asked.set())
+    while lives(info.pid) and not asked.wait(_LOOK_SECONDS):
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass  # in a container this is the first process, and all that lose their parents become its children
+    if not asked.is_set():
+        raise click.ClickException(f"node {info.node_id} has ended; its logs are in {info.folder}/logs")
+    stop_node(info)
+
+
+@click.command("credentials")
+@click.argument("file", type=click.Path())
+@json_option("Print JSON.")
+def make_credentials_file(file: str, json_: bool) -> None:
+    """Make the credentials of a new cluster: a token, and an authority for certificates, in a FILE of mode 0600.
+
+    `shoal start --credentials FILE` takes them, on the head and on every machine that joins. A head makes such a file
+    by itself; this is for clusters whose machines are given their files before they are started.
+    """
+    from shoal.native.security.bundle import make_bundle, write_bundle
+
+    try:
+        write_bundle(file, make_bundle(with_authority=True))
+    except OSError as error:
+        raise click.ClickException(f"{file} cannot be made: {error.strerror}") from None
+    text = f"{file} has the credentials of a new cluster. Who has a copy can join, so keep it private."
+    say({"file": os.path.abspath(file)}, lambda: text, json_)
 
 
 @click.command()

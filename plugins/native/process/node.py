@@ -130,7 +130,7 @@ def stop_node(info: NodeInfo, force: bool = False) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(info.pid, number)
     deadline = time.monotonic() + _STOP_SECONDS
-    while _lives(info.pid):
+    while lives(info.pid):
         if time.monotonic() > deadline:
             if force:
                 raise SystemFailure(f"process {info.pid} of node {info.node_id} does not end")
@@ -139,7 +139,8 @@ def stop_node(info: NodeInfo, force: bool = False) -> None:
         time.sleep(0.01)
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
+    """Tell whether a process runs: one that has ended and was not reaped does not."""
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
             return file.read().rpartition(")")[2].split()[0] != "Z"
