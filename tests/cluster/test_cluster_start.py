@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sysconfig
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,12 +30,11 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[str]:
-    made = tmp_path / "t"
-    made.mkdir(mode=0o700)
-    yield str(made)
-    run("stop", "--temp-dir", str(made))
-    assert not find_nodes(str(made))
+def folder() -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="shoal-") as made:  # short, for the names of Unix sockets
+        yield made
+        run("stop", "--temp-dir", made)
+        assert not find_nodes(made)
 
 
 @contextlib.contextmanager
