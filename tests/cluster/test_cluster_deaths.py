@@ -123,7 +123,7 @@ def test_a_lost_put_is_an_object_lost(mortal: Any) -> None:
         return np.arange(300_000)
 
     ref = make.remote()
-    shoal.wait([ref], timeout=SECONDS)
+    shoal.wait([ref], timeout=SECONDS, fetch_local=False)
     os.kill(mortal.left.pid, signal.SIGKILL)
     with pytest.raises(exceptions.ObjectLost):
         shoal.get(ref, timeout=SECONDS)
