@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 import attrs
 
+_AGAIN = 4
 Waiter = tuple[bytes, int]  # process, number of its request
 
 
@@ -26,6 +27,7 @@ class Pull:
     tried: list[str] = attrs.field(factory=list)  # why each source failed
     source: int = 0  # of the running attempt
     running: bool = False
+    failures: int = 0  # of attempts that may be made again
 
 
 @attrs.frozen
@@ -72,8 +74,11 @@ class Pulls:
             return self._end(pull, "no node is known that has it")
         return self._start()
 
-    def finished(self, object_id: bytes, reason: str) -> list[PullEffect]:
-        """An attempt is over: the object is here (`reason` is empty), or the source could not give it."""
+    def finished(self, object_id: bytes, reason: str, passing: bool = False) -> list[PullEffect]:
+        """An attempt is over: the object is here (`reason` is empty), or the source could not give it.
+
+        A `passing` failure (a connection that broke) says nothing of the object: the source is tried again, a few times.
+        """
         pull = self._pulls[object_id]
         assert pull.running
         self._running -= 1
@@ -82,6 +87,9 @@ class Pulls:
         if not reason:
             return [*self._end(pull, ""), *self._start()]
         pull.tried.append(f"node {pull.source}: {reason}")
+        pull.failures += passing
+        if passing and pull.failures <= _AGAIN:
+            pull.sources.append(pull.source)
         if not pull.sources:
             return [*self._end(pull, "; ".join(pull.tried)), *self._start()]
         return self._start()

@@ -27,6 +27,7 @@ class LocalGroups:
     def on_state(self, group_id: bytes, state: str, places: dict[int, int]) -> None:
         """The head tells of a group."""
         if state == "REMOVED":
+            self.release(group_id, 0)
             if self._states.pop(group_id, None) is not None:
                 self._places.pop(group_id, None)
                 self._daemon.scheduling.group_removed(group_id)

@@ -87,8 +87,8 @@ class PullsShell:
                 functools.partial(self._fetched, effect.object_id),
             )
 
-    def _fetched(self, object_id: bytes, reason: str) -> None:
-        self._daemon.call_soon(lambda: self._carry_out(self._book.finished(object_id, reason)))
+    def _fetched(self, object_id: bytes, reason: str, passing: bool) -> None:
+        self._daemon.call_soon(lambda: self._carry_out(self._book.finished(object_id, reason, passing)))
 
     def close(self) -> None:
         """End every transfer."""

@@ -157,6 +157,9 @@ def _send_part(sock: socket.socket, descriptor: int, position: int, count: int) 
     return len(part)
 
 
+Then = Callable[[str, bool], None]
+
+
 class Fetcher:
     """Copies objects of other nodes into this node's store: threads, each with one connection at a time."""
 
@@ -165,17 +168,18 @@ class Fetcher:
         self._token = token
         self._identity = daemon_of(number)
         self._links = links
-        self._jobs: queue.SimpleQueue[tuple[bytes, int, str, Callable[[str], None]] | None] = (
-            queue.SimpleQueue()
-        )
+        self._jobs: queue.SimpleQueue[tuple[bytes, int, str, Then] | None] = queue.SimpleQueue()
         self._most = threads
         self._threads = 0
         self._busy = 0
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
 
-    def fetch(self, object_id: bytes, size: int, address: str, then: Callable[[str], None]) -> None:
-        """Copy an object from the node at `address`; `then` gets "" or why not, in one of the threads."""
+    def fetch(self, object_id: bytes, size: int, address: str, then: Then) -> None:
+        """Copy an object from the node at `address`.
+
+        `then` gets, in one of the threads, "" or why it was not done, and whether that may be otherwise the next time.
+        """
         with self._lock:
             self._busy += 1
             more = self._busy > self._threads and self._threads < self._most
@@ -189,8 +193,12 @@ class Fetcher:
         while (job := self._jobs.get()) is not None:
             object_id, size, address, then = job
             reason = ""
+            passing = True
             try:
                 self._copy(connections, object_id, size, address)
+            except NotThere as error:
+                reason = str(error)
+                passing = False
             except (OSError, ShoalError, ValueError, msgspec.DecodeError) as error:
                 reason = f"{type(error).__name__}: {error}"
                 self._drop(connections.pop(address, None))
@@ -200,7 +208,7 @@ class Fetcher:
                 self._drop(connections.pop(address, None))
             with self._lock:
                 self._busy -= 1
-            then(reason)
+            then(reason, passing)
         for sock in connections.values():
             self._drop(sock)
 
@@ -213,6 +221,20 @@ class Fetcher:
     def _copy(self, connections: dict[str, socket.socket], object_id: bytes, size: int, address: str) -> None:
         if self._store.contains(object_id):
             return
+        # The room comes first: making it may take longer than the other side waits for its bytes to be read.
+        view = self._store.create(object_id, size)
+        try:
+            with view:
+                _receive(self._begin(connections, object_id, size, address), view)
+        except BaseException:
+            self._store.abort(object_id)
+            raise
+        self._store.seal(object_id)
+
+    def _begin(
+        self, connections: dict[str, socket.socket], object_id: bytes, size: int, address: str
+    ) -> socket.socket:
+        """Ask for an object; return the connection from which its bytes are to be read."""
         sock = connections.get(address)
         if sock is not None:
             try:
@@ -225,14 +247,9 @@ class Fetcher:
             found = self._ask(sock, object_id)
         if found < 0:
             raise NotThere(f"object {object_id.hex()} is not there")
-        view = self._store.create(object_id, found)
-        try:
-            with view:
-                _receive(sock, view)
-        except BaseException:
-            self._store.abort(object_id)
-            raise
-        self._store.seal(object_id)
+        if found != size:
+            raise ValueError(f"object {object_id.hex()} has {found:,} bytes there, and not {size:,}")
+        return sock
 
     def _connect(self, address: str) -> socket.socket:
         host, _, port = address.rpartition(":")
