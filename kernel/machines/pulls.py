@@ -77,7 +77,7 @@ class Pulls:
     def finished(self, object_id: bytes, reason: str, passing: bool = False) -> list[PullEffect]:
         """An attempt is over: the object is here (`reason` is empty), or the source could not give it.
 
-        A `passing` failure (a connection that broke) says nothing of the object: the source is tried again, a few times.
+        A `passing` failure (a connection that broke) says nothing of the object: the source is tried a few times more.
         """
         pull = self._pulls[object_id]
         assert pull.running
