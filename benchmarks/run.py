@@ -6,6 +6,7 @@ python benchmarks/run.py [--quick] [--rows PATTERN] [--rounds N] [--only shoal|r
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 import time
@@ -57,6 +58,12 @@ def main() -> int:
     print(f"\n{table(lines)}\n\n{floor_table(rows_of_floor, results)}\n\n{notes(lines, results)}")
     print(f"\n{time.monotonic() - started:.0f} s")
     whole = not (options.quick or options.rows or options.only)
+    if options.write and not whole and JSON.exists():
+        # A part takes its place among the rest of what was measured last.
+        results.recall(json.loads(JSON.read_text())["rounds"])
+        families = load_families()
+        lines = [work_out(row, results, family.name) for family in families for row in family.rows]
+        rows_of_floor = [row for row in floors.rows if results.value(FLOOR, row.name) is not None]
     if whole or options.write:
         PAGE.write_text(page(machine, options.rounds, options.quick, lines, rows_of_floor, results))
         write_json(JSON, machine, options.quick, lines, results)

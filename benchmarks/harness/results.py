@@ -21,6 +21,13 @@ class Results:
     def add(self, system: str, name: str, outcome: Outcome) -> None:
         self.outcomes.setdefault((system, name), []).append(outcome)
 
+    def recall(self, rounds: dict[str, dict[str, list[float | None]]]) -> None:
+        """Take what an earlier run has written for what was not measured now."""
+        for system, rows in rounds.items():
+            for name, values in rows.items():
+                if (system, name) not in self.outcomes:
+                    self.outcomes[system, name] = [Outcome(value=value) for value in values]
+
     def value(self, system: str, name: str) -> float | None:
         """Return the median of the rounds that worked."""
         values = [o.value for o in self.outcomes.get((system, name), ()) if o.value is not None]
