@@ -30,7 +30,8 @@ def find_leaks(code: Callable[[], Any], repeats: int = 10, frames: int = 5) -> l
     was_tracing = tracemalloc.is_tracing()
     if not was_tracing:
         tracemalloc.start(frames)
-    sizes: dict[str, list[int]] = defaultdict(lambda: [0] * repeats)
+    # Written out only in the end: to read lines of files would be memory that grows here.
+    sizes: dict[tracemalloc.Traceback, list[int]] = defaultdict(lambda: [0] * repeats)
     ours = (__file__, tracemalloc.__file__)
     try:
         for turn in range(repeats):
@@ -39,11 +40,15 @@ def find_leaks(code: Callable[[], Any], repeats: int = 10, frames: int = 5) -> l
             for place in tracemalloc.take_snapshot().statistics("traceback"):
                 if place.traceback[-1].filename in ours:  # the newest frame comes last
                     continue
-                sizes["\n".join(place.traceback.format())][turn] = place.size
+                sizes[place.traceback][turn] = place.size
     finally:
         if not was_tracing:
             tracemalloc.stop()
-    suspects = [_judge(place, history) for place, history in sizes.items() if history[-1] > history[0]]
+    suspects = [
+        _judge("\n".join(place.format()), history)
+        for place, history in sizes.items()
+        if history[-1] > history[0]
+    ]
     steady = [one for one in suspects if one.rvalue > 0.9 and one.slope > 0]
     return sorted(steady, key=lambda one: -one.memory_increase)
 
