@@ -1,0 +1,101 @@
+"""The control plane's protocol: the shipped descriptor is what the .proto says, and every message survives the way."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shoal.native.wire import control, protobuf
+
+ROOT = Path(__file__).resolve().parents[2]
+CERTIFICATE = {"what": "worker", "last_lines": ["a", "b"]}
+NODE = {
+    "number": 3,
+    "id": b"12345678",
+    "address": "127.0.0.1:1",
+    "total": {"CPU": 10000},
+    "available": {},
+    "labels": {"zone": "a"},
+    "facts": {"host": "h"},
+    "state": "ALIVE",
+    "queued": 2,
+    "reason": "",
+    "version": 9,
+}
+TO_HEAD: list[list[Any]] = [
+    [control.HANDSHAKE, b"bytes"],
+    [control.HELLO, b"12345678", 0, 1, "0.1.0", "3.11"],
+    [control.JOIN, "host:1", {"CPU": 20000}, {"zone": "a"}, {"pid": "7"}],
+    [control.FROM_CLIENT, b"client00", [51, 1, "view", []]],
+    [control.CLIENT_GONE, b"client00"],
+    [control.RESOURCES, {"CPU": 5000}, 4, None],
+    [control.RESOURCES, {}, 0, {"CPU": 1}],
+    [control.ACTOR_PLACED, b"a" * 16, 2, b"worker00", 77],
+    [control.ACTOR_REFUSED, b"a" * 16, 2, "no room"],
+    [control.ACTOR_UNPLACEABLE, b"a" * 16, 2, CERTIFICATE],
+    [control.ACTOR_INFEASIBLE, b"a" * 16, "never"],
+    [control.ACTOR_IS_READY, b"a" * 16, 2],
+    [control.ACTOR_RAISED, b"a" * 16, 2, b"pickle", 77],
+    [control.ACTOR_LEAVES, b"a" * 16, CERTIFICATE],
+    [control.ACTOR_GONE, b"worker00", CERTIFICATE],
+    [control.RESERVED, b"g" * 16, 1, ""],
+    [control.TO_CLIENT, b"client00", [82, "text"]],
+    [control.RENEW, 12.5],
+    [control.LEAVING, "goodbye"],
+    [control.STATE, [b"client00"], [[b"a" * 16, 1, b"worker00", 77, True]], [[b"g" * 16, {1: [0, 1]}]]],
+    [control.DEMANDS, b"packed"],
+]
+TO_NODE: list[list[Any]] = [
+    [control.HANDSHAKE, b"bytes"],
+    [control.WELCOME, 5, {"config": {"scheduler": "hybrid"}}],
+    [control.REFUSED, "another version"],
+    [control.CLIENT, b"client00", [76, 1, True, None]],
+    [control.START_ACTOR, b"a" * 16, 3, {"depth": 0, "class": b"x"}, True],
+    [control.WITHDRAW_ACTOR, b"a" * 16],
+    [control.END_WORKER, b"worker00", CERTIFICATE],
+    [control.RESERVE, b"g" * 16, 1, {0: {"CPU": 10000}, 2: {}}],
+    [control.RELEASE, b"g" * 16, 0],
+    [control.GROUP, b"g" * 16, "CREATED", {0: 1, 1: 2}],
+    [control.NODES, [NODE, {**NODE, "number": 4}]],
+    [control.EXPLAIN_ACTOR, b"client00", 9, b"a" * 16, ["why"]],
+    [control.GONE_CLIENTS, [b"client00", b"client01"]],
+    [control.RENEWED, 12.5],
+    [control.DRAIN],
+    [control.END, "stopped"],
+]
+
+
+def test_the_descriptor_is_what_the_protocol_says() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "make_protocol.py"), "--check"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("message", TO_HEAD, ids=lambda message: str(message[0]))
+def test_what_nodes_say_arrives_as_it_was(message: list[Any]) -> None:
+    sent = protobuf.encode_for_head(message).SerializeToString()
+    assert protobuf.decode_for_head(protobuf.NodeMessage.FromString(sent)) == message
+
+
+@pytest.mark.parametrize("message", TO_NODE, ids=lambda message: str(message[0]))
+def test_what_the_head_says_arrives_as_it_was(message: list[Any]) -> None:
+    sent = protobuf.encode_for_node(message).SerializeToString()
+    assert protobuf.decode_for_node(protobuf.HeadMessage.FromString(sent)) == message
+
+
+def test_every_kind_of_message_is_tried_here() -> None:
+    assert {message[0] for message in TO_HEAD} == set(protobuf._TO_HEAD)
+    assert {message[0] for message in TO_NODE} == set(protobuf._TO_NODE)
+
+
+def test_a_message_of_a_newer_version_is_refused() -> None:
+    with pytest.raises(ValueError, match="newer version"):
+        protobuf.decode_for_head(protobuf.NodeMessage())
