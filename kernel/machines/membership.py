@@ -44,11 +44,10 @@ class NodeRecord:
 
     def view(self) -> NodeView:
         """Return it as schedulers see it."""
-        units = {name: max(0, number) for name, number in self.available.units.items()}
         return NodeView(
             node_id=self.node_id,
             total=self.total,
-            available=ResourceSet(units),
+            available=self.available.clipped(),
             labels=self.labels,
             alive=self.state != "DEAD",
             draining=self.state == "DRAINING",

@@ -99,6 +99,10 @@ class ResourceSet(Mapping[str, float]):
             total[name] = total.get(name, 0) - amount
         return ResourceSet(total)
 
+    def clipped(self) -> ResourceSet:
+        """Return it with nothing below zero: what is lent out while workers wait is not there to be given."""
+        return ResourceSet({name: max(0, amount) for name, amount in self.units.items()})
+
     def to_floats(self) -> dict[str, float]:
         """Return plain numbers by name."""
         return {name: amount / UNIT for name, amount in self.units.items()}

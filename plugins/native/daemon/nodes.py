@@ -119,16 +119,15 @@ class Nodes:
         view = self._views.get(node_id)
         if view is not None:
             left = view.available - resources
-            units = {name: max(0, units) for name, units in left.units.items()}
-            self._views[node_id] = attrs.evolve(view, available=ResourceSet(units))
+            self._views[node_id] = attrs.evolve(view, available=left.clipped())
             self._version += 1
 
     def learn(self, number: int, available: dict[str, int]) -> None:
         """A node has told directly what is free there."""
         node = self._nodes.get(number)
         if node is not None and node.alive:
-            units = {name: max(0, units) for name, units in available.items()}
-            self._views[node.view.node_id] = attrs.evolve(node.view, available=ResourceSet(units))
+            free = ResourceSet(available).clipped()
+            self._views[node.view.node_id] = attrs.evolve(node.view, available=free)
             self._version += 1
 
     def table(self) -> list[list[Any]]:

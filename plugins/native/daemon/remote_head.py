@@ -62,7 +62,6 @@ class RemoteHead:
         self._channel: grpc.Channel | None = None
         self._out: queue.Queue[Message | None] = queue.Queue(_MOST_QUEUED)
         self._answers: Iterator[Any] = iter(())
-        self._closed = False
         self._attached = False
         self._kept: list[Message] = []  # said while there was no connection
         self._lock = threading.Lock()
@@ -189,7 +188,6 @@ class RemoteHead:
 
     def close(self) -> None:
         """End the connection."""
-        self._closed = True
         self._hang_up()
 
 

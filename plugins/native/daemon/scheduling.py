@@ -76,11 +76,10 @@ class Scheduling:
     def view(self, available: ResourceSet | None = None) -> ClusterView:
         """Return the cluster as this node sees it."""
         shown = self.book.available if available is None else available
-        clipped = ResourceSet({name: max(0, units) for name, units in shown.units.items()})
         own = NodeView(
             node_id=self._node,
             total=self.book.total,
-            available=clipped,
+            available=shown.clipped(),
             labels=self._labels,
             draining=self._daemon.draining,
             address=self._daemon.address or "local",

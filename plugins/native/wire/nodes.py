@@ -67,13 +67,4 @@ def record_from_wire(wire: dict[str, Any]) -> NodeRecord:
 
 def view_from_wire(wire: dict[str, Any]) -> NodeView:
     """Return a node as schedulers see it."""
-    return NodeView(
-        node_id=NodeID(wire["id"]),
-        total=ResourceSet(wire["total"]),
-        available=ResourceSet({name: max(0, units) for name, units in wire["available"].items()}),
-        labels=wire["labels"],
-        alive=wire["state"] != "DEAD",
-        draining=wire["state"] == "DRAINING",
-        address=wire["address"],
-        queued=wire["queued"],
-    )
+    return record_from_wire(wire).view()
