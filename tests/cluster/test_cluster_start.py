@@ -65,6 +65,26 @@ def test_a_blocking_start_ends_its_node_when_it_is_told_to(folder: str) -> None:
     assert not find_nodes(folder)
 
 
+def test_a_blocking_start_that_waits_for_its_head_can_be_told_to_end(folder: str) -> None:
+    credentials = f"{folder}.credentials"
+    run("credentials", credentials)
+    words = ["start", "--address", "127.0.0.1:1", "--credentials", credentials]
+    words += ["--block", "--temp-dir", folder, *SMALL]
+    with subprocess.Popen([SHOAL, *words], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            deadline = time.monotonic() + SECONDS
+            while not any(Path(folder).glob("*/*")) and time.monotonic() < deadline:  # its handler is older
+                time.sleep(0.01)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(SECONDS) == 1
+            assert process.stderr is not None
+            assert "given up" in process.stderr.read()
+        finally:
+            os.unlink(credentials)
+            if process.poll() is None:
+                process.kill()
+
+
 def test_a_blocking_start_fails_when_its_node_ends(folder: str) -> None:
     with blocking(folder) as (process, node):
         os.kill(node["pid"], signal.SIGKILL)

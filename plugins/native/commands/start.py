@@ -108,10 +108,11 @@ def start(
         if config.metadata_location is None and config.metadata == "sqlite":
             config = attrs.evolve(config, metadata_location=f"{base}.db")
     bundle = _bundle(config, head, address, credentials, token_file)
-    info = start_node(config, bundle, "" if head else address or "")
+    asked = _until_asked() if block else None  # before the node is there, so that no signal can leave it behind
+    info = start_node(config, bundle, "" if head else address or "", asked and asked.is_set)
     say(attrs.asdict(info), lambda: _as_text(info, credentials), json_)
-    if block:
-        _stay(info)
+    if asked is not None:
+        _stay(info, asked)
 
 
 _LOOK_SECONDS = 0.2
@@ -214,13 +215,18 @@ def _as_text(info: NodeInfo, credentials: str | None) -> str:
     return "\n".join(lines)
 
 
-def _stay(info: NodeInfo) -> None:
-    """Wait until a node has ended. Raises ClickException if nobody had asked for that."""
-    from shoal.native.process.node import lives, stop_node
-
+def _until_asked() -> threading.Event:
+    """What is set when a supervisor asks this process to end."""
     asked = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: asked.set())
+    return asked
+
+
+def _stay(info: NodeInfo, asked: threading.Event) -> None:
+    """Wait until a node has ended. Raises ClickException if nobody had asked for that."""
+    from shoal.native.process.node import lives, stop_node
+
     while lives(info.pid) and not asked.wait(_LOOK_SECONDS):
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -43,10 +44,13 @@ class NodeInfo:
         return os.path.basename(self.folder)
 
 
-def start_node(config: Config, bundle: Bundle, head_address: str = "") -> NodeInfo:
+def start_node(
+    config: Config, bundle: Bundle, head_address: str = "", given_up: Callable[[], bool] | None = None
+) -> NodeInfo:
     """Start a node: a head, or one that joins the head at `head_address`. Returns when it serves.
 
     Whoever starts it has `bundle`; the node gets the token of it, and a certificate that is made of it if need be.
+    `given_up`, if there is one, is asked while the node comes up whether nobody wants it any more.
     Raises ConfigError, SystemFailure with what the node says if it does not come up.
     """
     _require_grpc()
@@ -67,7 +71,7 @@ def start_node(config: Config, bundle: Bundle, head_address: str = "") -> NodeIn
             standing=True,
         )
         daemon.begin()
-        daemon.wait_ready(config.worker_start_timeout_seconds + config.head_wait_seconds)
+        daemon.wait_ready(config.worker_start_timeout_seconds + config.head_wait_seconds, given_up)
         info = read_node(daemon.folder)
     except BaseException:
         daemon.end()

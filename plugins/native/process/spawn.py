@@ -8,12 +8,13 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from shoal.errors import ConfigError, SystemFailure
 from shoal.native.process.folders import make_folders, remove_folders
 
 _DAEMON_END_SECONDS = 5.0
+_LOOK_SECONDS = 0.2
 
 
 class DaemonProcess:
@@ -32,16 +33,21 @@ class DaemonProcess:
         with contextlib.suppress(BrokenPipeError):  # it has died: wait_ready tells
             self._lifeline.send(b"B")
 
-    def wait_ready(self, timeout: float) -> dict[str, str]:
-        """Return the node's labels when it serves.
+    def wait_ready(self, timeout: float, given_up: Callable[[], bool] | None = None) -> dict[str, str]:
+        """Return the node's labels when it serves. `given_up` is asked a few times a second whether to wait on.
 
         Raises SystemFailure with its own words if it does not come up, ConfigError if a setting is the reason.
         """
-        self._lifeline.settimeout(timeout)
-        try:
-            word = self._lifeline.recv(1 << 16)
-        except TimeoutError:
-            word = b""
+        word = b""
+        deadline = time.monotonic() + timeout
+        while (left := deadline - time.monotonic()) > 0:
+            self._lifeline.settimeout(left if given_up is None else min(left, _LOOK_SECONDS))
+            with contextlib.suppress(TimeoutError):
+                word = self._lifeline.recv(1 << 16)
+                break
+            if given_up is not None and given_up():
+                self.end()
+                raise SystemFailure("the start was given up before the node was up")
         if word[:1] == b"R":
             import msgspec
 
