@@ -11,7 +11,7 @@ anew.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Collection, Mapping
 
 import attrs
@@ -32,6 +32,7 @@ class GroupRecord:
     reason: str = "not tried yet"
     infeasible: bool = False
     attempt: int = 0
+    order: int = 0  # in which groups were asked for
     proposed: dict[int, bytes] = attrs.field(factory=dict)  # bundle → node, in the present attempt
     unanswered: set[int] = attrs.field(factory=set)  # nodes asked, by number
     reserved: set[int] = attrs.field(factory=set)  # nodes that have said yes
@@ -44,6 +45,8 @@ class GroupBook:
         self._groups: OrderedDict[bytes, GroupRecord] = OrderedDict()
         self._names: dict[tuple[str, str], bytes] = {}
         self._pending: set[bytes] = set()
+        self._removed: deque[bytes] = deque()
+        self._count = 0
 
     def create(self, spec: GroupSpec, creator: bytes) -> bool:
         """Add a group. Returns False if its name is taken."""
@@ -52,14 +55,19 @@ class GroupBook:
             return False
         if spec.name:
             self._names[key] = spec.group_id
-        self._groups[spec.group_id] = GroupRecord(spec, creator)
+        self._add(GroupRecord(spec, creator))
         self._pending.add(spec.group_id)
         return True
+
+    def _add(self, record: GroupRecord) -> None:
+        self._count += 1
+        record.order = self._count
+        self._groups[record.spec.group_id] = record
 
     def restore(self, record: GroupRecord) -> None:
         """A group that was not removed when the last head ended."""
         group_id = record.spec.group_id
-        self._groups[group_id] = record
+        self._add(record)
         if record.spec.name:
             self._names[record.spec.namespace, record.spec.name] = group_id
         if record.nodes and all(record.nodes):
@@ -89,7 +97,7 @@ class GroupBook:
 
     def pending(self) -> list[GroupRecord]:
         """Return the groups that wait for room, oldest first."""
-        return [record for key, record in self._groups.items() if key in self._pending]
+        return sorted((self._groups[key] for key in self._pending), key=lambda record: record.order)
 
     def missing(self, record: GroupRecord) -> list[int]:
         """Return the bundles that no node holds."""
@@ -177,9 +185,9 @@ class GroupBook:
         self._pending.discard(group_id)
         if record.spec.name:
             self._names.pop((record.spec.namespace, record.spec.name), None)
-        removed = [key for key, other in self._groups.items() if other.state == "REMOVED"]
-        for key in removed[: max(0, len(removed) - _REMOVED_KEPT)]:
-            del self._groups[key]
+        self._removed.append(group_id)
+        if len(self._removed) > _REMOVED_KEPT:
+            del self._groups[self._removed.popleft()]
         return before
 
     def of_creator(self, creator: bytes) -> list[bytes]:
@@ -228,4 +236,6 @@ class GroupBook:
             if record.spec.name and record.state != "REMOVED":
                 named[record.spec.namespace, record.spec.name] = key
         assert named == self._names
-        assert sum(record.state == "REMOVED" for record in self._groups.values()) <= _REMOVED_KEPT
+        removed = [key for key, record in self._groups.items() if record.state == "REMOVED"]
+        assert sorted(removed) == sorted(self._removed)
+        assert len(removed) <= _REMOVED_KEPT

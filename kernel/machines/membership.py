@@ -172,6 +172,14 @@ class Membership:
             record.total = total
         return [self._changed(record)]
 
+    def assume(self, number: int, taken: ResourceSet) -> NodeRecord | None:
+        """A node was asked to give something away: it is not free any more, until the node itself tells what is."""
+        record = self._nodes.get(number)
+        if record is None or record.state == "DEAD":
+            return None
+        record.available = record.available - taken
+        return record
+
     def disconnected(self, number: int, now: float) -> list[MembershipEffect]:
         """A node's connection broke: it has `grace` seconds to connect again."""
         record = self._nodes.get(number)

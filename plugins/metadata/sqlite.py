@@ -95,17 +95,13 @@ class SqliteMetadata(Metadata):
         return None if row is None else bytes(row[0])
 
     def apply(self, writes: Sequence[Write]) -> None:
-        with self._use() as connection, _transaction(connection):
-            for write in writes:
-                if write.value is None:
-                    connection.execute(
-                        "DELETE FROM entries WHERE name = ? AND key = ?", (write.table, bytes(write.key))
-                    )
-                else:
-                    connection.execute(
-                        "INSERT OR REPLACE INTO entries VALUES (?, ?, ?)",
-                        (write.table, bytes(write.key), bytes(write.value)),
-                    )
+        with self._use() as connection:
+            if len(writes) == 1:
+                _write(connection, writes[0])  # a transaction by itself
+                return
+            with _transaction(connection):
+                for write in writes:
+                    _write(connection, write)
 
     def put_if_absent(self, table: str, key: bytes, value: bytes) -> bool:
         with self._use() as connection:
@@ -181,6 +177,14 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _write(connection: sqlite3.Connection, write: Write) -> None:
+    key = (write.table, bytes(write.key))
+    if write.value is None:
+        connection.execute("DELETE FROM entries WHERE name = ? AND key = ?", key)
+    else:
+        connection.execute("INSERT OR REPLACE INTO entries VALUES (?, ?, ?)", (*key, bytes(write.value)))
 
 
 def _holder(connection: sqlite3.Connection, name: str) -> bytes | None:

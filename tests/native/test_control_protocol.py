@@ -61,6 +61,7 @@ TO_NODE: list[list[Any]] = [
     [control.RELEASE, b"g" * 16, 0],
     [control.GROUP, b"g" * 16, "CREATED", {0: 1, 1: 2}],
     [control.NODES, [NODE, {**NODE, "number": 4}]],
+    [control.AVAILABLE, [[3, 77, {"CPU": 10000}, 2], [4, 78, {}, 0]]],
     [control.EXPLAIN_ACTOR, b"client00", 9, b"a" * 16, ["why"]],
     [control.GONE_CLIENTS, [b"client00", b"client01"]],
     [control.RENEWED, 12.5],
@@ -81,14 +82,27 @@ def test_the_descriptor_is_what_the_protocol_says() -> None:
 
 @pytest.mark.parametrize("message", TO_HEAD, ids=lambda message: str(message[0]))
 def test_what_nodes_say_arrives_as_it_was(message: list[Any]) -> None:
-    sent = protobuf.encode_for_head(message).SerializeToString()
-    assert protobuf.decode_for_head(protobuf.NodeMessage.FromString(sent)) == message
+    sent = protobuf.TO_HEAD.encode(message).SerializeToString()
+    assert protobuf.TO_HEAD.decode(protobuf.NodeMessage.FromString(sent)) == message
 
 
 @pytest.mark.parametrize("message", TO_NODE, ids=lambda message: str(message[0]))
 def test_what_the_head_says_arrives_as_it_was(message: list[Any]) -> None:
-    sent = protobuf.encode_for_node(message).SerializeToString()
-    assert protobuf.decode_for_node(protobuf.HeadMessage.FromString(sent)) == message
+    sent = protobuf.TO_NODE.encode(message).SerializeToString()
+    assert protobuf.TO_NODE.decode(protobuf.HeadMessage.FromString(sent)) == message
+
+
+def test_what_is_said_in_one_go_arrives_in_order() -> None:
+    for side, made, messages in (
+        (protobuf.TO_HEAD, protobuf.NodeMessage, TO_HEAD),
+        (protobuf.TO_NODE, protobuf.HeadMessage, TO_NODE),
+    ):
+        sent = side.encode_several(messages).SerializeToString()
+        assert side.decode_several(made.FromString(sent)) == messages
+        alone = side.encode_several(messages[:1]).SerializeToString()
+        assert side.decode_several(made.FromString(alone)) == messages[:1]
+        with pytest.raises(ValueError, match="newer version"):
+            side.decode(made.FromString(sent))  # where one message is expected, several are none
 
 
 def test_every_kind_of_message_is_tried_here() -> None:
@@ -98,4 +112,4 @@ def test_every_kind_of_message_is_tried_here() -> None:
 
 def test_a_message_of_a_newer_version_is_refused() -> None:
     with pytest.raises(ValueError, match="newer version"):
-        protobuf.decode_for_head(protobuf.NodeMessage())
+        protobuf.TO_HEAD.decode(protobuf.NodeMessage())

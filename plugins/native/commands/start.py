@@ -108,8 +108,10 @@ def start(
         if config.metadata_location is None and config.metadata == "sqlite":
             config = attrs.evolve(config, metadata_location=f"{base}.db")
     bundle = _bundle(config, head, address, credentials, token_file)
-    asked = _until_asked() if block else None  # before the node is there, so that no signal can leave it behind
-    info = start_node(config, bundle, "" if head else address or "", asked and asked.is_set)
+    asked = (
+        _until_asked() if block else None
+    )  # before the node is there, so that no signal can leave it behind
+    info = start_node(config, bundle, "" if head else address or "", asked.is_set if asked else None)
     say(attrs.asdict(info), lambda: _as_text(info, credentials), json_)
     if asked is not None:
         _stay(info, asked)

@@ -89,7 +89,9 @@ class ClusterPart:
         remote = self._remote
         assert remote is not None
         while True:
-            why = remote.listen(lambda message: daemon.call_soon(lambda: self._on_message(message)))
+            why = remote.listen(
+                lambda messages: daemon.call_soon(functools.partial(self._on_messages, messages))
+            )
             if daemon.ended:
                 return
             _log.warning("the connection to the head broke: %s", why)
@@ -125,6 +127,11 @@ class ClusterPart:
 
     def _lost_head(self) -> None:
         self._silent_since = time.monotonic()
+
+    def _on_messages(self, messages: list[list[Any]]) -> None:
+        with self._daemon.together():
+            for message in messages:
+                self._on_message(message)
 
     def _on_message(self, message: list[Any]) -> None:
         if message[0] == control.RENEWED:

@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -159,6 +159,7 @@ class Daemon:
             control.RELEASE: self.groups.release,
             control.GROUP: self.groups.on_state,
             control.NODES: self.nodes.update,
+            control.AVAILABLE: self.nodes.update_available,
             control.EXPLAIN_ACTOR: self._explain_actor,
             control.DRAIN: self._drain,
             control.GONE_CLIENTS: lambda clients: self.pulls.owners_gone(clients),
@@ -384,6 +385,20 @@ class Daemon:
         self.scheduling.lending.borrower_unreachable(node.number)
         self.pulls.node_lost(node.number)
         self.schedule()
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Grant what can be granted once, at the end of what comes in one go."""
+        if self._stepping:
+            yield
+            return
+        self._stepping, self._again = True, False
+        try:
+            yield
+        finally:
+            self._stepping = False
+            if self._again:
+                self.schedule()
 
     def schedule(self) -> None:
         """Grant what can be granted now. Calls from inside a grant are taken care of by the outer one."""

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from shoal.native.daemon.remote_head import RemoteHead
     from shoal.native.process.session import Session
 
+# A thread that waits to run (the daemon's own, the head's service, gRPC's) interrupts another after this long: they
+# hand each other small pieces of work, and Python's five milliseconds would be most of the time that a request takes.
+_SWITCH_SECONDS = 0.0003
+
 
 def main() -> None:
     """Fork the zygote while this process is still small and single-threaded, then be the daemon.
@@ -44,6 +48,8 @@ def main() -> None:
 
     zygote_pid, link = fork_zygote(warm_up, begin, idle)  # from here on both import, at the same time
     from shoal.errors import ShoalError
+
+    sys.setswitchinterval(_SWITCH_SECONDS)
     from shoal.native.daemon.daemon import Daemon
     from shoal.native.head.begin import open_metadata
     from shoal.native.process.folders import remove_folders

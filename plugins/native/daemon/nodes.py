@@ -114,6 +114,20 @@ class Nodes:
             self._daemon.tell_nodes()
         self._daemon.schedule()
 
+    def update_available(self, changes: list[list[Any]]) -> None:
+        """The head tells what is free on nodes that are otherwise as they were."""
+        for number, version, available, queued in changes:
+            known = self._nodes.get(number)
+            if known is None or not known.alive or known.version >= version:
+                continue
+            self._version += 1
+            known.version = version
+            free = ResourceSet(available).clipped()
+            known.view = attrs.evolve(known.view, available=free, queued=queued)
+            self._views[known.view.node_id] = known.view
+            self._daemon.scheduling.lending.room_at(number)
+        self._daemon.schedule()
+
     def assume(self, node_id: NodeID, resources: ResourceSet) -> None:
         """Something was sent there: it is not free any more, until the node itself tells what is."""
         view = self._views.get(node_id)

@@ -7,6 +7,7 @@ partition, in which the head gives this node up: the node then fences itself off
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
@@ -23,13 +24,14 @@ from shoal.native.security.tls import grpc_channel_credentials
 from shoal.native.wire import control
 from shoal.native.wire.handshake import ClientHandshake
 from shoal.native.wire.kinds import PROTOCOL
-from shoal.native.wire.protobuf import SERVICE, HeadMessage, decode_for_node, encode_for_head
+from shoal.native.wire.protobuf import SERVICE, TO_HEAD, TO_NODE, HeadMessage
 from shoal.spec.version import VERSION
 
 _log = logging.getLogger("shoal.daemon")
 
 _ANSWER_SECONDS = 10.0
 _AGAIN_SECONDS = 0.2
+_MOST_TOGETHER = 1000  # messages in one
 _MOST_QUEUED = 100_000
 # What is told anew when the head is back: its own messages for it, or among what lives here, or asked again.
 _NOT_KEPT = frozenset(
@@ -132,7 +134,7 @@ class RemoteHead:
         return grpc.secure_channel(self.address, made, options=[*options, *more])
 
     def _expect(self, kind: int) -> list[Any]:
-        message = decode_for_node(next(self._answers))
+        message = TO_NODE.decode(next(self._answers))
         if message[0] == control.REFUSED:
             raise SystemFailure(f"the head at {self.address} does not let this node join: {message[1]}")
         if message[0] != kind:
@@ -142,7 +144,14 @@ class RemoteHead:
     @staticmethod
     def _say(out: queue.Queue[Message | None]) -> Iterator[Any]:
         while (message := out.get()) is not None:
-            yield encode_for_head(message)
+            messages = [message]
+            if message[0] != control.JOIN:  # with which the head begins to listen
+                with contextlib.suppress(queue.Empty):  # what was said in one go is sent in one go
+                    while len(messages) < _MOST_TOGETHER and (message := out.get_nowait()) is not None:
+                        messages.append(message)
+            yield TO_HEAD.encode_several(messages)
+            if message is None:
+                return
 
     def join(self, message: Message) -> None:
         """Say what this node has."""
@@ -167,11 +176,11 @@ class RemoteHead:
             elif message[0] not in _NOT_KEPT:
                 self._kept.append(message)
 
-    def listen(self, on_message: Callable[[Message], None]) -> str:
+    def listen(self, on_messages: Callable[[list[Message]], None]) -> str:
         """Hand on what the head says until the stream breaks; return why it did."""
         try:
             for received in self._answers:
-                on_message(decode_for_node(received))
+                on_messages(TO_NODE.decode_several(received))
         except grpc.RpcError as error:
             return _why(error)
         finally:

@@ -11,7 +11,7 @@ from shoal.native.wire import control
 if TYPE_CHECKING:
     from shoal.native.daemon.daemon import Daemon
 
-_FREE_SECONDS = 0.002  # changes of what is free gather this long
+_FREE_SECONDS = 0.005  # changes of what is free gather this long
 _DEMANDS_SECONDS = 0.5  # what waits is for people: it is told now and then
 
 

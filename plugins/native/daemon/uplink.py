@@ -36,7 +36,7 @@ class LocalLink:
         self._queue.append(lambda: self._head.on_message(self._daemon.number, message))
         self._run()
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message, soon: bool = True) -> None:
         """Give a message to the node."""
         self._queue.append(lambda: self._daemon.on_head_message(message))
         self._run()

@@ -9,6 +9,7 @@ import attrs
 from shoal.errors import ConfigError
 from shoal.ids import NodeID, PlacementGroupID
 from shoal.machines.groups import GroupBook, GroupRecord
+from shoal.machines.membership import NodeRecord
 from shoal.native.wire import control, kinds
 from shoal.native.wire.nodes import number_of
 from shoal.spec.resources import ResourceSet
@@ -25,6 +26,7 @@ class GroupsShell:
         self._head = head
         self.book = GroupBook()
         self._watchers: dict[bytes, set[bytes]] = {}
+        self._trying = False
 
     def create(self, creator: bytes, wire: dict[str, Any]) -> None:
         """Add a group. Raises ConfigError if its name is taken."""
@@ -46,7 +48,13 @@ class GroupsShell:
         if not self.book.create(spec, creator):
             raise ConfigError(f"a placement group named {spec.name!r} exists in namespace {spec.namespace!r}")
         self._save(bytes(spec.group_id))
-        self._head.broadcast([control.GROUP, bytes(spec.group_id), "PENDING", {}])
+        self._head.broadcast([control.GROUP, bytes(spec.group_id), "PENDING", {}], soon=False)
+        if not self._trying:
+            self._trying = True
+            self._head.call_later(0.0, self._try_soon)  # with others that are asked for in the same go
+
+    def _try_soon(self) -> None:
+        self._trying = False
         self.try_pending()
 
     @property
@@ -57,19 +65,25 @@ class GroupsShell:
     def try_pending(self) -> None:
         """Ask nodes to reserve what fits now, oldest first."""
         self._head.refresh()
+        view = self._head.membership.view()
         for record in self.book.pending():
+            spec = record.spec
             missing = self.book.missing(record)
-            spec = attrs.evolve(record.spec, bundles=tuple(record.spec.bundles[index] for index in missing))
-            decision = self._head.scheduler.place_group(spec, self._view_for(record))
+            if len(missing) < len(spec.bundles):
+                spec = attrs.evolve(spec, bundles=tuple(spec.bundles[index] for index in missing))
+            decision = self._head.scheduler.place_group(spec, self._view_for(record, view))
             if not isinstance(decision, GroupPlacement):
                 record.reason = decision.reason
                 record.infeasible = isinstance(decision, Infeasible)
                 continue
-            self._propose(record, dict(zip(missing, decision.nodes, strict=True)))
+            asked = self._propose(record, dict(zip(missing, decision.nodes, strict=True)))
+            if asked:  # what the next one sees
+                view = attrs.evolve(
+                    view, nodes={**view.nodes, **{node.node_id: node.view() for node in asked}}
+                )
 
-    def _view_for(self, record: GroupRecord) -> ClusterView:
+    def _view_for(self, record: GroupRecord, view: ClusterView) -> ClusterView:
         """Return the nodes that the missing bundles of a group may go to."""
-        view = self._head.membership.view()
         kept = {NodeID(node) for node in record.nodes if node}
         if record.spec.strategy == "STRICT_SPREAD" and kept:
             view = attrs.evolve(
@@ -77,20 +91,27 @@ class GroupsShell:
             )
         return view
 
-    def _propose(self, record: GroupRecord, chosen: dict[int, NodeID]) -> None:
+    def _propose(self, record: GroupRecord, chosen: dict[int, NodeID]) -> list[NodeRecord]:
+        """Ask nodes to reserve bundles; return them."""
         by_node: dict[int, dict[int, dict[str, int]]] = {}
         for index, node_id in chosen.items():
             node = self._head.membership.find_id(node_id)
             if node is None or node.number not in self._head.links:
                 record.reason = f"node {node_id.hex()} is not connected"
-                return
+                return []
             by_node.setdefault(node.number, {})[index] = dict(record.spec.bundles[index].resources.units)
         group_id = bytes(record.spec.group_id)
         attempt = self.book.propose(
             group_id, {index: bytes(node) for index, node in chosen.items()}, frozenset(by_node)
         )
+        asked = []
         for number, bundles in by_node.items():
+            taken = sum((record.spec.bundles[index].resources for index in bundles), ResourceSet())
+            node = self._head.membership.assume(number, taken)
             self._head.send(number, [control.RESERVE, group_id, attempt, bundles])
+            if node is not None:
+                asked.append(node)
+        return asked
 
     def answered(self, number: int, group_id: bytes, attempt: int, reason: str) -> None:
         """A node has reserved its bundles of an attempt, or cannot."""
@@ -202,7 +223,7 @@ class GroupsShell:
     def _announce(self, group_id: bytes) -> None:
         record = self.book.find(group_id)
         assert record is not None
-        self._head.broadcast([control.GROUP, group_id, record.state, self._places(record)])
+        self._head.broadcast([control.GROUP, group_id, record.state, self._places(record)], soon=False)
 
     def _places(self, record: GroupRecord) -> dict[int, int]:
         places = {}

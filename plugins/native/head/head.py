@@ -29,14 +29,14 @@ from shoal.spec.resources import ResourceSet
 _log = logging.getLogger("shoal.head")
 
 Message = list[Any]
-_SPREAD_SECONDS = 0.005  # changes of nodes gather this long before all are told
+_SPREAD_SECONDS = 0.01  # changes of nodes gather this long before all are told
 
 
 class NodeLink(Protocol):
     """A node as the head reaches it."""
 
-    def send(self, message: Message) -> None:
-        """Queue a message; what was sent before arrives before."""
+    def send(self, message: Message, soon: bool = True) -> None:
+        """Queue a message; what was sent before arrives before. Not `soon`: it may wait milliseconds for others."""
         ...
 
     def refresh(self) -> None:
@@ -69,6 +69,7 @@ class Head:
         self._demands: dict[int, list[list[Any]]] = {}  # node → what waits there
         self._kept_states: dict[int, str] = {}  # of nodes, as the records have them
         self._changed: dict[int, None] = {}
+        self._spread_as: dict[int, tuple[str, str, ResourceSet]] = {}  # nodes as all were told of them
         self._spreading = False
         self._ticking = False
         self._restore()
@@ -182,6 +183,11 @@ class Head:
             del self.links[number]
             self._carry_out(self.membership.disconnected(number, time.monotonic()))
             self.call_later(self.membership.grace, self.tick)
+
+    def on_messages(self, number: int, messages: list[Message], link: NodeLink) -> None:
+        """Handle what a node says in one go."""
+        for message in messages:
+            self.on_message(number, message, link)
 
     def on_message(self, number: int, message: Message, link: NodeLink | None = None) -> None:
         """Handle what a node says, on its present connection."""
@@ -309,11 +315,26 @@ class Head:
     def _spread_now(self) -> None:
         self._spreading = False
         changed, self._changed = self._changed, {}
-        records = [record for number in changed if (record := self.membership.find(number)) is not None]
-        if records:
-            message = [control.NODES, [node_to_wire(record) for record in records]]
-            for link in self.links.values():
-                link.send(message)
+        whole: list[dict[str, Any]] = []
+        available: list[list[Any]] = []
+        for number in changed:
+            record = self.membership.find(number)
+            if record is None:
+                continue
+            # What has a record of its own (a node joins, drains, dies) is told whole, the rest in a few bytes.
+            known = (record.state, record.address, record.total)
+            if self._spread_as.get(number) == known:
+                units = dict(record.available.units)
+                available.append([number, record.version, units, record.queued])
+            else:
+                self._spread_as[number] = known
+                whole.append(node_to_wire(record))
+            if record.state == "DEAD":
+                del self._spread_as[number]
+        if whole:
+            self.broadcast([control.NODES, whole])
+        if available:
+            self.broadcast([control.AVAILABLE, available])
 
     def send(self, number: int, message: Message) -> bool:
         """Send to a node. Returns False if it is not connected."""
@@ -323,10 +344,11 @@ class Head:
         link.send(message)
         return True
 
-    def broadcast(self, message: Message) -> None:
-        """Send to every node."""
+    def broadcast(self, message: Message, soon: bool = True) -> None:
+        """Send to every node; not `soon`: within milliseconds, with what else there is to say."""
+        message = control.ForAll(message)
         for link in self.links.values():
-            link.send(message)
+            link.send(message, soon)
 
     def has_one_node(self) -> bool:
         """Whether there is nothing to choose between."""

@@ -7,9 +7,12 @@ the cluster's token; a stream that does not begin with it in time is ended, and 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import logging
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +25,7 @@ from shoal.native.security.tls import grpc_server_credentials
 from shoal.native.wire import control
 from shoal.native.wire.handshake import ServerHandshake
 from shoal.native.wire.kinds import PROTOCOL
-from shoal.native.wire.protobuf import SERVICE, NodeMessage, decode_for_head, encode_for_node
+from shoal.native.wire.protobuf import SERVICE, TO_HEAD, TO_NODE, NodeMessage
 from shoal.spec.resources import ResourceSet
 from shoal.spec.version import VERSION
 
@@ -33,6 +36,9 @@ _log = logging.getLogger("shoal.head")
 
 _BEGIN_SECONDS = 10.0  # from the connection to the node's join
 _MOST_BEGINNING = 256
+_GATHER_SECONDS = 0.005  # what is in no hurry waits this long for what else there is to say
+_LAST_SECONDS = 0.2  # for what was said last
+_MOST_TOGETHER = 1000  # messages in one
 _MOST_QUEUED = 100_000  # messages to a node that does not read: it is as good as gone
 MESSAGE_BYTES = 1 << 29
 
@@ -43,20 +49,35 @@ CallSoon = Callable[[Callable[[], None]], None]
 class RemoteNode:
     """A node at the other end of a stream, as the head reaches it."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self.queue: asyncio.Queue[Message | None] = asyncio.Queue()
+    def __init__(self, tell_later: Callable[[RemoteNode, bool], None]) -> None:
+        """`tell_later` has `tell` called in the service's loop, soon: once what is said now in one go is said."""
+        self._tell_later = tell_later
+        self._waiting: deque[Message] = deque()
+        self._some = asyncio.Event()
         self.number = 0
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message, soon: bool = True) -> None:
         """Queue a message. Called in the daemon's loop."""
-        self._loop.call_soon_threadsafe(self._put, message)
+        self._waiting.append(message)
+        self._tell_later(self, soon)
 
-    def _put(self, message: Message) -> None:
-        if self.queue.qsize() >= _MOST_QUEUED:
-            self.queue.put_nowait(None)
-        else:
-            self.queue.put_nowait(message)
+    @property
+    def has_more(self) -> bool:
+        """Whether messages wait."""
+        return bool(self._waiting)
+
+    def tell(self) -> None:
+        """Messages wait. Called in the service's loop."""
+        self._some.set()
+
+    async def take(self) -> list[Message]:
+        """Wait for messages and return them, oldest first; none of them if the node has left too many unread."""
+        while not self._waiting:
+            self._some.clear()
+            await self._some.wait()
+        if len(self._waiting) > _MOST_QUEUED:
+            return []
+        return [self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST_TOGETHER))]
 
     def refresh(self) -> None:
         """Do nothing: a node that is elsewhere tells what is free by itself."""
@@ -85,7 +106,29 @@ class ControlServer:
         self._server: grpc.aio.Server | None = None
         self._beginning = 0
         self._nodes: set[RemoteNode] = set()
+        self._soon: dict[RemoteNode, None] = {}  # those with messages that wait, in the daemon's loop
+        self._told: dict[RemoteNode, None] = {}  # those with messages that may wait longer
         self.port = 0
+
+    def _tell_later(self, node: RemoteNode, soon: bool) -> None:
+        waiting = self._soon if soon else self._told
+        if not waiting:
+            # Soon is when the daemon's loop has done what it is at.
+            tell = self._tell_soon if soon else self._tell
+            self._head.call_later(0.0 if soon else _GATHER_SECONDS, tell)
+        waiting[node] = None
+
+    def _tell_soon(self) -> None:
+        self._soon, soon = {}, self._soon
+        self._wake(soon)
+
+    def _tell(self) -> None:
+        self._told, told = {}, self._told
+        self._wake(told)
+
+    def _wake(self, told: dict[RemoteNode, None]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and so has this head
+            self._loop.call_soon_threadsafe(_tell_all, told)
 
     def start(self, host: str, port: int) -> int:
         """Listen on `host`:`port` (0: any free one); return the port. Raises SystemFailure if it is taken."""
@@ -130,13 +173,13 @@ class ControlServer:
     async def _attach(self, requests: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         if self._beginning >= _MOST_BEGINNING:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many connections are beginning")
-        node = RemoteNode(asyncio.get_running_loop())
+        node = RemoteNode(self._tell_later)
         self._beginning += 1
         try:
             await asyncio.wait_for(self._begin(node, context), _BEGIN_SECONDS)
         except (AuthenticationFailed, asyncio.TimeoutError, _Refused) as error:
             if isinstance(error, _Refused):
-                await context.write(encode_for_node([control.REFUSED, str(error)]))
+                await context.write(TO_NODE.encode([control.REFUSED, str(error)]))
                 return
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error) or "the handshake took too long")
         finally:
@@ -153,15 +196,15 @@ class ControlServer:
     async def _begin(self, node: RemoteNode, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         """Shake hands, and let the node in. Raises AuthenticationFailed, _Refused."""
         handshake = ServerHandshake(self._token, self._identity)
-        await context.write(encode_for_node([control.HANDSHAKE, handshake.begin()]))
+        await context.write(TO_NODE.encode([control.HANDSHAKE, handshake.begin()]))
         answer = (await self._expect(context, control.HANDSHAKE))[0]
         if len(answer) != handshake.wants:
             raise AuthenticationFailed("the handshake has a wrong length")
-        await context.write(encode_for_node([control.HANDSHAKE, handshake.feed(answer)]))
+        await context.write(TO_NODE.encode([control.HANDSHAKE, handshake.feed(answer)]))
         node_id, number, protocol, version, python = await self._expect(context, control.HELLO)
         _check_versions(protocol, version, python)
         node.number = await self._in_daemon(lambda: self._admit(node_id, number))
-        await context.write(encode_for_node([control.WELCOME, node.number, self._settings]))
+        await context.write(TO_NODE.encode([control.WELCOME, node.number, self._settings]))
         address, total, labels, facts = await self._expect(context, control.JOIN)
         facts = {**facts, "peer": context.peer()}
         await self._in_daemon(
@@ -178,7 +221,7 @@ class ControlServer:
         received: Any = await context.read()
         if received is grpc.aio.EOF:
             raise AuthenticationFailed("the connection ended in the middle of the handshake")
-        message = decode_for_head(received)
+        message = TO_HEAD.decode(received)
         if message[0] != kind:
             raise AuthenticationFailed("the connection did not begin with the handshake")
         return message[1:]
@@ -202,25 +245,35 @@ class ControlServer:
     async def _read(self, node: RemoteNode, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         head = self._head
         while (received := await context.read()) is not grpc.aio.EOF:
-            message = decode_for_head(received)
-            self._call_soon(lambda message=message: head.on_message(node.number, message, node))  # type: ignore[misc]
+            messages = TO_HEAD.decode_several(received)
+            self._call_soon(functools.partial(head.on_messages, node.number, messages, node))
 
     async def _write(self, node: RemoteNode, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        while (message := await node.queue.get()) is not None:
-            await context.write(encode_for_node(message))
-            if message[0] == control.END:
+        while messages := await node.take():
+            await context.write(TO_NODE.encode_several(messages))
+            if any(message[0] == control.END for message in messages):
                 break
         await context.abort(grpc.StatusCode.ABORTED, "the head has ended this connection")
 
     def close(self) -> None:
-        """Stop serving; streams end."""
+        """Stop serving: what was said before is sent, and streams end. The daemon's loop has ended."""
+        self._tell_soon()
+        self._tell()
 
         async def stop() -> None:
+            deadline = self._loop.time() + _LAST_SECONDS
+            while any(node.has_more for node in self._nodes) and self._loop.time() < deadline:
+                await asyncio.sleep(0.005)
             if self._server is not None:
                 await self._server.stop(0.2)
 
         asyncio.run_coroutine_threadsafe(stop(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
+
+
+def _tell_all(nodes: dict[RemoteNode, None]) -> None:
+    for node in nodes:
+        node.tell()
 
 
 class _Refused(Exception):

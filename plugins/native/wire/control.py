@@ -7,7 +7,7 @@ Identifiers are bytes, resources {name: units}, certificates plain data.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 # At the beginning of a node's connection, before anything else
 HANDSHAKE: Final = 70  # bytes of handshake.py, both ways
@@ -48,4 +48,15 @@ EXPLAIN_ACTOR: Final = 48  # client, request, actor, [line, ...]: add why it wai
 GONE_CLIENTS: Final = 49  # [client, ...]: processes of other nodes that have ended
 RENEWED: Final = 50  # the clock that came: the lease goes on from then
 DRAIN: Final = 51  # nothing: take no new work
+AVAILABLE: Final = (
+    53  # [[node number, version, available, queued], ...]: nodes of which only that has changed
+)
 END: Final = 52  # reason: end what runs here; this node is not part of the cluster (any more)
+
+
+class ForAll(list[Any]):
+    """A message to several nodes: whoever encodes it first leaves the result for the others."""
+
+    __slots__ = ("encoded",)
+
+    encoded: Any

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +110,25 @@ _NODE_FIELDS: tuple[_Plain, ...] = (
 )
 
 
+_AVAILABLE_FIELDS: tuple[_Plain, ...] = (
+    _Plain("number"),
+    _Plain("version"),
+    _Units("available"),
+    _Plain("queued"),
+)
+
+
+class _AvailableList(_Plain):
+    def put(self, target: Any, value: Any) -> None:
+        for fields in value:
+            node = getattr(target, self.name).add()
+            for field, one in zip(_AVAILABLE_FIELDS, fields, strict=True):
+                field.put(node, one)
+
+    def take(self, source: Any) -> Any:
+        return [[field.take(node) for field in _AVAILABLE_FIELDS] for node in getattr(source, self.name)]
+
+
 class _NodeList(_Plain):
     def put(self, target: Any, value: Any) -> None:
         for wire in value:
@@ -185,6 +203,7 @@ _TO_NODE: _Table = {
     control.RELEASE: ("release", (_Plain("group"), _Plain("attempt"))),
     control.GROUP: ("group", (_Plain("group"), _Plain("state"), _Map("places"))),
     control.NODES: ("nodes", (_NodeList("nodes"),)),
+    control.AVAILABLE: ("available", (_AvailableList("nodes"),)),
     control.EXPLAIN_ACTOR: (
         "explain_actor",
         (_Plain("client"), _Plain("request"), _Plain("actor"), _Many("lines")),
@@ -196,10 +215,56 @@ _TO_NODE: _Table = {
 }
 
 
-def _encoder(table: _Table, make: Any) -> Callable[[list[Any]], Any]:
-    def encode(message: list[Any]) -> Any:
-        name, fields = table[message[0]]
-        made = make()
+class _Side:
+    """The messages of one direction."""
+
+    def __init__(self, table: _Table, make: Any) -> None:
+        self._table = table
+        self._make = make
+        self._kinds = {name: (kind, fields) for kind, (name, fields) in table.items()}
+
+    def encode(self, message: list[Any]) -> Any:
+        """Return a message in protobuf's form."""
+        shared = isinstance(message, control.ForAll)
+        if shared and (known := getattr(message, "encoded", None)) is not None:
+            return known
+        made = self._make()
+        self._put(made, message)
+        if shared:
+            message.encoded = made  # type: ignore[attr-defined]
+        return made
+
+    def encode_several(self, messages: list[list[Any]]) -> Any:
+        """Return messages as one, which costs little more than the first of them. There must be at least one."""
+        if len(messages) == 1:
+            return self.encode(messages[0])
+        made = self._make()
+        for message in messages:
+            if isinstance(message, control.ForAll):
+                made.several.messages.append(self.encode(message))
+            else:
+                self._put(made.several.messages.add(), message)
+        return made
+
+    def decode(self, received: Any) -> list[Any]:
+        """Return a message that came alone. Raises ValueError if it is none of this version."""
+        name = received.WhichOneof("what")
+        if name not in self._kinds:
+            raise ValueError("a message of a newer version, or of none")
+        kind, fields = self._kinds[name]
+        inner = getattr(received, name)
+        if fields is None:
+            return [kind, inner]
+        return [kind, *(field.take(inner) for field in fields)]
+
+    def decode_several(self, received: Any) -> list[list[Any]]:
+        """Return the messages that came as one. Raises ValueError."""
+        if received.WhichOneof("what") == "several":
+            return [self.decode(one) for one in received.several.messages]
+        return [self.decode(received)]
+
+    def _put(self, made: Any, message: list[Any]) -> None:
+        name, fields = self._table[message[0]]
         if fields is None:
             setattr(made, name, message[1])
         elif not fields:
@@ -209,28 +274,7 @@ def _encoder(table: _Table, make: Any) -> Callable[[list[Any]], Any]:
             inner.SetInParent()
             for field, value in zip(fields, message[1:], strict=True):
                 field.put(inner, value)
-        return made
-
-    return encode
 
 
-def _decoder(table: _Table) -> Callable[[Any], list[Any]]:
-    kinds = {name: (kind, fields) for kind, (name, fields) in table.items()}
-
-    def decode(received: Any) -> list[Any]:
-        name = received.WhichOneof("what")
-        if name is None:
-            raise ValueError("a message of a newer version, or of none")
-        kind, fields = kinds[name]
-        inner = getattr(received, name)
-        if fields is None:
-            return [kind, inner]
-        return [kind, *(field.take(inner) for field in fields)]
-
-    return decode
-
-
-encode_for_head: Callable[[list[Any]], Any] = _encoder(_TO_HEAD, NodeMessage)
-decode_for_head: Callable[[Any], list[Any]] = _decoder(_TO_HEAD)
-encode_for_node: Callable[[list[Any]], Any] = _encoder(_TO_NODE, HeadMessage)
-decode_for_node: Callable[[Any], list[Any]] = _decoder(_TO_NODE)
+TO_HEAD = _Side(_TO_HEAD, NodeMessage)
+TO_NODE = _Side(_TO_NODE, HeadMessage)
