@@ -166,7 +166,9 @@ class Process:
     # As a caller
 
     def put(self, refs: list[ObjectRef[Any]], large: bool) -> None:
-        self.held.append(self.engine.put(_value(refs, large)))
+        made = self.engine.put(_value(refs, large))
+        self.world.contains(made.binary(), refs)
+        self.held.append(made)
 
     def call(
         self, callee: bytes, direct: list[ObjectRef[Any]], nested: list[ObjectRef[Any]], large: bool
@@ -216,6 +218,9 @@ class Process:
         del self.held[:hand_over]
         if own:
             returned.append(self.engine.put(_value([], large)))
+        result = peer.worker_id + counter.to_bytes(8, "big") + bytes(4)
+        returned = [ref for ref in returned if not self.world.leads_to(ref.binary(), result)]
+        self.world.contains(result, returned)
         del found
         value = _value(returned, large)
         del returned
@@ -268,6 +273,22 @@ class World:
             process = Process(self, number)
             self.processes[process.worker_id] = process
         self.killed = 0
+        self._inside: dict[bytes, list[bytes]] = {}  # object → those that its value refers to
+
+    def contains(self, object_id: bytes, refs: list[ObjectRef[Any]]) -> None:
+        self._inside[object_id] = [ref.binary() for ref in refs]
+
+    def leads_to(self, object_id: bytes, other: bytes) -> bool:
+        """Whether an object is another, or refers to it in the end: counting references never frees a circle."""
+        seen, found = set(), [object_id]
+        while found:
+            here = found.pop()
+            if here == other:
+                return True
+            if here not in seen:
+                seen.add(here)
+                found += self._inside.get(here, [])
+        return False
 
     def queue(self, sender: bytes, receiver: bytes) -> deque[list[Any]]:
         return self.queues.setdefault((sender, receiver), deque())
