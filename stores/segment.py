@@ -107,7 +107,7 @@ def map_file(descriptor: int, length: int, inode: int, writable: bool) -> Mappin
 
 
 def new_file(path: str, capacity: int, touch: int) -> Mapping:
-    """Make a file of `capacity` bytes, mapped writable, with its first `touch` bytes in memory.
+    """Make a file of `capacity` bytes, mapped writable, with its first `touch` bytes at hand in this process.
 
     Reserves the room first, since a page that a full tmpfs cannot give is a SIGBUS at the time of writing.
     Raises OSError (ENOSPC) and leaves nothing.
@@ -116,7 +116,8 @@ def new_file(path: str, capacity: int, touch: int) -> Mapping:
     try:
         os.posix_fallocate(descriptor, 0, capacity)
         mapping = map_file(descriptor, capacity, os.fstat(descriptor).st_ino, writable=True)
-        mapping.populate(touch)
+        if touch:
+            mapping.populate(touch)
         return mapping
     except BaseException:
         os.unlink(path)

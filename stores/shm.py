@@ -81,6 +81,20 @@ class ShmStore(ObjectStore):
     # Writing
 
     def create(self, object_id: bytes, size: int) -> memoryview:
+        segment = self._create(object_id, size, touched=True)
+        assert segment.mapping is not None
+        return segment.mapping.writable(size)
+
+    def create_file(self, object_id: bytes, size: int) -> tuple[int, int] | None:
+        """Do as `create`; return a descriptor and where in it to write, see SupportsFiles."""
+        segment = self._create(object_id, size, touched=False)
+        try:
+            return os.open(self._pool.path("t", segment.serial), os.O_RDWR | os.O_CLOEXEC), HEADER
+        except BaseException:
+            self.abort(object_id)
+            raise
+
+    def _create(self, object_id: bytes, size: int, touched: bool) -> Segment:
         need = round_up(HEADER + size, PAGE)
         with self._lock:
             self._check_open()
@@ -93,14 +107,14 @@ class ShmStore(ObjectStore):
                 serial = self._serial
             self._open[object_id] = segment
         if segment is None:  # outside of the lock, since it takes long
-            segment = self._make(object_id, serial, capacity, need, size)
+            segment = self._make(object_id, serial, capacity, need if touched else 0, size)
         assert segment.mapping is not None
         segment.mapping.write_header(object_id, size, self._accounts.slot)
-        return segment.mapping.writable(size)
+        return segment
 
-    def _make(self, object_id: bytes, serial: int, capacity: int, need: int, size: int) -> Segment:
+    def _make(self, object_id: bytes, serial: int, capacity: int, touch: int, size: int) -> Segment:
         try:
-            mapping = new_file(self._pool.path("t", serial), capacity, need)
+            mapping = new_file(self._pool.path("t", serial), capacity, touch)
         except BaseException as error:
             with self._lock:
                 self._open.pop(object_id, None)
@@ -204,10 +218,7 @@ class ShmStore(ObjectStore):
         return self._inode(object_id) != 0
 
     def open_file(self, object_id: bytes) -> tuple[int, int, int] | None:
-        """Return (descriptor, offset, size) of a sealed object for `sendfile`, or None. The caller closes it.
-
-        The bytes do not change as long as the descriptor is open.
-        """
+        """Return (descriptor, offset, size) of a sealed object, or None; see SupportsFiles."""
         self._check_open()
         opened = open_shared(self._path(object_id))
         if opened is None:

@@ -6,15 +6,16 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import attrs
 
 from shoal.errors import ConfigError, ObjectStoreFull, OutOfDisk, describe
-from shoal.interfaces.store import ObjectStore, StoreSettings, StoreStatistics, SupportsRelief
+from shoal.interfaces.store import ObjectStore, StoreSettings, StoreStatistics, SupportsFiles, SupportsRelief
 from shoal.stores.disk import Disk
 from shoal.stores.room import full_message
 
+_Block = TypeVar("_Block")
 _OURS = {
     "arrow": "shoal.stores.arrow:ArrowStore",
     "heap": "shoal.stores.heap:HeapStore",
@@ -55,7 +56,17 @@ class SpillStore(ObjectStore):
 
     name: ClassVar[str] = "spill"
     shared: ClassVar[bool] = True
-    __slots__ = ("_capacity", "_choice", "_disk", "_high_water", "_lock", "_order", "inner", "on_spill")
+    __slots__ = (
+        "_capacity",
+        "_choice",
+        "_disk",
+        "_files",
+        "_high_water",
+        "_lock",
+        "_order",
+        "inner",
+        "on_spill",
+    )
 
     def __init__(self, settings: StoreSettings) -> None:
         known = ("high_water", "inner", "inner_options")
@@ -76,6 +87,7 @@ class SpillStore(ObjectStore):
         self.inner = inner_class(attrs.evolve(settings, options=inner_options))
         # Asked once: such a check of a protocol takes as long as all else that create() does.
         self._choice = self.inner if isinstance(self.inner, SupportsChoice) else None
+        self._files = self.inner if isinstance(self.inner, SupportsFiles) else None
         self._capacity = settings.capacity
         self._high_water = int(settings.capacity * part)
         self._lock = threading.RLock()
@@ -83,6 +95,13 @@ class SpillStore(ObjectStore):
         self._order: OrderedDict[bytes, int] = OrderedDict()  # own sealed objects in memory with their sizes
 
     def create(self, object_id: bytes, size: int) -> memoryview:
+        return self._create(self.inner.create, object_id, size)
+
+    def create_file(self, object_id: bytes, size: int) -> tuple[int, int] | None:
+        """Do as `create`; see SupportsFiles."""
+        return None if self._files is None else self._create(self._files.create_file, object_id, size)
+
+    def _create(self, create: Callable[[bytes, int], _Block], object_id: bytes, size: int) -> _Block:
         with self._lock:
             if size > self._capacity:
                 raise ObjectStoreFull(full_message(size, 0, self._capacity))
@@ -91,7 +110,7 @@ class SpillStore(ObjectStore):
                 if self._disk.contains(object_id):
                     raise ValueError(f"object {object_id.hex()} exists")
                 try:
-                    block = self.inner.create(object_id, size)
+                    block = create(object_id, size)
                 except ObjectStoreFull:
                     if no_disk is not None:
                         raise no_disk from None
@@ -125,11 +144,8 @@ class SpillStore(ObjectStore):
         return self.inner.contains(object_id) or self._disk.contains(object_id)
 
     def open_file(self, object_id: bytes) -> tuple[int, int, int] | None:
-        """Return (descriptor, offset, size) of an object for `sendfile`, or None. The caller closes it."""
-        opened: tuple[int, int, int] | None = None
-        find = getattr(self.inner, "open_file", None)
-        if find is not None:
-            opened = find(object_id)
+        """Return (descriptor, offset, size) of an object, on disk as in memory, or None; see SupportsFiles."""
+        opened = None if self._files is None else self._files.open_file(object_id)
         return opened if opened is not None else self._disk.open_file(object_id)
 
     def delete(self, object_id: bytes) -> bool:

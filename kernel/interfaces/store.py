@@ -106,6 +106,26 @@ class TellsSpills(Protocol):
 
 
 @runtime_checkable
+class SupportsFiles(Protocol):
+    """A store whose objects lie in files, for who moves bytes by descriptors (`sendfile`, `splice`)."""
+
+    def create_file(self, object_id: bytes, size: int) -> tuple[int, int] | None:
+        """Do as `create`; return (descriptor, offset) of where the bytes are to be written.
+
+        The caller closes the descriptor, before `seal` or `abort`. None, and nothing is created: this one has to be
+        written through `create`. Raises as `create` does.
+        """
+        ...
+
+    def open_file(self, object_id: bytes) -> tuple[int, int, int] | None:
+        """Return (descriptor, offset, size) of a sealed object, or None. The caller closes the descriptor.
+
+        The bytes do not change as long as it is open.
+        """
+        ...
+
+
+@runtime_checkable
 class SupportsRelief(Protocol):
     """A store that can make room on request, by spilling or by dropping what it keeps warm."""
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from shoal.errors import ConfigError, ObjectStoreFull
-from shoal.interfaces.store import ObjectStore, StoreSettings, SupportsRelief
+from shoal.interfaces.store import ObjectStore, StoreSettings, SupportsFiles, SupportsRelief
 from shoal.stores.heap import HeapStore
 from shoal.testing.store_child import ChildStore
 
@@ -350,6 +351,24 @@ class ObjectStoreContract:
             store.close()
 
         walk()
+
+    def test_what_is_written_by_its_file_is_an_object(self, store: ObjectStore) -> None:
+        made = store.create_file(oid(1), 5) if isinstance(store, SupportsFiles) else None
+        if made is None:
+            pytest.skip("the store has no files")
+        descriptor, offset = made
+        os.pwrite(descriptor, b"bytes", offset)
+        os.close(descriptor)
+        assert not store.contains(oid(1))
+        store.seal(oid(1))
+        found = store.get(oid(1))
+        assert found is not None
+        assert bytes(found) == b"bytes"
+        assert isinstance(store, SupportsFiles)
+        opened = store.open_file(oid(1))
+        assert opened is not None
+        assert os.pread(opened[0], opened[2], opened[1]) == b"bytes"
+        os.close(opened[0])
 
     def test_relief_frees_what_it_says(self, store: ObjectStore) -> None:
         if not isinstance(store, SupportsRelief):

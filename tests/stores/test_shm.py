@@ -253,6 +253,27 @@ def test_a_file_for_sending_stays_as_it_was(open_store: Open) -> None:
     assert store.open_file(oid(1)) is None
 
 
+def test_what_is_written_by_its_file_is_an_object(open_store: Open) -> None:
+    store = open_store()
+    for number in range(3):  # the last two in the first one's memory
+        made = store.create_file(oid(number), 100_000)
+        assert made is not None
+        descriptor, offset = made
+        assert os.pwrite(descriptor, bytes([number]) * 100_000, offset) == 100_000
+        os.close(descriptor)
+        assert not store.contains(oid(number))
+        store.seal(oid(number))
+        assert read(store, oid(number)) == bytes([number]) * 100_000
+        with pytest.raises(ValueError, match="exists"):
+            store.create_file(oid(number), 1)
+        store.delete(oid(number))
+    made = store.create_file(oid(9), 10)
+    assert made is not None
+    os.close(made[0])
+    store.abort(oid(9))
+    assert not store.contains(oid(9))
+
+
 def test_a_damaged_file_is_not_an_object(open_store: Open, memory: Path) -> None:
     store = open_store()
     (memory / oid(1).hex()).write_bytes(b"not an object" * 100)

@@ -151,6 +151,21 @@ def test_a_file_for_sending_is_found_on_disk(open_store: Open) -> None:
     assert store.open_file(oid(99)) is None
 
 
+def test_what_is_written_by_its_file_makes_room_and_is_spilled_as_well(open_store: Open) -> None:
+    store = open_store()
+    for number in range(20):
+        made = store.create_file(oid(number), MIB)
+        assert made is not None
+        assert os.pwrite(made[0], bytes([number]) * MIB, made[1]) == MIB
+        os.close(made[0])
+        store.seal(oid(number))
+    assert store.statistics().spilled_objects > 0
+    for number in range(20):
+        found = store.get(oid(number))
+        assert found is not None
+        assert bytes(found) == bytes([number]) * MIB
+
+
 def test_a_dead_process_leaves_no_half_written_file(open_store: Open, tmp_path: Path) -> None:
     from shoal.stores.accounts import client_hash
 

@@ -2,16 +2,19 @@
 
 A connection begins with the door's preamble and the handshake. Then the fetching side asks by a frame,
 [object, offset], and is answered by a frame, [size of the object, or −1 if it is not here], and the bytes from
-`offset` on. They go from file to socket by `sendfile` and from socket to the store's memory by `recv_into`: each is
-copied once on either side. Under TLS they are read and encrypted here, since the kernel cannot.
+`offset` on. They go from file to socket by `sendfile` and from socket to file by `splice`, so that they are copied
+once on either side and never by this process. Under TLS they are read, encrypted and decrypted here, since the kernel
+cannot.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
 import queue
+import select
 import socket
 import threading
 from collections.abc import Callable
@@ -20,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from shoal.errors import ShoalError
+from shoal.interfaces.store import SupportsFiles
 from shoal.native.transport.links import Links
 from shoal.native.wire import preamble
 from shoal.native.wire.handshake import ClientHandshake
@@ -36,6 +40,8 @@ _SENDERS = 8
 _MOST_CALLERS = 64
 _CHUNK = 1 << 23
 _SECURED_CHUNK = 1 << 20
+_PIPE = 1 << 20
+_F_SETPIPE_SZ = 1031
 _MOST_QUESTION = 4_096  # bytes of a frame
 
 
@@ -45,6 +51,7 @@ class Sender:
     def __init__(self, store: ObjectStore, secured: bool) -> None:
         """`secured`: whether connections are under TLS, where `sendfile` cannot be used."""
         self._store = store
+        self._files = store if isinstance(store, SupportsFiles) else None
         self._send_file = _send_part if secured else _sendfile
         self._callers: queue.Queue[tuple[socket.socket, bytes] | None] = queue.Queue(_MOST_CALLERS)
         self._threads = 0
@@ -97,14 +104,13 @@ class Sender:
             self._send(sock, object_id, offset)
 
     def _send(self, sock: socket.socket, object_id: bytes, offset: int) -> None:
-        find: Callable[[bytes], tuple[int, int, int] | None] | None = getattr(self._store, "open_file", None)
-        if find is None:
+        if self._files is None:
             view = self._store.get(object_id)
             sock.sendall(_frame([-1 if view is None else len(view)]))
             if view is not None:
                 sock.sendall(view[offset:])
             return
-        opened = find(object_id)
+        opened = self._files.open_file(object_id)
         if opened is None:
             sock.sendall(_frame([-1]))
             return
@@ -132,16 +138,11 @@ class Sender:
 
 def _sendfile(sock: socket.socket, descriptor: int, position: int, count: int) -> int:
     """Send some bytes of a file, waiting for room within the socket's timeout. Raises OSError."""
-    import select
-
     while True:
         try:
             sent = os.sendfile(sock.fileno(), descriptor, position, count)
         except BlockingIOError:
-            poll = select.poll()
-            poll.register(sock, select.POLLOUT)
-            if not poll.poll(_SECONDS * 1000):
-                raise TimeoutError("the receiver does not read") from None
+            _wait(sock, select.POLLOUT)
             continue
         if not sent:
             raise OSError("the file is shorter than its object")
@@ -168,6 +169,9 @@ class Fetcher:
         self._token = token
         self._identity = daemon_of(number)
         self._links = links
+        # Under TLS bytes pass through this process, and so they do where the system has no `splice`.
+        splices = hasattr(os, "splice") and not links.secured
+        self._files = store if splices and isinstance(store, SupportsFiles) else None
         self._jobs: queue.SimpleQueue[tuple[bytes, int, str, Then] | None] = queue.SimpleQueue()
         self._most = threads
         self._threads = 0
@@ -222,10 +226,17 @@ class Fetcher:
         if self._store.contains(object_id):
             return
         # The room comes first: making it may take longer than the other side waits for its bytes to be read.
-        view = self._store.create(object_id, size)
+        made = None if self._files is None else self._files.create_file(object_id, size)
+        view = self._store.create(object_id, size) if made is None else None
         try:
-            with view:
-                _receive(self._begin(connections, object_id, size, address), view)
+            if made is not None:
+                try:
+                    _splice(self._begin(connections, object_id, size, address), *made, size)
+                finally:
+                    os.close(made[0])
+            if view is not None:
+                with view:
+                    _receive(self._begin(connections, object_id, size, address), view)
         except BaseException:
             self._store.abort(object_id)
             raise
@@ -306,6 +317,38 @@ def _receive(sock: socket.socket, view: memoryview) -> None:
         if not count:
             raise ConnectionResetError(f"the connection ended after {position:,} of {end:,} bytes")
         position += count
+
+
+def _splice(sock: socket.socket, descriptor: int, offset: int, size: int) -> None:
+    """Move bytes from a connection into a file without a look at them. Raises OSError."""
+    reading, writing = os.pipe()
+    try:
+        with contextlib.suppress(OSError):  # a user may have only so much in pipes
+            fcntl.fcntl(writing, _F_SETPIPE_SZ, _PIPE)
+        left = size
+        while left:
+            try:
+                count = os.splice(sock.fileno(), writing, min(_PIPE, left))
+            except BlockingIOError:
+                _wait(sock, select.POLLIN)
+                continue
+            if not count:
+                raise ConnectionResetError(f"the connection ended after {size - left:,} of {size:,} bytes")
+            left -= count
+            while count:
+                moved = os.splice(reading, descriptor, count, offset_dst=offset)
+                offset += moved
+                count -= moved
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def _wait(sock: socket.socket, event: int) -> None:
+    poll = select.poll()
+    poll.register(sock, event)
+    if not poll.poll(_SECONDS * 1000):
+        raise TimeoutError(f"nothing moved for {_SECONDS:g} s")
 
 
 def _exactly(sock: socket.socket, count: int) -> bytes:
