@@ -81,6 +81,10 @@ class SqliteMetadata(Metadata):
             connection.execute(f"PRAGMA user_version={_VERSION}")
         except sqlite3.Error as error:
             connection.close()
+            if "full" in str(error):
+                raise ConfigError(
+                    f"the metadata store has no room for its file {location!r}: {error}"
+                ) from error
             raise ConfigError(f"the file {location!r} is no metadata store: {error}") from error
         except ConfigError:
             connection.close()

@@ -111,16 +111,20 @@ class Host:
 
 
 class Network:
-    """A switch in a namespace of its own, and `count` hosts at it. As a context manager it leaves nothing."""
+    """A switch in a namespace of its own, and `count` hosts at it. As a context manager it leaves nothing.
 
-    def __init__(self, count: int) -> None:
+    With `ipv6` they have no address of IPv4 at all.
+    """
+
+    def __init__(self, count: int, ipv6: bool = False) -> None:
+        self._ipv6 = ipv6
         tag = f"{os.getpid():x}"
         self._folder = tempfile.mkdtemp(prefix="shoal-")  # short, for the names of Unix sockets
         self._switch = f"shoal-{tag}-switch"
         self.hosts = [
             Host(
                 f"shoal-{tag}-{n}",
-                f"10.213.7.{n}",
+                f"fd00:213:7::{n}" if ipv6 else f"10.213.7.{n}",
                 os.path.join(self._folder, str(n)),
                 self._switch,
                 f"port{n}",
@@ -139,7 +143,11 @@ class Network:
                 _ip("-n", host.name, "link", "set", "lo", "up")
                 peer = ["peer", "name", host.port, "netns", self._switch]
                 _ip("-n", host.name, "link", "add", "name", "cable", "type", "veth", *peer)
-                _ip("-n", host.name, "addr", "add", f"{host.address}/24", "dev", "cable")
+                if self._ipv6:
+                    _ip("-n", host.name, "addr", "del", "127.0.0.1/8", "dev", "lo")
+                    _ip("-n", host.name, "addr", "add", f"{host.address}/64", "dev", "cable", "nodad")
+                else:
+                    _ip("-n", host.name, "addr", "add", f"{host.address}/24", "dev", "cable")
                 _ip("-n", host.name, "link", "set", "cable", "up")
                 _ip("-n", self._switch, "link", "set", host.port, "master", "switch", "up")
         except BaseException:

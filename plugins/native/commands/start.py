@@ -78,9 +78,12 @@ def start(
     """
     from shoal.native.process.folders import sessions_folder
     from shoal.native.process.node import start_node
+    from shoal.native.wire.addresses import split_address
 
     if head == (address is not None):
         raise click.UsageError("give either --head or --address HOST:PORT")
+    if address is not None:
+        split_address(address)  # refused here, and not when nobody has answered for a minute
     given: dict[str, Any] = {
         "head_port": port,
         "listen_host": host,
@@ -111,7 +114,8 @@ def start(
     asked = (
         _until_asked() if block else None
     )  # before the node is there, so that no signal can leave it behind
-    info = start_node(config, bundle, "" if head else address or "", asked.is_set if asked else None)
+    given_up = asked.is_set if asked else None
+    info = start_node(config, bundle, address or "", given_up, lambda text: click.echo(text, err=True))
     say(attrs.asdict(info), lambda: _as_text(info, credentials), json_)
     if asked is not None:
         _stay(info, asked)
@@ -190,9 +194,9 @@ def _head_bundle(config: Config, path: str) -> Bundle:
 
 def _makes_certificates(config: Config) -> bool:
     """Tell whether a head makes the certificates of its cluster."""
-    from shoal.native.security.policy import given_credentials, wants_tls
+    from shoal.native.security.policy import given_credentials, loopback, wants_tls
 
-    return given_credentials(config) is None and wants_tls(config, [config.listen_host or "127.0.0.1"], False)
+    return given_credentials(config) is None and wants_tls(config, [config.listen_host or loopback()], False)
 
 
 def _as_text(info: NodeInfo, credentials: str | None) -> str:

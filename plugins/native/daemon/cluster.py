@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from shoal.errors import ShoalError, SystemFailure
 from shoal.native.daemon.door import Door
 from shoal.native.daemon.fetchers import Fetchers
-from shoal.native.head.rpc import ControlServer, python_version
+from shoal.native.head.rpc import ControlServer
 from shoal.native.process.folders import NODE_FILE
 from shoal.native.wire import control
 from shoal.native.wire.nodes import daemon_of
-from shoal.spec.version import VERSION
+from shoal.spec.version import VERSION, python_version
 
 if TYPE_CHECKING:
     from shoal.native.daemon.daemon import Daemon

@@ -215,12 +215,15 @@ class Daemon:
             self.labels.update(accelerator.type_labels(found))
             if name != "CPU":
                 ids = [device.id for device in found]
+                if quantity > len(ids):
+                    _log.warning("this node offers %s: %g, and %d are found here", name, quantity, len(ids))
                 # More than was detected: a laptop that pretends, as the reference allows. Numbers stand for devices.
                 devices[name] = ids[: int(quantity)] or [str(i) for i in range(int(quantity))]
         for name, asked in given.items():
             if asked and name not in units:
                 units[name] = to_units(name, asked)
                 if name == "GPU":
+                    _log.warning("this node offers GPU: %g, and none is found here", asked)
                     devices[name] = [str(i) for i in range(int(asked))]
         _, total = memory.memory_in_use()
         offered = config.memory_bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -10,6 +11,8 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from shoal.native.daemon.remote_head import RemoteHead
     from shoal.native.process.session import Session
 
@@ -63,7 +66,7 @@ def main() -> None:
         link.send(folder.encode())  # else its number is not known yet
     try:
         if session.head_address:
-            session, remote = _join_cluster(session)
+            session, remote = _join_cluster(session, lambda text: _say_waiting(lifeline, text))
         else:
             session, metadata = open_metadata(session)
     except ShoalError:
@@ -99,7 +102,7 @@ def _join(folder: str) -> Session:
     return session
 
 
-def _join_cluster(session: Session) -> tuple[Session, RemoteHead]:
+def _join_cluster(session: Session, on_wait: Callable[[str], None]) -> tuple[Session, RemoteHead]:
     """Get a number and the cluster's settings from the head. Raises SystemFailure, AuthenticationFailed."""
     import attrs
 
@@ -114,7 +117,7 @@ def _join_cluster(session: Session) -> tuple[Session, RemoteHead]:
         session.credentials(),
         session.links().host_of(session.head_address),
     )
-    settings = remote.hello(session.config["head_wait_seconds"])
+    settings = remote.hello(session.config["head_wait_seconds"], on_wait)
     own = {name: session.config[name] for name in LOCAL_SETTINGS}
     config = {**session.config, **settings["config"], **own}
     session = attrs.evolve(session, number=remote.number, config=config, namespace=settings["namespace"])
@@ -131,6 +134,12 @@ def _open_log(folder: str, level: str) -> None:
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(level.upper())
+
+
+def _say_waiting(lifeline: socket.socket, text: str) -> None:
+    """Tell whoever started the node what it waits for."""
+    with contextlib.suppress(OSError):
+        lifeline.send(b"W" + text.encode())
 
 
 def _say_failure(lifeline: socket.socket) -> None:

@@ -18,14 +18,14 @@ from typing import Any
 import grpc
 
 from shoal.errors import AuthenticationFailed, SystemFailure
-from shoal.native.head.rpc import MESSAGE_BYTES, python_version
+from shoal.native.head.rpc import MESSAGE_BYTES
 from shoal.native.security.certificates import Credentials
 from shoal.native.security.tls import grpc_channel_credentials
 from shoal.native.wire import control
 from shoal.native.wire.handshake import ClientHandshake
 from shoal.native.wire.kinds import PROTOCOL
 from shoal.native.wire.protobuf import SERVICE, TO_HEAD, TO_NODE, HeadMessage
-from shoal.spec.version import VERSION
+from shoal.spec.version import VERSION, python_version
 
 _log = logging.getLogger("shoal.daemon")
 

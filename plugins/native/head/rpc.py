@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import functools
 import logging
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -27,7 +26,7 @@ from shoal.native.wire.handshake import ServerHandshake
 from shoal.native.wire.kinds import PROTOCOL
 from shoal.native.wire.protobuf import SERVICE, TO_HEAD, TO_NODE, NodeMessage
 from shoal.spec.resources import ResourceSet
-from shoal.spec.version import VERSION
+from shoal.spec.version import VERSION, python_version
 
 if TYPE_CHECKING:
     from shoal.native.head.head import Head
@@ -287,11 +286,6 @@ def _settle(future: asyncio.Future[Any], value: Any, error: Exception | None) ->
         future.set_exception(error)
     else:
         future.set_result(value)
-
-
-def python_version() -> str:
-    """Return the version of Python that must be the same on all nodes."""
-    return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def _check_versions(protocol: int, version: str, python: str) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
 import time
 import zlib
+from collections.abc import Iterator
 
-from shoal.errors import SystemFailure
+from shoal.errors import ConfigError, SystemFailure
 
 NODE_FILE = "node.json"  # in the folder of a cluster's node: what it is
 _REMOVE_SECONDS = 5.0
@@ -35,23 +37,45 @@ def shared_folder(parent: str) -> tuple[str, str]:
     return root, f"shoal-{os.getuid()}-{digest:08x}-"
 
 
+@contextlib.contextmanager
+def explained(what: str, folder: str) -> Iterator[None]:
+    """Turn what the system says of a folder that cannot be used into a ConfigError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"{what} {folder} cannot be written: {error.strerror}. Make room there, or choose another folder by "
+            "temp_dir (--temp-dir)"
+        ) from error
+
+
 def make_folders(temp_dir: str | None) -> tuple[str, str, str]:
-    """Make the folders of a new session; return (name, folder, store folder)."""
-    parent = sessions_folder(temp_dir)
+    """Make the folders of a new session; return (name, folder, store folder).
+
+    Raises ConfigError if they cannot be made.
+    """
+    with explained("the folder of sessions", temp_dir or tempfile.gettempdir()):
+        return _make_folders(sessions_folder(temp_dir))
+
+
+def _make_folders(parent: str) -> tuple[str, str, str]:
     stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
     name = f"session_{stamp}_{os.getpid()}_{os.urandom(2).hex()}"
     folder = os.path.join(parent, name)
-    os.mkdir(folder, 0o700)
-    for inner in _FOLDERS:
-        os.mkdir(os.path.join(folder, inner), 0o700)
     if len(os.path.join(folder, "s", "0" * 16)) > 100:
-        shutil.rmtree(folder)
         raise SystemFailure(
             f"the path of {parent} is too long for Unix sockets; set temp_dir to a shorter one"
         )
     root, prefix = shared_folder(parent)
     store_folder = os.path.join(root, prefix + name)
-    os.mkdir(store_folder, 0o700)
+    os.mkdir(folder, 0o700)
+    try:
+        for inner in _FOLDERS:
+            os.mkdir(os.path.join(folder, inner), 0o700)
+        os.mkdir(store_folder, 0o700)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     return name, folder, store_folder
 
 

@@ -10,11 +10,14 @@ from typing import Any
 from shoal.config import Config
 from shoal.errors import ConfigError
 from shoal.native.process.environments import check_environment
+from shoal.native.process.folders import explained
 from shoal.native.process.session import Session
 from shoal.native.process.store import import_target
 from shoal.registry.discover import find
 from shoal.registry.drivers import load_driver
 from shoal.registry.groups import ACCELERATORS, HOOKS, METADATA, SCHEDULERS, STORES
+
+_LEAST_STORE = 1 << 20  # bytes
 
 
 def prepare_session(
@@ -58,7 +61,7 @@ def prepare_session(
         token=token or os.urandom(32),
         is_head=not head_address,
         head_address=head_address,
-        listen_host=(config.listen_host or "127.0.0.1") if standing else "",
+        listen_host=_listen_host(config) if standing else "",
         listen_port=config.head_port,
         standing=standing,
         tls=tls,
@@ -74,11 +77,12 @@ def prepare_session(
         config=wire,
         targets=targets,
         observed=bool(find(HOOKS)),
-        store_bytes=_store_bytes(config),
+        store_bytes=_store_bytes(config, store_folder),
         spill_folder=_spill_folder(config, folder, name),
         environment=environment,
     )
-    session.write()
+    with explained("the session's folder", folder):
+        session.write()
     return session
 
 
@@ -99,12 +103,22 @@ def _spill_folder(config: Config, folder: str, name: str) -> str:
     return path
 
 
-def _store_bytes(config: Config) -> int:
+def _listen_host(config: Config) -> str:
+    from shoal.native.security.policy import loopback
+
+    return config.listen_host or loopback()
+
+
+def _store_bytes(config: Config, store_folder: str) -> int:
+    status = os.statvfs(store_folder)
     if config.object_store_bytes is not None:
+        most = status.f_blocks * status.f_frsize
+        if config.object_store_bytes > most:
+            raise ConfigError(
+                f"object_store_bytes={config.object_store_bytes:,} is more than the file system of {store_folder} can "
+                f"hold, {most:,}: give less, or give the machine (or container: --shm-size) more shared memory"
+            )
         return config.object_store_bytes
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    room = memory
-    if os.path.isdir("/dev/shm"):
-        status = os.statvfs("/dev/shm")
-        room = int(status.f_bavail * status.f_frsize * 0.95)
-    return max(1 << 26, min(int(memory * 0.3), room))
+    room = int(status.f_bavail * status.f_frsize * 0.95)
+    return max(_LEAST_STORE, min(int(memory * 0.3), room))

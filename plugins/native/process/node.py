@@ -20,6 +20,7 @@ from shoal.native.process.security import plan_security
 from shoal.native.process.session import Session
 from shoal.native.process.spawn import start_daemon
 from shoal.native.security.bundle import Bundle
+from shoal.native.wire.addresses import split_address
 from shoal.native.wire.nodes import driver_id
 
 _STOP_SECONDS = 10.0
@@ -45,12 +46,17 @@ class NodeInfo:
 
 
 def start_node(
-    config: Config, bundle: Bundle, head_address: str = "", given_up: Callable[[], bool] | None = None
+    config: Config,
+    bundle: Bundle,
+    head_address: str = "",
+    given_up: Callable[[], bool] | None = None,
+    on_wait: Callable[[str], None] | None = None,
 ) -> NodeInfo:
     """Start a node: a head, or one that joins the head at `head_address`. Returns when it serves.
 
     Whoever starts it has `bundle`; the node gets the token of it, and a certificate that is made of it if need be.
-    `given_up`, if there is one, is asked while the node comes up whether nobody wants it any more.
+    `given_up`, if there is one, is asked while the node comes up whether nobody wants it any more; `on_wait` is told
+    what the node waits for.
     Raises ConfigError, SystemFailure with what the node says if it does not come up.
     """
     _require_grpc()
@@ -71,7 +77,7 @@ def start_node(
             standing=True,
         )
         daemon.begin()
-        daemon.wait_ready(config.worker_start_timeout_seconds + config.head_wait_seconds, given_up)
+        daemon.wait_ready(config.worker_start_timeout_seconds + config.head_wait_seconds, given_up, on_wait)
         info = read_node(daemon.folder)
     except BaseException:
         daemon.end()
@@ -118,6 +124,7 @@ def find_node(address: str, temp_dir: str | None = None) -> NodeInfo:
                 f'address="auto": this machine has nodes of several clusters: {", ".join(heads)}'
             )
         return nodes[-1]
+    split_address(address)
     for info in nodes:
         if info.head_address == address or info.address == address:
             return info

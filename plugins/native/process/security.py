@@ -12,7 +12,7 @@ from shoal.config import Config
 from shoal.errors import ConfigError
 from shoal.native.security.bundle import Bundle, credentials_of, make_bundle, write_bundle
 from shoal.native.security.certificates import CLUSTER_HOST, Credentials, check_credentials
-from shoal.native.security.policy import given_credentials, is_loopback, wants_tls
+from shoal.native.security.policy import given_credentials, is_loopback, loopback, wants_tls
 
 CREDENTIALS_FILE = "credentials"  # in the folder of a head: what others need in order to join
 _TLS_FOLDER = "tls"
@@ -51,7 +51,7 @@ def plan_security(config: Config, bundle: Bundle, head_address: str) -> Security
 
     Raises ConfigError for what cannot work, or would let others listen.
     """
-    listen = config.listen_host or "127.0.0.1"
+    listen = config.listen_host or loopback()
     head_host = head_address.rpartition(":")[0].strip("[]")
     if head_host and is_loopback(listen) and not is_loopback(head_host):
         raise ConfigError(

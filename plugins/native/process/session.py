@@ -26,6 +26,9 @@ from shoal.errors import ConfigError, SystemFailure
 from shoal.native.security.certificates import Credentials
 from shoal.native.security.private import read_token, write_private
 from shoal.native.transport.links import Links
+from shoal.spec.version import VERSION, python_version
+
+_MADE_BY = "made by"
 
 
 def _as_tuple(values: Iterable[str]) -> tuple[str, ...]:
@@ -85,17 +88,28 @@ class Session:
         fields = attrs.asdict(self)
         del fields["token"]
         fields["path"] = list(self.path)
+        fields[_MADE_BY] = [VERSION, python_version()]
         target = os.path.join(self.folder, "settings")
         write_private(target + ".new", msgspec.msgpack.encode(fields))
         os.rename(target + ".new", target)
 
     @classmethod
     def read(cls, folder: str) -> Session:
-        """Read a session from its folder. Raises SystemFailure if it is not one, or not ours."""
+        """Read a session from its folder.
+
+        Raises SystemFailure if it is not one, or not ours, and ConfigError if its processes run another version.
+        """
         try:
             token = read_token(os.path.join(folder, "token"))
             with open(os.path.join(folder, "settings"), "rb") as file:
                 fields = msgspec.msgpack.decode(file.read())
         except (ConfigError, OSError) as error:
             raise SystemFailure(f"{folder} is not the folder of a session of yours: {error}") from error
+        theirs, ours = fields.pop(_MADE_BY, ["?", "?"]), [VERSION, python_version()]
+        if theirs != ours:
+            raise ConfigError(
+                f"the node in {folder} runs Shoal {theirs[0]} on Python {theirs[1]}, this program Shoal {ours[0]} on "
+                f"Python {ours[1]}: all processes of a cluster need the same; run the program in the environment that "
+                "the node was started in"
+            )
         return cls(token=token, **fields)

@@ -33,8 +33,15 @@ class DaemonProcess:
         with contextlib.suppress(BrokenPipeError):  # it has died: wait_ready tells
             self._lifeline.send(b"B")
 
-    def wait_ready(self, timeout: float, given_up: Callable[[], bool] | None = None) -> dict[str, str]:
-        """Return the node's labels when it serves. `given_up` is asked a few times a second whether to wait on.
+    def wait_ready(
+        self,
+        timeout: float,
+        given_up: Callable[[], bool] | None = None,
+        on_wait: Callable[[str], None] | None = None,
+    ) -> dict[str, str]:
+        """Return the node's labels when it serves.
+
+        `given_up` is asked a few times a second whether to end the node instead; `on_wait` is told what it waits for.
 
         Raises SystemFailure with its own words if it does not come up, ConfigError if a setting is the reason.
         """
@@ -44,7 +51,11 @@ class DaemonProcess:
             self._lifeline.settimeout(left if given_up is None else min(left, _LOOK_SECONDS))
             with contextlib.suppress(TimeoutError):
                 word = self._lifeline.recv(1 << 16)
-                break
+                if word[:1] != b"W":
+                    break
+                if on_wait is not None:
+                    on_wait(word[1:].decode("utf-8", "replace"))
+                word = b""
             if given_up is not None and given_up():
                 self.end()
                 raise SystemFailure("the start was given up before the node was up")
@@ -108,7 +119,7 @@ def start_daemon(temp_dir: str | None, preload: Sequence[str]) -> DaemonProcess:
 
 def _spawn(folder: str, preload: Sequence[str]) -> tuple[int, socket.socket]:
     """Start the process in a process session of its own, so that a Ctrl-C at the terminal is not for it."""
-    ours, theirs = socket.socketpair()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # one word a message
     theirs.set_inheritable(True)
     command = [
         sys.executable,
