@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from real_servers import Etcd, Redis
 
 import shoal
 from shoal import exceptions
@@ -27,11 +28,31 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@pytest.fixture(
+    params=[
+        "sqlite",
+        pytest.param("redis", marks=pytest.mark.slow),
+        pytest.param("etcd", marks=pytest.mark.slow),
+    ]
+)
+def metadata(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The settings of a metadata store, for which a server runs if it needs one."""
+    if request.param == "sqlite":
+        yield {"metadata_location": str(tmp_path / "head.db")}
+        return
+    server = (Redis if request.param == "redis" else Etcd)(tmp_path)
+    server.start()
+    try:
+        yield {"metadata": request.param, "metadata_location": server.url()}
+    finally:
+        server.stop()
+
+
 @pytest.fixture
-def cluster() -> Iterator[Cluster]:
+def cluster(metadata: dict[str, str]) -> Iterator[Cluster]:
     """A head that runs no work, and two nodes; this process is a driver of one of those."""
     with Cluster() as cluster:
-        cluster.add_node(num_cpus=0, head_port=free_port())
+        cluster.add_node(num_cpus=0, head_port=free_port(), **metadata)
         for side in ("left", "right"):
             cluster.add_node(num_cpus=2, resources={side: 10})
         head = cluster.head_node
@@ -60,11 +81,6 @@ class Counter:
 def slow(number: int) -> int:
     time.sleep(0.1)
     return number
-
-
-def metadata_of(head: ClusterNode) -> str:
-    port = head.head_address.rpartition(":")[2]
-    return os.path.join(os.path.dirname(head.folder), f"cluster-{port}.db")
 
 
 def kill_head(cluster: Cluster) -> ClusterNode:
@@ -151,11 +167,9 @@ def test_a_driver_that_ends_while_there_is_no_head_is_noticed(cluster: Cluster, 
         time.sleep(0.05)
 
 
-def test_a_second_head_on_one_metadata_store_is_refused(cluster: Cluster) -> None:
-    head = cluster.head_node
-    assert head is not None
+def test_a_second_head_on_one_metadata_store_is_refused(cluster: Cluster, metadata: dict[str, str]) -> None:
     with Cluster() as other, pytest.raises(RuntimeError, match="another head"):
-        other.add_node(num_cpus=0, node_timeout_seconds=1, metadata_location=metadata_of(head))
+        other.add_node(num_cpus=0, node_timeout_seconds=1, **metadata)
     assert shoal.get(slow.remote(1), timeout=SECONDS) == 1
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-UNPACKED = Path(__file__).resolve().parents[2] / ".servers" / "root" / "usr"
+UNPACKED = Path(__file__).resolve().parents[1] / ".servers" / "root" / "usr"
 SECONDS_TO_START = 30
 STARTS = 5
 
