@@ -105,6 +105,9 @@ class Config:
         Size(),
         "Results and arguments up to this size travel inside messages, not through the store.",
     )
+    record_call_sites: bool = _setting(
+        False, Flag(), "Remember where references were made, for `shoal memory`; costs microseconds a call."
+    )
     memory_usage_threshold: float = _setting(
         0.95,
         Number(0, 1),

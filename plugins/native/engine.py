@@ -166,6 +166,8 @@ class NativeEngine(Engine):
         record.contained = contained
         record.local = 1
         record.put = True
+        if client.records_call_sites:
+            client.note_call_site(object_id)
         if client.objects.has_dropped:
             with client.reactor.lock:
                 client.objects.collect()

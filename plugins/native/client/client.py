@@ -84,6 +84,8 @@ class Client:
         self.on_daemon_lost: Callable[[], None] = lambda: None
         self.finish_logs: Callable[[], None] = lambda: None
         self.observing: Observing | None = None  # set where observers are installed
+        self.records_call_sites: bool = config.record_call_sites
+        self.call_sites: dict[bytes, str] = {}
         self.handlers: dict[int, Handler] = {}
         self.objects = Objects(self)
         self.pulls = Pulls(self)
@@ -135,6 +137,7 @@ class Client:
                 kinds.REPLY: lambda message: self._answer(message[1], message[2], message[3]),
                 kinds.LOG_LINES: self._on_log_lines,
                 kinds.RELIEVE: self._on_relieve,
+                kinds.HOLDINGS: self._on_holdings,
                 kinds.GROUP_STATE: self._on_group_state,
                 kinds.NODE_TABLE: lambda message: self.peers.on_nodes(message[1]),
             }
@@ -523,8 +526,22 @@ class Client:
         lines = ["its owner does not know it"] if record is None else self.engine.reasons(record, False)  # type: ignore[attr-defined]
         self.peers.send(peer, [kinds.EXPLAINED, message[1], lines])
 
+    def _on_holdings(self, message: Message) -> None:
+        # Without the lock and after the current events: it takes a walk over all that the collector knows.
+        from shoal.native.client.holdings import tell
+
+        self.reactor.call_soon_unlocked(lambda: tell(self, message[1]))
+
+    def note_call_site(self, object_id: bytes) -> None:
+        """Remember where the program makes a reference: `records_call_sites` says whether to."""
+        from shoal.native.client.holdings import call_site
+
+        self.call_sites[object_id] = call_site()
+
     def on_released(self, record: Record) -> None:
         """An object of ours is gone: it may have been an actor's lifetime."""
+        if self.call_sites:
+            self.call_sites.pop(record.object_id, None)
         self.actors.token_released(record.object_id)
 
     # Life

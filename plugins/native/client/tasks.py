@@ -75,6 +75,8 @@ class Tasks:
         """Make the records of a call's results; return the reference(s) to them."""
         client = self._client
         mode = function.mode
+        if client.records_call_sites:
+            client.note_call_site(client.object_id(task.counter, 0))
         if mode in (SINGLE, DYNAMIC):
             record = Record(client.object_id(task.counter, 0), True, task)
             task.returns.append(record)

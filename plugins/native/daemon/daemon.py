@@ -28,6 +28,7 @@ from shoal.native.daemon.actors import LocalActors
 from shoal.native.daemon.asked import Asked
 from shoal.native.daemon.door import remove_door
 from shoal.native.daemon.groups import LocalGroups
+from shoal.native.daemon.holdings import Holdings
 from shoal.native.daemon.logs import LogPipes
 from shoal.native.daemon.neighbours import Neighbours
 from shoal.native.daemon.nodes import Node, Nodes
@@ -128,6 +129,7 @@ class Daemon:
         self.groups = LocalGroups(self)
         self.requests = Requests(self)
         self.pulls = PullsShell(self)
+        self.holdings = Holdings(self)
         self.neighbours = Neighbours(self)
         self.head: Head | None = None
         self._handlers: dict[int, Callable[[ClientConnection, Message], None]] = {
@@ -361,6 +363,7 @@ class Daemon:
         self.uplink.up([control.CLIENT_GONE, client.worker_id])
         if self.cluster is not None:
             self.pulls.client_gone(client.worker_id)
+            self.holdings.process_gone(client.worker_id)
         worker = self.pool.workers.get(client.worker_id)
         if worker is not None:
             self.pool.connection_lost(worker)

@@ -36,6 +36,8 @@ class Neighbours:
             kinds.RELAY: lambda number, client, message: daemon.tell(client, message),
             kinds.ROOM: self._room_at,
             kinds.CLASS_FAILED: lending.failed,
+            kinds.ASK_HOLDINGS: daemon.holdings.asked,
+            kinds.HOLDINGS_ARE: daemon.holdings.from_node,
             kinds.DELETE_COPIES: lambda number, object_ids: pulls.delete(object_ids),
         }
 

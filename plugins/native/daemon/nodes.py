@@ -62,6 +62,10 @@ class Nodes:
         """Return a node that is known, dead or alive."""
         return self._nodes.get(number)
 
+    def living(self) -> list[int]:
+        """Return the numbers of the others that live."""
+        return [node.number for node in self._nodes.values() if node.alive]
+
     def number_of(self, node_id: NodeID) -> int | None:
         """Return the number of a node that is known."""
         return self._by_id.get(node_id)

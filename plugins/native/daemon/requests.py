@@ -26,6 +26,9 @@ class Requests:
             "drain_logs": lambda client: self._daemon.pool.drain_logs(),
             "workers": self._workers,
             "ping": lambda client: True,
+            "holdings_are": lambda client, *fields: self._daemon.holdings.from_process(
+                client.worker_id, *fields
+            ),
         }
 
     def handle(self, client: ClientConnection, number: int, name: str, arguments: list[Any]) -> None:
@@ -36,6 +39,9 @@ class Requests:
             return
         if name == "pull":
             self._daemon.pulls.want(client.worker_id, number, *arguments)
+            return
+        if name == "memory":
+            self._daemon.holdings.ask(client.worker_id, number)
             return
         method = self._methods.get(name)
         try:

@@ -16,6 +16,7 @@ from shoal.native.client.client import Client
 from shoal.native.process.drive import attach_driver
 from shoal.native.process.environments import JOB, check_environment
 from shoal.native.process.node import find_node, session_of
+from shoal.native.process.session import Session
 from shoal.native.process.spawn import DaemonProcess
 from shoal.native.process.store import open_store
 from shoal.native.wire.nodes import driver_id
@@ -23,7 +24,7 @@ from shoal.native.wire.nodes import driver_id
 _E = TypeVar("_E", bound=Engine)
 
 # What a driver decides for itself; all else is the cluster's.
-_OWN = ("get_warning_seconds", "infeasible", "log_to_driver", "timeline_events_max")
+_OWN = ("get_warning_seconds", "infeasible", "log_to_driver", "record_call_sites", "timeline_events_max")
 
 
 def observe_cluster(config: Config) -> Client:
@@ -32,7 +33,11 @@ def observe_cluster(config: Config) -> Client:
     Raises ConfigError, SystemFailure.
     """
     assert config.address is not None
-    session = session_of(find_node(config.address, config.temp_dir))
+    return observe_session(session_of(find_node(config.address, config.temp_dir)))
+
+
+def observe_session(session: Session) -> Client:
+    """Connect to a session's daemon to ask it questions. The caller closes the client. Raises SystemFailure."""
     worker_id = driver_id(session.number)
     client = Client(
         session, Config.from_wire(session.config), worker_id, open_store(session, worker_id.hex())

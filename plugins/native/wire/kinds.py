@@ -74,6 +74,7 @@ EXIT: Final = 79  # nothing: end this process now
 RELIEVE: Final = 80  # bytes: make room in the store
 GROUP_STATE: Final = 81  # group, state
 WARNING: Final = 82  # text: the driver logs it
+HOLDINGS: Final = 140  # number: answer by the request holdings_are with what you hold of objects
 NODE_TABLE: Final = 83  # [[number, address, alive, why it is dead], ...] of the other nodes
 
 # Daemon → daemon of another node
@@ -86,6 +87,8 @@ WORKER_GONE: Final = 95  # holder, lease, worker, certificate, started counter
 RELAY: Final = 96  # client, message
 ROOM: Final = 97  # nothing: something was freed here since this node was refused
 DELETE_COPIES: Final = 99  # [object, ...]
+ASK_HOLDINGS: Final = 141  # number: what do your processes hold of objects
+HOLDINGS_ARE: Final = 142  # number, packed report
 CLASS_FAILED: Final = 98  # holder, class key, message for the holder: no worker can be had
 
 # Statuses of a value
