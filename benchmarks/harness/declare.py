@@ -23,6 +23,7 @@ FAMILIES = (
     "scale",
     "scheduling",
     "cluster",
+    "many_nodes",
     "startup",
     "memory",
 )

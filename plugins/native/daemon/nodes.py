@@ -62,6 +62,11 @@ class Nodes:
         """Return a node that is known, dead or alive."""
         return self._nodes.get(number)
 
+    @property
+    def count(self) -> int:
+        """How many other nodes live."""
+        return len(self._views)
+
     def living(self) -> list[int]:
         """Return the numbers of the others that live."""
         return [node.number for node in self._nodes.values() if node.alive]

@@ -11,7 +11,7 @@ from shoal.native.wire import control
 if TYPE_CHECKING:
     from shoal.native.daemon.daemon import Daemon
 
-_FREE_SECONDS = 0.005  # changes of what is free gather this long
+_FREE_SECONDS = 0.005  # changes of what is free gather this long for each ten nodes, since the head hears them all
 _DEMANDS_SECONDS = 0.5  # what waits is for people: it is told now and then
 
 
@@ -30,7 +30,7 @@ class Reports:
         if self._soon or (daemon.head is not None and not daemon.nodes.any):
             return
         self._soon = True
-        daemon.call_later(_FREE_SECONDS, self._report)
+        daemon.call_later(_FREE_SECONDS * max(1.0, daemon.nodes.count / 10), self._report)
 
     def again(self) -> None:
         """Another head may have taken over: tell it everything."""

@@ -29,7 +29,8 @@ from shoal.spec.resources import ResourceSet
 _log = logging.getLogger("shoal.head")
 
 Message = list[Any]
-_SPREAD_SECONDS = 0.01  # changes of nodes gather this long before all are told
+# Changes of nodes gather this long for each ten nodes before all are told: what is told is the more, and to the more.
+_SPREAD_SECONDS = 0.01
 
 
 class NodeLink(Protocol):
@@ -310,7 +311,7 @@ class Head:
         self._changed[number] = None
         if not self._spreading:
             self._spreading = True
-            self.call_later(_SPREAD_SECONDS, self._spread_now)
+            self.call_later(_SPREAD_SECONDS * max(1.0, len(self.links) / 10), self._spread_now)
 
     def _spread_now(self) -> None:
         self._spreading = False
