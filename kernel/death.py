@@ -15,6 +15,7 @@ class Cause(str, enum.Enum):
     EXITED = "exited by itself"
     SIGNALLED = "ended by a signal"
     OUT_OF_MEMORY = "ended by the memory monitor"
+    PREEMPTED = "ended to make room for a job of higher priority"
     KILLED_BY_USER = "killed by the program"
     OUT_OF_SCOPE = "no handle was left"
     INTENDED_EXIT = "asked to exit"

@@ -48,6 +48,9 @@ class Config:
     # What executes, decides and keeps: names of plugins
     engine: str = _setting("native", Text(), "Plugin that executes the program (group shoal.engines).")
     scheduler: str = _setting("hybrid", Text(), "Plugin that places work on nodes (group shoal.schedulers).")
+    sharing: str = _setting(
+        "fair", Text(), "Plugin that says which of several jobs is served first (group shoal.sharing)."
+    )
     store: str = _setting(
         "spill", Text(), "Plugin that keeps object bytes (group shoal.stores); spill: disk behind shm."
     )
@@ -64,6 +67,35 @@ class Config:
         "Where the metadata store is: a path, or a URL such as redis://HOST:6379/0; None: a file of the session's own.",
     )
     metadata_options: Mapping[str, Any] = _setting({}, Table(), "Options of the metadata store.")
+
+    # The program, as one of several jobs of a cluster
+    job_name: str | None = _setting(
+        None, Text(optional=True), "What people call the program; None: its identifier."
+    )
+    job_priority: int = _setting(
+        0, Number(-1000, 1000, whole=True), "Jobs of higher priority are served first, strictly."
+    )
+    job_share: float = _setting(
+        1,
+        Number(0.001, 1_000_000),
+        "The program's weight among jobs of its priority: 3 has three times what 1 has.",
+    )
+    job_quota: Mapping[str, float] = _setting(
+        {}, Table(Number(0)), "Most of a resource that the program may have in the whole cluster, by name."
+    )
+    job_preemptible: bool = _setting(
+        True,
+        Flag(),
+        "Whether its retriable tasks may be ended for a job of higher priority (see preemption).",
+    )
+    preemption: bool = _setting(
+        False,
+        Flag(),
+        "Whether retriable tasks are ended, to run again later, when a job of higher priority waits.",
+    )
+    preemption_grace_seconds: float = _setting(
+        5, Number(0), "How long a demand waits before tasks of lower priority are ended for it."
+    )
 
     # What this node has
     num_cpus: float | None = _setting(

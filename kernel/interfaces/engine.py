@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from shoal.interfaces.refs import ObjectRef, ObjectRefGenerator
 from shoal.spec.calls import ActorInfo, ActorTemplate, ExecutionContext, MethodTemplate, TaskTemplate
@@ -214,3 +214,17 @@ class Engine(ABC):
     @abstractmethod
     def timeline(self) -> list[dict[str, Any]]:
         """Return what ran, newest last and bounded in number, as Chrome trace events (times in microseconds)."""
+
+
+@runtime_checkable
+class SupportsJobs(Protocol):
+    """An engine on which several programs may run at a time, and be told from each other."""
+
+    def jobs(self) -> list[Mapping[str, Any]]:
+        """Return one mapping per job that is remembered, in the order they began.
+
+        job (identifier), name, state (RUNNING, FINISHED, DIED), message, priority, share, quota and used ({resource:
+        quantity}), preemptible, waiting (demands), preempted (leases), started and ended (seconds since the epoch, 0.0:
+        not yet), driver, node (hexadecimal), pid, entrypoint, namespace.
+        """
+        ...

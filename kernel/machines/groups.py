@@ -36,6 +36,7 @@ class GroupRecord:
     proposed: dict[int, bytes] = attrs.field(factory=dict)  # bundle → node, in the present attempt
     unanswered: set[int] = attrs.field(factory=set)  # nodes asked, by number
     reserved: set[int] = attrs.field(factory=set)  # nodes that have said yes
+    job: bytes = b""  # who pays for it
 
 
 class GroupBook:
@@ -48,14 +49,14 @@ class GroupBook:
         self._removed: deque[bytes] = deque()
         self._count = 0
 
-    def create(self, spec: GroupSpec, creator: bytes) -> bool:
-        """Add a group. Returns False if its name is taken."""
+    def create(self, spec: GroupSpec, creator: bytes, job: bytes = b"") -> bool:
+        """Add a group of a job. Returns False if its name is taken."""
         key = (spec.namespace, spec.name)
         if spec.name and key in self._names:
             return False
         if spec.name:
             self._names[key] = spec.group_id
-        self._add(GroupRecord(spec, creator))
+        self._add(GroupRecord(spec, creator, job=job))
         self._pending.add(spec.group_id)
         return True
 

@@ -13,6 +13,7 @@ from shoal.interfaces.engine import Engine
 from shoal.interfaces.environment import EnvironmentStep
 from shoal.interfaces.metadata import Metadata
 from shoal.interfaces.scheduler import Scheduler
+from shoal.interfaces.sharing import Sharing
 from shoal.interfaces.store import ObjectStore
 
 T = TypeVar("T")
@@ -43,6 +44,7 @@ class Group(Generic[T]):
 
 ENGINES: Group[Engine] = Group("shoal.engines", "engine", Engine, Picks.ONE, "engine")
 SCHEDULERS: Group[Scheduler] = Group("shoal.schedulers", "scheduler", Scheduler, Picks.ONE, "scheduler")
+SHARING: Group[Sharing] = Group("shoal.sharing", "sharing policy", Sharing, Picks.ONE, "sharing")
 STORES: Group[ObjectStore] = Group("shoal.stores", "store", ObjectStore, Picks.ONE, "store")
 METADATA: Group[Metadata] = Group("shoal.metadata", "metadata store", Metadata, Picks.ONE, "metadata")
 ACCELERATORS: Group[Accelerator] = Group(
@@ -57,6 +59,7 @@ HOOKS: Group[Any] = Group("shoal.hooks", "observer", None, Picks.ALL)
 GROUPS: tuple[Group[Any], ...] = (
     ENGINES,
     SCHEDULERS,
+    SHARING,
     STORES,
     METADATA,
     ACCELERATORS,

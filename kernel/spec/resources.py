@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 
 from shoal.errors import ConfigError, describe
@@ -113,3 +113,12 @@ class ResourceSet(Mapping[str, float]):
 
     def __reduce__(self) -> tuple[type[ResourceSet], tuple[dict[str, int]]]:
         return ResourceSet, (self.units,)
+
+
+def together(several: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Return the sum of units by resource."""
+    total: dict[str, int] = {}
+    for units in several:
+        for name, amount in units.items():
+            total[name] = total.get(name, 0) + amount
+    return total

@@ -19,6 +19,7 @@ KINDS = {
     "environment": "shoal.environments",
     "metadata": "shoal.metadata",
     "scheduler": "shoal.schedulers",
+    "sharing": "shoal.sharing",
     "store": "shoal.stores",
 }
 MARKER = "shoal_contract"

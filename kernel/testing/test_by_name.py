@@ -14,6 +14,7 @@ from shoal.testing.engines import EngineContract, EngineSessionContract
 from shoal.testing.environments import EnvironmentStepContract
 from shoal.testing.metadata import MetadataContract
 from shoal.testing.schedulers import SchedulerContract
+from shoal.testing.sharing import SharingContract
 from shoal.testing.stores import ObjectStoreContract
 
 
@@ -81,6 +82,16 @@ class TestScheduler(SchedulerContract):
     def scheduler(self, shoal_plugin: Callable[[str], Any]) -> Any:
         """Return the named scheduler with its defaults."""
         return shoal_plugin("scheduler")()
+
+
+@pytest.mark.shoal_contract("sharing")
+class TestSharing(SharingContract):
+    """--sharing=NAME"""
+
+    @pytest.fixture
+    def sharing(self, shoal_plugin: Callable[[str], Any]) -> Any:
+        """Return the named policy."""
+        return shoal_plugin("sharing")()
 
 
 @pytest.mark.shoal_contract("store")

@@ -83,7 +83,10 @@ class NativeEngine(Engine):
         if self._worker is not None:
             return
         if not self.closed and self.client.process == os.getpid():
+            from shoal.native.process.drive import finish_job
+
             self.client.finish_logs()
+            finish_job(self.client)
         self.client.close()
         if self._daemon is not None and self.client.process == os.getpid():
             self._daemon.end()
@@ -310,7 +313,12 @@ class NativeEngine(Engine):
         return infos
 
     def create_group(self, spec: GroupSpec) -> None:
+        together = ResourceSet()
+        for bundle in spec.bundles:
+            together = together + bundle.resources
+        self.client.refuse_over_quota(together, spec.name or "the placement group", ConfigError)
         wire = {
+            "job": self.client.session.job_id,
             "group": bytes(spec.group_id),
             "bundles": [[bundle.resources.units, dict(bundle.label_selector)] for bundle in spec.bundles],
             "strategy": spec.strategy,
@@ -429,6 +437,10 @@ class NativeEngine(Engine):
             return record_reasons(self.client, record, False)
         except ShoalError as error:
             return [f"asking why failed: {error}"]
+
+    def jobs(self) -> list[Mapping[str, Any]]:
+        found: list[Mapping[str, Any]] = self.client.request("jobs")
+        return found
 
     def timeline(self) -> list[dict[str, Any]]:
         events = []

@@ -36,6 +36,8 @@ from shoal.native.transport.reactor import Reactor
 from shoal.native.transport.spin import Spin
 from shoal.native.wire import kinds
 from shoal.native.wire.handshake import ClientHandshake
+from shoal.spec.jobs import JobSpec
+from shoal.spec.resources import ResourceSet
 
 if TYPE_CHECKING:
     from shoal.config import Config
@@ -77,6 +79,7 @@ class Client:
         self.dynamic_items: dict[int, list[Any]] = {}
         self.groups: dict[bytes, list[Record]] = {}  # group → objects that are ready with it
         self.job_environment: dict[str, Any] = {}
+        self._job: JobSpec | None = None
         self.node_labels: dict[str, str] = {}
         self._requests: dict[int, Callable[[bool, Any], None]] = {}
         self._request_ids = itertools.count(1)
@@ -261,6 +264,7 @@ class Client:
             template.name,
             template.max_retries != 0,
         )
+        self.refuse_over_quota(template.resources, template.name, TaskUnschedulable)
         self.refuse_infeasible(wire, TaskUnschedulable)
         with self.reactor.lock:
             return self.tasks.scheduling_class(key, wire)
@@ -271,6 +275,24 @@ class Client:
             reason = self.request("infeasible_reason", wire)
             if reason:
                 raise error(f"{wire['name']}: no node can ever run this: {reason}")
+
+    def job(self) -> JobSpec:
+        """Return the job that this process works for."""
+        if self._job is None:
+            from shoal.native.process.job import job_of_environment, job_of_settings
+
+            session = self.session
+            found = job_of_environment(self.job_environment)
+            if found is None and not session.standing:
+                found = job_of_settings(self.config, session.job_id)
+            self._job = found or JobSpec(job_id=session.job_id)
+        return self._job
+
+    def refuse_over_quota(self, resources: ResourceSet, name: str, error: type[ShoalError]) -> None:
+        """Raise `error` if the job's quota can never allow that."""
+        reason = self.job().refusal(resources)
+        if reason:
+            raise error(f"{name}: {reason}")
 
     def inherit_group(self, strategy: Any) -> Any:
         """Return the strategy, in the caller's placement group if that captures its children."""

@@ -120,6 +120,7 @@ def _wire(client: Client, template: ActorTemplate, cls: PreparedClass, info: Act
         template.class_name,
         template.max_restarts != 0,
     )
+    client.refuse_over_quota(template.placement, template.class_name, ActorUnschedulable)
     client.refuse_infeasible(demand, ActorUnschedulable)
     return {
         "actor": info.actor_id,

@@ -129,6 +129,12 @@ class Failures:
             if task.cancelled:
                 error: Exception = TaskCancelled(f"{task.function.name} was cancelled", certificate)
                 self._tasks.finish_with_error(task, dump_error(error, task.function.name))
+            elif certificate is not None and certificate.cause is Cause.PREEMPTED and task.actor is None:
+                self._client.warn(
+                    f"{task.function.name} was ended for a job of higher priority: {certificate.detail}"
+                )
+                task.attempt += 1  # and no retry less: it is not to blame
+                self.submit_again(task)
             elif task.retries != 0:
                 self.retry(task)
             else:

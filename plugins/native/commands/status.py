@@ -45,11 +45,16 @@ _TEMP_DIR = click.option("--temp-dir", type=click.Path(), help="Folder of sessio
 @_TEMP_DIR
 @json_option("Print JSON.")
 def status(address: str | None, temp_dir: str | None, json_: bool) -> None:
-    """Show a cluster's nodes, what is used of their resources, and what waits, and why."""
+    """Show a cluster's nodes and jobs, what is used of its resources, and what waits, and why."""
     with _cluster(address, temp_dir) as client:
         nodes = client.request("nodes")
+        jobs = client.request("jobs")
         pending = client.request("pending")
-    plain = {"nodes": [_plain(node) for node in nodes], "pending": pending}
+    plain = {
+        "nodes": [_plain(node) for node in nodes],
+        "jobs": [_plain_job(job) for job in jobs],
+        "pending": [{**one, "job": one["job"].hex()} for one in pending],
+    }
     say(plain, lambda: _as_text(plain), json_)
 
 
@@ -72,6 +77,40 @@ def _plain(node: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _plain_job(job: dict[str, Any]) -> dict[str, Any]:
+    named = {"job_id": job["job"].hex(), **job, "driver": job["driver"].hex(), "node_id": job["node"]}
+    del named["job"], named["node"]
+    return named
+
+
+def _jobs_as_text(jobs: list[dict[str, Any]]) -> str:
+    rows = []
+    for job in jobs:
+        if job["state"] != "RUNNING" and not job["used"] and not job["waiting"]:
+            continue  # `--json` has them all
+        note = f", {job['preempted']} preempted" if job["preempted"] else ""
+        rows.append(
+            [
+                job["job_id"],
+                job["name"],
+                job["state"],
+                str(job["priority"]),
+                f"{job['share']:g}",
+                _amounts(job["used"]),
+                _amounts(job["quota"]) or "-",
+                f"{job['waiting']}{note}",
+            ]
+        )
+    if not rows:
+        return "\n\nNo job runs."
+    heads = ["job", "name", "state", "priority", "share", "used", "quota", "waits"]
+    return "\n\nJobs:\n" + table(heads, rows)
+
+
+def _amounts(amounts: dict[str, float]) -> str:
+    return ", ".join(f"{name} {_amount(name, value)}" for name, value in sorted(amounts.items()))
+
+
 def _as_text(plain: dict[str, Any]) -> str:
     rows = []
     for node in plain["nodes"]:
@@ -81,7 +120,7 @@ def _as_text(plain: dict[str, Any]) -> str:
         ]
         note = node["reason"] if node["state"] == "DEAD" else ", ".join(used)
         rows.append([node["node_id"], node["state"], node["address"], node["host"], note])
-    text = table(["node", "state", "address", "host", "used/total"], rows)
+    text = table(["node", "state", "address", "host", "used/total"], rows) + _jobs_as_text(plain["jobs"])
     if not plain["pending"]:
         return text + "\n\nNothing waits."
     waits = [[one["what"], str(one["count"]), one["demand"], one["reason"]] for one in plain["pending"]]

@@ -42,7 +42,11 @@ class LocalActors:
     ) -> None:
         """Find a worker for an actor. With `may_refuse` it does not wait here for room."""
         daemon = self._daemon
+        if may_refuse and specification["demand"]["strategy"][0] != "group":
+            jobs, demand = daemon.scheduling.jobs, specification["demand"]
+            jobs.purpose_comes(jobs.of(demand), demand["resources"])
         if daemon.draining:
+            self._hand_back(specification)
             daemon.uplink.up([control.ACTOR_REFUSED, actor_id, incarnation, "the node is being drained"])
             return
         self._starts[actor_id] = _Start(incarnation, specification)
@@ -54,7 +58,13 @@ class LocalActors:
         reason = daemon.scheduling.take_for_actor(actor_id, key, wire, specification["depth"])
         if reason:
             del self._starts[actor_id]
+            self._hand_back(specification)
             daemon.uplink.up([control.ACTOR_REFUSED, actor_id, incarnation, reason])
+
+    def _hand_back(self, specification: dict[str, Any]) -> None:
+        """The head gave a part of a quota for an actor that is refused."""
+        jobs, demand = self._daemon.scheduling.jobs, specification["demand"]
+        jobs.not_needed(jobs.of(demand), demand["resources"])
 
     def withdraw(self, actor_id: bytes) -> None:
         """Stop looking for a place for an actor, or take its place back."""

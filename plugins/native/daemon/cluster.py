@@ -117,6 +117,7 @@ class ClusterPart:
             list(daemon.clients),
             daemon.actors.living(),
             daemon.groups.held(),
+            daemon.scheduling.jobs.portions(),
         ]
         self._remote.up(state)
         for message in daemon.asked.unanswered():

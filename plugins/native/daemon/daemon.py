@@ -22,6 +22,7 @@ from shoal.death import Cause, DeathCertificate
 from shoal.interfaces.accelerator import Accelerator
 from shoal.interfaces.metadata import Metadata
 from shoal.interfaces.scheduler import Scheduler
+from shoal.interfaces.sharing import Sharing
 from shoal.native.client.peers import DAEMON, socket_path
 from shoal.native.daemon import memory
 from shoal.native.daemon.actors import LocalActors
@@ -96,6 +97,7 @@ class Daemon:
         self.labels = dict(self.config.labels)
         targets = session.targets
         self.scheduler: Scheduler = import_target(targets["scheduler"])(self.config.scheduler_options)
+        self.sharing: Sharing = import_target(targets["sharing"])()
         self.accelerators: list[Accelerator] = [
             import_target(target)()
             for name, target in sorted(targets.items())
@@ -125,6 +127,7 @@ class Daemon:
         )
         total, devices = self._resources()
         self.scheduling = Scheduling(self, total, devices)
+        self.scheduling.jobs.nodes_changed()
         self.actors = LocalActors(self)
         self.groups = LocalGroups(self)
         self.requests = Requests(self)
@@ -162,6 +165,10 @@ class Daemon:
             control.GROUP: self.groups.on_state,
             control.NODES: self.nodes.update,
             control.AVAILABLE: self.nodes.update_available,
+            control.JOBS: self.scheduling.jobs.update,
+            control.QUOTA_GIVE: self.scheduling.jobs.allow,
+            control.QUOTA_TIGHT: self.scheduling.jobs.tight,
+            control.MAKE_ROOM: self.scheduling.jobs.make_room,
             control.EXPLAIN_ACTOR: self._explain_actor,
             control.DRAIN: self._drain,
             control.GONE_CLIENTS: lambda clients: self.pulls.owners_gone(clients),
@@ -184,7 +191,10 @@ class Daemon:
     def _begin_head(self, metadata: Metadata) -> Uplink:
         """Be the cluster's head, too."""
         standing = self.session.standing
-        self.head = Head(self.config, metadata, self.scheduler, self.call_later, keeps_records=standing)
+        self.head = Head(
+            self.config, metadata, self.scheduler, self.sharing, self.call_later, keeps_records=standing
+        )
+        self.head.jobs.own = self.session.job_id
         link = LocalLink(self, self.head)
         book = self.scheduling.book
         facts = {"pid": str(os.getpid())} if self.cluster is None else self.cluster.facts()
@@ -320,7 +330,8 @@ class Daemon:
         used, total = memory.memory_in_use()
         if used > total * self.config.memory_usage_threshold:
             workers = list(self.pool.workers.values())
-            victim = memory.choose_victim(workers)
+            jobs = self.scheduling.jobs.shares
+            victim = memory.choose_victim(workers, lambda job: jobs.spec(job).share)
             if victim is not None:
                 certificate = memory.verdict(used, total, self.config.memory_usage_threshold, workers)
                 _log.warning("%s", certificate)

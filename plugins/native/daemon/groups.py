@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shoal.native.wire import control
-from shoal.spec.resources import ResourceSet
+from shoal.spec.resources import ResourceSet, together
 
 if TYPE_CHECKING:
     from shoal.native.daemon.daemon import Daemon
@@ -45,16 +45,20 @@ class LocalGroups:
             return [places[index]] if index in places else []
         return list(dict.fromkeys(places.values()))
 
-    def reserve(self, group_id: bytes, attempt: int, bundles: dict[int, dict[str, int]]) -> None:
+    def reserve(self, group_id: bytes, attempt: int, bundles: dict[int, dict[str, int]], job: bytes) -> None:
         """The head asks for bundles: all of them are reserved, or none."""
         wanted = {index: ResourceSet(units) for index, units in bundles.items()}
         reason = ""
+        jobs = self._daemon.scheduling.jobs
+        jobs.purpose_comes(job, together(bundles.values()))
         if self._daemon.draining:
             reason = "the node is being drained"
-        elif self._daemon.scheduling.book.reserve(group_id, wanted):
+        elif self._daemon.scheduling.book.reserve(group_id, wanted, job):
             self._held.setdefault(group_id, {})[attempt] = set(bundles)
         else:
             reason = "devices are not free together"
+        if reason:
+            jobs.not_needed(job, together(bundles.values()))
         self._daemon.uplink.up([control.RESERVED, group_id, attempt, reason])
 
     def held(self) -> list[list[object]]:

@@ -8,6 +8,7 @@ something is freed.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from shoal.native.daemon.scheduling import Scheduling
 
 _NOTHING = ResourceSet()
+_LENT = "lent"  # begins the names of claims of other nodes
 UNKNOWN_START = -1  # nobody knows which of its calls a lost worker had begun: any of them
 
 
@@ -36,6 +38,9 @@ class _Borrowed:
     number: int
     holder: bytes
     worker: bytes
+    class_key: bytes
+    job: bytes
+    resources: ResourceSet
 
 
 class Lending:
@@ -54,14 +59,14 @@ class Lending:
 
     # Asking
 
-    def ask(self, want: Want, node_id: NodeID, wire: dict[str, Any]) -> None:
-        """Ask another node for one lease."""
+    def ask(self, want: Want, node_id: NodeID, wire: dict[str, Any], insist: bool = False) -> None:
+        """Ask another node for one lease. `insist`: it was waited for so long that others may have to make room."""
         number = self._daemon.nodes.number_of(node_id)
         assert number is not None
         self._daemon.nodes.assume(node_id, want.demand.resources)
         key = (number, want.holder, want.class_key)
         self._asked[key] = self._asked.get(key, 0) + 1
-        message = [kinds.ASK_LEASE, want.holder, want.class_key, wire, want.depth]
+        message = [kinds.ASK_LEASE, want.holder, want.class_key, wire, want.depth, insist]
         if not self._daemon.nodes.send(number, message):
             self._answered(number, want.holder, want.class_key, False, f"node {number} cannot be reached")
 
@@ -73,7 +78,10 @@ class Lending:
         if holder not in self._daemon.clients:
             self._daemon.nodes.send(number, [kinds.GIVE_BACK, [[lease_id, False]]])
             return
-        self._borrowed[lease_id] = _Borrowed(number, holder, worker)
+        demand = self._scheduling.class_of(key)
+        job, resources = self._scheduling.jobs.of(demand), ResourceSet(demand["resources"])
+        self._borrowed[lease_id] = _Borrowed(number, holder, worker, key, job, resources)
+        self._scheduling.jobs.shares.borrowed(job, resources, 1)
         self._daemon.tell(holder, [kinds.LEASE, key, lease_id, worker, grant])
 
     def refused(self, number: int, holder: bytes, key: bytes, free: dict[str, int], reason: str) -> None:
@@ -111,15 +119,15 @@ class Lending:
                 nodes[node.view.node_id] = attrs.evolve(nodes[node.view.node_id], available=_NOTHING)
         return attrs.evolve(view, nodes=nodes)
 
-    @property
-    def borrows(self) -> bool:
-        """Whether processes of this node have leases of others."""
-        return bool(self._borrowed)
+    def borrowed(self) -> list[tuple[bytes, bytes, bytes]]:
+        """Return (holder, class, job) of the leases of other nodes that processes of this one have."""
+        return [(lease.holder, lease.class_key, lease.job) for lease in self._borrowed.values()]
 
-    @property
-    def borrowers(self) -> set[bytes]:
-        """The processes of this node that have leases of others."""
-        return {borrowed.holder for borrowed in self._borrowed.values()}
+    def _pop(self, lease_id: int) -> _Borrowed | None:
+        borrowed = self._borrowed.pop(lease_id, None)
+        if borrowed is not None:
+            self._scheduling.jobs.shares.borrowed(borrowed.job, borrowed.resources, -1)
+        return borrowed
 
     def room_at(self, number: int) -> None:
         """There is news of a node: it may be asked again."""
@@ -129,7 +137,7 @@ class Lending:
         self, lease_id: int, worker: bytes, certificate: dict[str, Any] | None, started: int
     ) -> None:
         """A worker that was lent to a process of this node has died."""
-        borrowed = self._borrowed.pop(lease_id, None)
+        borrowed = self._pop(lease_id)
         if borrowed is not None:
             self._daemon.tell(borrowed.holder, [kinds.WORKER_DIED, worker, certificate, started])
 
@@ -137,7 +145,7 @@ class Lending:
         """A process gives a lease back. Returns whether it was another node's."""
         if lease_id >> 40 == self._daemon.number:
             return False
-        borrowed = self._borrowed.pop(lease_id, None)
+        borrowed = self._pop(lease_id)
         if borrowed is not None:
             self._daemon.nodes.send(borrowed.number, [kinds.GIVE_BACK, [[lease_id, must_end]]])
         return True
@@ -149,7 +157,7 @@ class Lending:
         numbers = {key[0] for key in self._asked if key[1] == holder}
         for lease_id, borrowed in list(self._borrowed.items()):
             if borrowed.holder == holder:
-                del self._borrowed[lease_id]
+                self._pop(lease_id)
                 numbers.add(borrowed.number)
         for number in numbers:
             self._daemon.nodes.send(number, [kinds.HOLDER_GONE, holder])
@@ -159,7 +167,7 @@ class Lending:
         for lease_id, borrowed in list(self._borrowed.items()):
             if borrowed.number != number:
                 continue
-            del self._borrowed[lease_id]
+            self._pop(lease_id)
             self._daemon.tell(
                 borrowed.holder,
                 [
@@ -189,13 +197,23 @@ class Lending:
 
     # Lending
 
-    def asked(self, number: int, holder: bytes, key: bytes, wire: dict[str, Any], depth: int) -> None:
-        """Another node asks for a lease."""
+    def asked(
+        self, number: int, holder: bytes, key: bytes, wire: dict[str, Any], depth: int, insist: bool
+    ) -> None:
+        """Another node asks for a lease. What it is refused it may still want: see LeaseBook.claim."""
+        book, jobs = self._scheduling.book, self._scheduling.jobs
+        claim = (_LENT, number, holder, key)
+        book.unclaim(claim)
         reason = "the node is being drained"
         if not self._daemon.draining:
             reason = self._scheduling.grant_here(holder, key, wire, depth)
         if reason:
             self._refused.add(number)
+            if not self._daemon.draining and wire["strategy"][0] != "group":
+                book.claim(claim, jobs.of(wire), ResourceSet(wire["resources"]))
+                if insist:
+                    jobs.make_room(jobs.of(wire), wire["resources"])
+            jobs.after_step()
             free = dict(self._scheduling.book.available.units)
             self._daemon.nodes.send(number, [kinds.REFUSED, holder, key, free, reason])
 
@@ -240,6 +258,18 @@ class Lending:
             if len(holder) == 8 and number_of(holder) == number:
                 self._scheduling.withdraw(holder)
         self._refused.discard(number)
+        self._unclaim(lambda name: name[1] == number)
+
+    def forget_claims(self, holder: bytes) -> None:
+        """A process of another node has ended: it wants nothing any more."""
+        self._unclaim(lambda name: name[2] == holder)
+
+    def _unclaim(self, over: Callable[[tuple[Any, ...]], bool]) -> None:
+        book = self._scheduling.book
+        for name in [
+            name for name in book.claims if isinstance(name, tuple) and name[0] == _LENT and over(name)
+        ]:
+            book.unclaim(name)
 
     def tell_room(self) -> None:
         """If something was freed, tell the nodes that were refused."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from shoal.death import Cause, DeathCertificate
@@ -62,19 +62,38 @@ def resident(pid: int) -> int:
     return (int(fields[1]) - int(fields[2])) * _PAGE
 
 
-def choose_victim(workers: Iterable[WorkerProcess]) -> WorkerProcess | None:
-    """Return whom to end: the newest retriable task's worker, else the newest task's, else none.
+def choose_victim(
+    workers: Iterable[WorkerProcess], share_of: Callable[[bytes], float]
+) -> WorkerProcess | None:
+    """Return whom to end: a retriable task's worker, else a task's, else an actor's, else none.
 
-    Actors and blocked workers are left alone while there is a task: an actor's state is lost with it.
+    Among those the job that has most memory on this node for its share (`share_of`) gives, and of it the newest.
+    Actors are left alone while there is a task: an actor's state is lost with it. Blocked workers count as tasks.
     """
     busy = [worker for worker in workers if worker.ending is None and worker.pid]
     tasks = [worker for worker in busy if worker.state == "leased"]
     retriable = [worker for worker in tasks if worker.retriable]
     actors = [worker for worker in busy if worker.state == "actor"]
     for group in (retriable, tasks, actors):
-        if group:
-            return max(group, key=lambda worker: worker.leased_at)
+        jobs = {_job_of(worker) for worker in group}
+        if jobs:
+            worst = (
+                max(jobs, key=lambda job: _memory_of(job, busy) / share_of(job))
+                if len(jobs) > 1
+                else jobs.pop()
+            )
+            return max(
+                (worker for worker in group if _job_of(worker) == worst), key=lambda worker: worker.leased_at
+            )
     return None
+
+
+def _job_of(worker: WorkerProcess) -> bytes:
+    return b"" if worker.lease is None else worker.lease.job
+
+
+def _memory_of(job: bytes, workers: list[WorkerProcess]) -> int:
+    return sum(resident(worker.pid) for worker in workers if _job_of(worker) == job)
 
 
 def verdict(used: int, total: int, threshold: float, workers: Iterable[WorkerProcess]) -> DeathCertificate:

@@ -78,6 +78,7 @@ class Neighbours:
 
     def _holder_gone(self, number: int, holder: bytes) -> None:
         self._daemon.scheduling.withdraw(holder)
+        self._daemon.scheduling.lending.forget_claims(holder)
         self._daemon.schedule()
 
     def _room_at(self, number: int) -> None:

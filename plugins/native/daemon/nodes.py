@@ -121,6 +121,7 @@ class Nodes:
                 self._lost(known)
         if moved:
             self._daemon.tell_nodes()
+            self._daemon.scheduling.jobs.nodes_changed()
         self._daemon.schedule()
 
     def update_available(self, changes: list[list[Any]]) -> None:
@@ -136,6 +137,19 @@ class Nodes:
             self._views[known.view.node_id] = known.view
             self._daemon.scheduling.lending.room_at(number)
         self._daemon.schedule()
+
+    def that_could_hold(self, resources: ResourceSet) -> list[NodeID]:
+        """Return the nodes where `resources` would fit if nothing ran there, in order."""
+        usable = [view for view in self._views.values() if view.alive and not view.draining]
+        return sorted(view.node_id for view in usable if view.total.covers(resources))
+
+    def totals(self) -> dict[str, int]:
+        """Return what all living nodes have together, this one aside."""
+        total: dict[str, int] = {}
+        for view in self._views.values():
+            for name, units in view.total.units.items():
+                total[name] = total.get(name, 0) + units
+        return total
 
     def assume(self, node_id: NodeID, resources: ResourceSet) -> None:
         """Something was sent there: it is not free any more, until the node itself tells what is."""

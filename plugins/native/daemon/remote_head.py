@@ -35,7 +35,16 @@ _MOST_TOGETHER = 1000  # messages in one
 _MOST_QUEUED = 100_000
 # What is told anew when the head is back: its own messages for it, or among what lives here, or asked again.
 _NOT_KEPT = frozenset(
-    {control.CLIENT_GONE, control.DEMANDS, control.FROM_CLIENT, control.RENEW, control.RESOURCES}
+    {
+        control.CLIENT_GONE,
+        control.DEMANDS,
+        control.FROM_CLIENT,
+        control.JOBS_USE,
+        control.QUOTA_ASK,
+        control.QUOTA_RETURN,
+        control.RENEW,
+        control.RESOURCES,
+    }
 )
 
 Message = list[Any]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from shoal.native.daemon.daemon import Daemon
 
 _FREE_SECONDS = 0.005  # changes of what is free gather this long for each ten nodes, since the head hears them all
+_USE_SECONDS = 0.1  # what jobs have changes with every lease, and others need it for fairness only
 _DEMANDS_SECONDS = 0.5  # what waits is for people: it is told now and then
 
 
@@ -22,11 +23,16 @@ class Reports:
         self._daemon = daemon
         self._told: tuple[Any, ...] = ()
         self._demands: list[list[Any]] = []
+        self._use: dict[bytes, list[Any]] = {}
         self._soon = False
+        self._use_soon = False
 
     def soon(self) -> None:
         """Tell the head what is free here, if it does not see that by itself."""
         daemon = self._daemon
+        if not self._use_soon and daemon.cluster is not None:
+            self._use_soon = True
+            daemon.call_later(_USE_SECONDS, self._report_use)
         if self._soon or (daemon.head is not None and not daemon.nodes.any):
             return
         self._soon = True
@@ -36,6 +42,7 @@ class Reports:
         """Another head may have taken over: tell it everything."""
         self._told = ()
         self._demands = []
+        self._use = {}
         self.soon()
 
     def _report(self) -> None:
@@ -45,6 +52,21 @@ class Reports:
         if now != self._told:
             self._told = now
             self._daemon.uplink.up([control.RESOURCES, *now, None])
+
+    def _report_use(self) -> None:
+        self._use_soon = False
+        use = self._daemon.scheduling.jobs.use()
+        if use != self._use:
+            self._use = use
+            self._daemon.uplink.up([control.JOBS_USE, use])
+
+    def of_people(self) -> list[list[Any]]:
+        """Return what the head is told now and then, as of now."""
+        scheduling = self._daemon.scheduling
+        return [
+            [control.JOBS_USE, scheduling.jobs.use()],
+            [control.DEMANDS, msgspec.msgpack.encode(scheduling.demands())],
+        ]
 
     def keep_telling_demands(self) -> None:
         """Tell the head what waits here whenever that has changed, now and then."""

@@ -18,6 +18,7 @@ from shoal.errors import RuntimeEnvSetup
 from shoal.ids import NodeID
 from shoal.interfaces.environment import WorkerChanges
 from shoal.machines.leases import Forward, Lease, LeaseBook, Want
+from shoal.native.daemon.jobs import LocalJobs
 from shoal.native.daemon.lending import Lending
 from shoal.native.daemon.workers import WorkerProcess
 from shoal.native.process.environments import JOB, build_environment
@@ -44,7 +45,9 @@ class Scheduling:
         self._node = NodeID(daemon.session.node_id)
         self._labels = daemon.labels
         self._turn = 0
-        self.book = LeaseBook(total, devices, self._place, self._node, (daemon.number << 40) + 1)
+        self.jobs = LocalJobs(daemon, self, daemon.sharing)
+        first_lease = (daemon.number << 40) + 1
+        self.book = LeaseBook(total, devices, self._place, self._node, first_lease, self.jobs.shares)
         self.lending = Lending(daemon, self)
         self._classes: dict[bytes, dict[str, Any]] = {}
         self._waiting: dict[bytes, deque[tuple[Want, Lease]]] = {}  # environment → leases without a worker
@@ -52,8 +55,6 @@ class Scheduling:
         self._building: set[bytes] = set()
         self._failures: dict[bytes, int] = {}
         self._told: dict[tuple[bytes, bytes], float] = {}  # infeasible wants: when first seen, −1 when told
-        self._contended = False
-        self._told_contended: set[bytes] = set()
 
     # The plugin
 
@@ -111,7 +112,7 @@ class Scheduling:
         demand = self.demand_of(known)
         if where:
             demand = attrs.evolve(demand, argument_bytes=self._daemon.nodes.by_id(where))
-        self.book.want(holder, key, demand, count, depth)
+        self.book.want(holder, key, demand, count, depth, self.jobs.of(known))
         if not count:
             self._told.pop((holder, key), None)
 
@@ -121,7 +122,7 @@ class Scheduling:
         if wire["strategy"][0] == "group" and not self._daemon.groups.is_living(wire["strategy"][1]):
             self._tell_removed(actor_id, key, wire["strategy"][1])
             return
-        self.book.want(actor_id, key, self.demand_of(wire), 1, depth)
+        self.book.want(actor_id, key, self.demand_of(wire), 1, depth, self.jobs.of(wire))
 
     def take_for_actor(self, actor_id: bytes, key: bytes, wire: dict[str, Any], depth: int) -> str:
         """Take a place for an actor now. Returns why that cannot be, "" if it was done."""
@@ -132,12 +133,16 @@ class Scheduling:
         """Grant a lease from what is free here. Returns why that cannot be, "" if it was done."""
         self._classes[key] = wire
         demand = self.demand_of(wire)
-        found = self.book.grant_here(holder, key, demand, depth)
+        found = self.book.grant_here(holder, key, demand, depth, self.jobs.of(wire))
         if isinstance(found, str):
             return found
         self._assign(Want(holder, key, demand, 0, depth, 0), found)
         self._daemon.reports.soon()
         return ""
+
+    def class_of(self, key: bytes) -> dict[str, Any]:
+        """Return a scheduling class that was asked for."""
+        return self._classes[key]
 
     def demand_of(self, wire: dict[str, Any]) -> Demand:
         """Return a scheduling class's demand."""
@@ -173,7 +178,7 @@ class Scheduling:
             else:
                 self._assign(want, found)
         self.lending.tell_room()
-        self._tell_contention()
+        self.jobs.after_step()
         self._note_infeasible()
 
     def _assign(self, want: Want, lease: Lease) -> None:
@@ -378,32 +383,6 @@ class Scheduling:
 
     # Telling
 
-    def _tell_contention(self) -> None:
-        """Ask clients for leases they do not use while somebody else waits for one."""
-        wants = [want for want in self.book.wants if not want.infeasible]
-        waiting = {(want.holder, want.class_key) for want in wants}
-        contended = False
-        if waiting:
-            for lease in self.book.leases.values():
-                mine = (lease.holder, lease.class_key)
-                if len(lease.holder) == 8 and (len(waiting) > 1 or mine not in waiting):
-                    contended = True
-                    break
-            contended = contended or self.lending.borrows
-        if contended == self._contended and not contended:
-            return
-        changed = contended != self._contended
-        self._contended = contended
-        holders = {lease.holder for lease in self.book.leases.values() if len(lease.holder) == 8}
-        holders |= self.lending.borrowers
-        for holder in (holders if contended else set()) - self._told_contended:
-            self._told_contended.add(holder)
-            self._daemon.tell(holder, [kinds.RECLAIM, True])
-        if changed and not contended:
-            for holder in self._told_contended:
-                self._daemon.tell(holder, [kinds.RECLAIM, False])
-            self._told_contended.clear()
-
     def _note_infeasible(self) -> None:
         for want in self.book.wants:
             key = (want.holder, want.class_key)
@@ -475,13 +454,14 @@ class Scheduling:
         self._daemon.tell(holder, [kinds.CLASS_STATE, key, "removed", certificate.detail, packed])
 
     def demands(self) -> list[list[Any]]:
-        """Return [what, how many, resources, why] of what waits here: the first few."""
+        """Return [what, how many, resources, why, job] of what waits here: the first few."""
         return [
             [
                 self._classes[want.class_key].get("name", ""),
                 want.count,
                 repr(want.demand.resources),
                 want.reason,
+                want.job,
             ]
             for want in self.book.wants[:_MOST_SHOWN]
         ]

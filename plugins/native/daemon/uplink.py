@@ -47,6 +47,12 @@ class LocalLink:
         book = self._daemon.scheduling.book
         self._head.membership.resources(self._daemon.number, book.available, len(book.wants))
 
+    def report(self) -> None:
+        """Tell the head what waits here, and what each job has."""
+        self.refresh()
+        for message in self._daemon.reports.of_people():
+            self._head.on_message(self._daemon.number, message)
+
     def _run(self) -> None:
         if self._busy:
             return

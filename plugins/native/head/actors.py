@@ -171,7 +171,7 @@ class ActorsShell:
         record = self.directory.find(actor_id)
         if record is not None and record.incarnation == incarnation and not record.worker:
             self._where.pop(actor_id, None)
-            self._waiting[actor_id] = reason
+            self._wait(actor_id, reason)
             # The view was older than the truth, and what is true may have arrived before the refusal.
             self._head.call_later(_RETRY_SECONDS, self.try_pending)
 
@@ -269,13 +269,34 @@ class ActorsShell:
             if record is not None:
                 demand = demand_from_wire(record.specification["demand"], 0).resources
                 what = f"actor {record.name or record.class_name}"
-                found.append({"what": what, "count": 1, "demand": repr(demand), "reason": reason, "node": 0})
+                job = self._job_of(record)
+                shown = {"what": what, "count": 1, "demand": repr(demand), "reason": reason}
+                found.append({**shown, "job": job, "node": 0})
         return found
+
+    def waiting_demands(self) -> list[tuple[bytes, dict[str, int]]]:
+        """Return (job, units) of each actor that waits for room on some node, and not for its quota."""
+        found: list[tuple[bytes, dict[str, int]]] = []
+        for actor_id in self._waiting.keys() - self._infeasible:
+            record = self.directory.find(actor_id)
+            if record is not None and record.state != "DEAD":
+                demand = record.specification["demand"]
+                job = self._job_of(record)
+                if (
+                    demand["strategy"][0] != "group"
+                    and self._waiting[actor_id] != self._head.jobs.spec(job).at_quota()
+                ):
+                    found.append((job, demand["resources"]))
+        return found
+
+    def _job_of(self, record: ActorRecord) -> bytes:
+        return self._head.jobs.of_demand(record.specification.get("demand"))
 
     def try_pending(self) -> None:
         """Resources were freed, or a node has joined."""
-        for actor_id in list(self._waiting):
-            self._place(actor_id)
+        records = [record for key in self._waiting if (record := self.directory.find(key)) is not None]
+        for record in self._head.jobs.in_order(records, self._job_of):
+            self._place(record.actor_id)
 
     def _place(self, actor_id: bytes) -> None:
         """Choose a node and ask it to start an actor, or note why that must wait."""
@@ -308,12 +329,19 @@ class ActorsShell:
         decision = head.scheduler.place(demand_from_wire(wire, self._turn), head.membership.view())
         if isinstance(decision, Placement):
             node = head.membership.find_id(decision.node_id)
+            if record.worker or record.state not in ("PENDING", "RESTARTING"):
+                self._forget_waiting(actor_id)
+                return
             if node is not None and node.number in head.links:
-                self._start(record, node.number)
+                reason = head.jobs.take(self._job_of(record), {node.number: wire["resources"]})
+                if reason:
+                    self._wait(actor_id, reason)
+                else:
+                    self._start(record, node.number)
                 return
             self._waiting[actor_id] = f"node {decision.node_id.hex()} is not connected"
             return
-        self._waiting[actor_id] = decision.reason
+        self._wait(actor_id, decision.reason)
         if isinstance(decision, Infeasible):
             self._infeasible.add(actor_id)
             if actor_id not in self._warned:
@@ -322,6 +350,11 @@ class ActorsShell:
                 head.call_later(wait, lambda: self._tell_infeasible(actor_id))
         else:
             self._infeasible.discard(actor_id)
+
+    def _wait(self, actor_id: bytes, reason: str) -> None:
+        if actor_id not in self._waiting:
+            self._head.jobs.waiting_changed()
+        self._waiting[actor_id] = reason
 
     def _tell_infeasible(self, actor_id: bytes) -> None:
         self._warned.discard(actor_id)
@@ -332,7 +365,8 @@ class ActorsShell:
             self.infeasible(actor_id, text)
 
     def _forget_waiting(self, actor_id: bytes) -> None:
-        self._waiting.pop(actor_id, None)
+        if self._waiting.pop(actor_id, None) is not None:
+            self._head.jobs.waiting_changed()
         self._infeasible.discard(actor_id)
 
     def _start(self, record: ActorRecord, number: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -12,11 +13,14 @@ from shoal.machines.groups import GroupBook, GroupRecord
 from shoal.machines.membership import NodeRecord
 from shoal.native.wire import control, kinds
 from shoal.native.wire.nodes import number_of
-from shoal.spec.resources import ResourceSet
+from shoal.spec.resources import ResourceSet, together
 from shoal.spec.view import BundleSpec, ClusterView, GroupPlacement, GroupSpec, Infeasible
 
 if TYPE_CHECKING:
     from shoal.native.head.head import Head, NodeLink
+
+
+_RETRY_SECONDS = 0.05
 
 
 class GroupsShell:
@@ -45,7 +49,7 @@ class GroupsShell:
         known = self.book.find(bytes(spec.group_id))
         if known is not None and known.creator == creator:
             return  # asked again, since the answer was lost with the last head
-        if not self.book.create(spec, creator):
+        if not self.book.create(spec, creator, wire["job"]):
             raise ConfigError(f"a placement group named {spec.name!r} exists in namespace {spec.namespace!r}")
         self._save(bytes(spec.group_id))
         self._head.broadcast([control.GROUP, bytes(spec.group_id), "PENDING", {}], soon=False)
@@ -63,10 +67,10 @@ class GroupsShell:
         return self.book.has_pending
 
     def try_pending(self) -> None:
-        """Ask nodes to reserve what fits now, oldest first."""
+        """Ask nodes to reserve what fits now: by the rank of their jobs, oldest first."""
         self._head.refresh()
         view = self._head.membership.view()
-        for record in self.book.pending():
+        for record in self._head.jobs.in_order(self.book.pending(), lambda record: record.job):
             spec = record.spec
             missing = self.book.missing(record)
             if len(missing) < len(spec.bundles):
@@ -101,6 +105,11 @@ class GroupsShell:
                 return []
             by_node.setdefault(node.number, {})[index] = dict(record.spec.bundles[index].resources.units)
         group_id = bytes(record.spec.group_id)
+        parts = {number: together(bundles.values()) for number, bundles in by_node.items()}
+        reason = self._head.jobs.take(record.job, parts)
+        if reason:
+            record.reason = reason
+            return []
         attempt = self.book.propose(
             group_id, {index: bytes(node) for index, node in chosen.items()}, frozenset(by_node)
         )
@@ -108,7 +117,7 @@ class GroupsShell:
         for number, bundles in by_node.items():
             taken = sum((record.spec.bundles[index].resources for index in bundles), ResourceSet())
             node = self._head.membership.assume(number, taken)
-            self._head.send(number, [control.RESERVE, group_id, attempt, bundles])
+            self._head.send(number, [control.RESERVE, group_id, attempt, bundles, record.job])
             if node is not None:
                 asked.append(node)
         return asked
@@ -121,6 +130,8 @@ class GroupsShell:
             if not reason:
                 self._head.send(number, [control.RELEASE, group_id, attempt])
         elif outcome == "failed":
+            # Nothing else may happen that leads to another try.
+            self._head.call_later(_RETRY_SECONDS, self._head.try_pending)
             for node in self.book.take_back(group_id):
                 self._head.send(node, [control.RELEASE, group_id, attempt])
         elif outcome == "created":
@@ -136,9 +147,19 @@ class GroupsShell:
                 "count": 1,
                 "demand": f"{record.spec.strategy} of {[bundle.resources for bundle in record.spec.bundles]!r}",
                 "reason": record.reason,
+                "job": record.job,
                 "node": 0,
             }
             for record in self.book.pending()
+        ]
+
+    def waiting_demands(self) -> list[tuple[bytes, Mapping[str, int]]]:
+        """Return (job, units of a bundle) of what waits for room."""
+        return [
+            (record.job, record.spec.bundles[index].resources.units)
+            for record in self.book.pending()
+            if not record.infeasible
+            for index in self.book.missing(record)
         ]
 
     def remove(self, group_id: bytes) -> None:

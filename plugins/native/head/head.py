@@ -16,10 +16,12 @@ from shoal.config import Config
 from shoal.ids import NodeID
 from shoal.interfaces.metadata import Metadata, SupportsLeases
 from shoal.interfaces.scheduler import Scheduler
+from shoal.interfaces.sharing import Sharing
 from shoal.machines.membership import Membership, MembershipEffect, NodeChanged, NodeLost
 from shoal.native.head.actors import ActorsShell
 from shoal.native.head.begin import LEASE
 from shoal.native.head.groups import GroupsShell
+from shoal.native.head.jobs import JobsShell
 from shoal.native.head.records import Records
 from shoal.native.head.requests import HeadRequests
 from shoal.native.wire import control, kinds
@@ -44,6 +46,10 @@ class NodeLink(Protocol):
         """Tell the head at once what is free, where that costs nothing (its own node)."""
         ...
 
+    def report(self) -> None:
+        """Tell the head at once what else it is told now and then, where that costs nothing."""
+        ...
+
 
 class Head:
     """All that is known of the cluster as a whole."""
@@ -53,6 +59,7 @@ class Head:
         config: Config,
         metadata: Metadata,
         scheduler: Scheduler,
+        sharing: Sharing,
         call_later: Callable[[float, Callable[[], None]], None],
         keeps_records: bool = False,
     ) -> None:
@@ -66,6 +73,7 @@ class Head:
         self.links: dict[int, NodeLink] = {}
         self.actors = ActorsShell(self)
         self.groups = GroupsShell(self)
+        self.jobs = JobsShell(self, sharing)
         self.requests = HeadRequests(self)
         self._demands: dict[int, list[list[Any]]] = {}  # node → what waits there
         self._kept_states: dict[int, str] = {}  # of nodes, as the records have them
@@ -91,6 +99,9 @@ class Head:
             control.RENEW: self._renew,
             control.DEMANDS: self._note_demands,
             control.STATE: self._reconcile,
+            control.JOBS_USE: self.jobs.note_use,
+            control.QUOTA_ASK: self.jobs.ask,
+            control.QUOTA_RETURN: self.jobs.returned,
             control.LEAVING: lambda node, reason: self._carry_out(self.membership.left(node, reason)),
         }
 
@@ -101,6 +112,7 @@ class Head:
             self.membership.skip_numbers(number)
         for wire in self.records.load_nodes():
             self.membership.restore(record_from_wire(wire), now)
+        self.jobs.restore([record.number for record in self.membership.living()])
         self.groups.restore()
         self.actors.restore()
         if self.membership.living():
@@ -166,6 +178,7 @@ class Head:
         if not self.membership.may_join(number, NodeID(node_id)):
             raise ValueError(f"node {number} was given up")
         self.links[number] = link
+        is_new = self.membership.find(number) is None
         effects = self.membership.join(
             number, NodeID(node_id), address, total, labels, time.monotonic(), facts
         )
@@ -173,6 +186,7 @@ class Head:
         link.send([control.NODES, [node_to_wire(record) for record in self.membership.all()]])
         self.groups.introduce(link)
         self._carry_out(effects)
+        self.jobs.joined(number, is_new)
         if len(self.links) > 1:
             self.actors.reconsider()
         self.try_pending()
@@ -238,8 +252,10 @@ class Head:
         clients: list[bytes],
         actors: list[list[Any]],
         groups: list[list[Any]],
+        portions: list[list[Any]],
     ) -> None:
         """A node that has connected again tells what lives there: both sides make it agree."""
+        self.jobs.reconcile(number, set(clients), dict(portions))
         self.groups.reconcile(number, {group: dict(held) for group, held in groups}, set(clients))
         self.actors.reconcile(number, actors, set(clients))
 
@@ -251,10 +267,17 @@ class Head:
         found = self.groups.waiting() + self.actors.waiting()
         for number, demands in sorted(self._demands.items()):
             found += [
-                {"what": what, "count": count, "demand": demand, "reason": reason, "node": number}
-                for what, count, demand, reason in demands
+                {"what": what, "count": count, "demand": demand, "reason": reason, "job": job, "node": number}
+                for what, count, demand, reason, job in demands
             ]
         return found
+
+    def pending_by_job(self) -> dict[bytes, int]:
+        """Return how much of each job waits anywhere in the cluster."""
+        counts: dict[bytes, int] = {}
+        for one in self.pending():
+            counts[one["job"]] = counts.get(one["job"], 0) + one["count"]
+        return counts
 
     def drain(self, number: int) -> bool:
         """Give a node no new work. Returns whether it was alive."""
@@ -267,10 +290,13 @@ class Head:
 
     def try_pending(self) -> None:
         """Something was freed or has joined: place what waits."""
-        if self.groups.has_pending:
-            self.groups.try_pending()
-        if self.actors.has_pending:
-            self.actors.try_pending()
+        if not (self.groups.has_pending or self.actors.has_pending or self.jobs.ledger.head_waits):
+            return
+        with self.jobs.trying():
+            if self.groups.has_pending:
+                self.groups.try_pending()
+            if self.actors.has_pending:
+                self.actors.try_pending()
 
     def refresh(self) -> None:
         """Make what is known of the head's own node current."""
@@ -300,6 +326,7 @@ class Head:
             link.send([control.END, f"the head gave this node up: {reason}"])
         self._demands.pop(number, None)
         self._spread_now()
+        self.jobs.node_lost(number, reason)
         self.actors.node_lost(number, reason)
         self.groups.node_lost(number)
         self.try_pending()
@@ -374,6 +401,7 @@ class Head:
 
     def client_gone(self, client: bytes) -> None:
         """A driver or worker has ended."""
+        self.jobs.client_gone(client)
         self.actors.client_gone(client)
         self.groups.client_gone(client)
         if len(self.links) > 1:

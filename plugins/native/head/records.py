@@ -16,18 +16,21 @@ from shoal.ids import NodeID, PlacementGroupID
 from shoal.interfaces.metadata import Metadata, Write
 from shoal.machines.actors import ActorRecord
 from shoal.machines.groups import GroupRecord
+from shoal.machines.jobs import JobRecord
 from shoal.machines.membership import NodeRecord
 from shoal.native.wire.certificates import plain_certificate
 from shoal.native.wire.nodes import node_to_wire
+from shoal.spec.jobs import JobSpec
 from shoal.spec.resources import ResourceSet
 from shoal.spec.view import BundleSpec, GroupSpec
 
-_CLUSTER, _NODES, _ACTORS, _CLASSES, _GROUPS = (
+_CLUSTER, _NODES, _ACTORS, _CLASSES, _GROUPS, _JOBS = (
     "shoal:cluster",
     "shoal:nodes",
     "shoal:actors",
     "shoal:classes",
     "shoal:groups",
+    "shoal:jobs",
 )
 _NUMBER = b"next number"
 _AT_ONCE = 500
@@ -54,6 +57,15 @@ class Records:
         """Keep a node that lives, or forget one that is dead."""
         key = record.number.to_bytes(4, "big")
         self._write(_NODES, key, None if record.state == "DEAD" else node_to_wire(record))
+
+    def job(self, record: JobRecord) -> None:
+        """Keep a job, also one that has ended."""
+        fields = attrs.asdict(record, recurse=False)
+        self._write(_JOBS, record.spec.job_id, {**fields, "spec": record.spec.to_wire()})
+
+    def forget_job(self, job: bytes) -> None:
+        """Forget a job that ended long ago."""
+        self._write(_JOBS, job, None)
 
     def cls(self, class_hash: bytes, pickled: bytes) -> None:
         """Keep a pickled class."""
@@ -92,6 +104,7 @@ class Records:
             "creator": record.creator,
             "nodes": list(record.nodes),
             "attempt": record.attempt,
+            "job": record.job,
         }
         self._write(_GROUPS, key, plain)
 
@@ -99,7 +112,7 @@ class Records:
         """Forget the cluster: it was stopped for good."""
         if not self.keeps:
             return
-        for table in (_NODES, _ACTORS, _CLASSES, _GROUPS):
+        for table in (_NODES, _ACTORS, _CLASSES, _GROUPS, _JOBS):
             keys = [key for key, _ in self._metadata.items(table)]
             for start in range(0, len(keys), _AT_ONCE):
                 self._metadata.apply([Write(table, key, None) for key in keys[start : start + _AT_ONCE]])
@@ -114,6 +127,14 @@ class Records:
     def load_nodes(self) -> list[dict[str, Any]]:
         """Return the nodes that lived."""
         return [_unpack(value) for _, value in self._items(_NODES)]
+
+    def load_jobs(self) -> list[JobRecord]:
+        """Return the jobs that are remembered, in the order they began."""
+        found = []
+        for _, value in self._items(_JOBS):
+            fields = _unpack(value)
+            found.append(JobRecord(**{**fields, "spec": JobSpec.from_wire(fields["spec"])}))
+        return sorted(found, key=lambda record: record.started)
 
     def load_classes(self) -> dict[bytes, bytes]:
         """Return pickled classes by their hash."""
@@ -147,7 +168,7 @@ class Records:
                 lifetime=plain["lifetime"],
                 soft_target_node=NodeID(plain["target"]) if plain["target"] else None,
             )
-            record = GroupRecord(spec, plain["creator"], attempt=plain["attempt"])
+            record = GroupRecord(spec, plain["creator"], attempt=plain["attempt"], job=plain.get("job", b""))
             record.nodes = tuple(plain["nodes"])
             found.append(record)
         return found

@@ -81,6 +81,9 @@ class RemoteNode:
     def refresh(self) -> None:
         """Do nothing: a node that is elsewhere tells what is free by itself."""
 
+    def report(self) -> None:
+        """Do nothing, for the same reason."""
+
 
 class ControlServer:
     """Serves the nodes of a cluster until `close`."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -27,6 +29,7 @@ from shoal.spec.events import SessionStarted
 
 _E = TypeVar("_E", bound=Engine)
 
+_BEGIN_SECONDS = 2.0
 _LAST_WORDS_SECONDS = 2.0  # how long the end of a session may wait for what workers have printed
 
 
@@ -76,9 +79,19 @@ def attach_driver(
             client.on_daemon_lost = lambda: client.reactor.call_soon_unlocked(daemon.end)
         with client.reactor.lock:
             client.tell_daemon([kinds.REGISTER, {"pid": os.getpid(), "kind": "driver"}])
+            facts = {"pid": os.getpid(), "entrypoint": " ".join(sys.argv), "namespace": session.namespace}
+            # Before anything that the job asks for: the head must know its quota first.
+            begun: list[bool] = []
+            client.request_later(
+                "begin_job", [client.job().to_wire(), facts], lambda ok, value: begun.append(ok)
+            )
             client.reactor.flush()
         _shield_from_interrupts(client)
         client.reactor.start_background("shoal-io")
+        if (
+            session.standing
+        ):  # others can see the job when init() returns, unless the head is away for the moment
+            client.reactor.run_until(lambda: bool(begun), time.monotonic() + _BEGIN_SECONDS)
         client.observing.listeners.emit(
             "shoal_session_started",
             SessionStarted(session=session.name, engine="native", node=session.node_id.hex()),
@@ -87,6 +100,16 @@ def attach_driver(
         client.close()
         raise
     return engine
+
+
+def finish_job(client: Client) -> None:
+    """Say goodbye: the job has ended as its program wished."""
+    if not client.session.standing:
+        return  # who might ask ends with it
+    with contextlib.suppress(ShoalError, OSError), client.reactor.lock:
+        client.check_usable()
+        client.request_later("end_job", [client.session.job_id], lambda ok, value: None)
+        client.reactor.flush()
 
 
 def _finish_logs(client: Client, printer: LogPrinter) -> None:

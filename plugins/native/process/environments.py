@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 from shoal.errors import ConfigError
@@ -39,6 +38,8 @@ def check_environment(runtime_env: Any) -> dict[str, Any]:
     for key, value in given.items():
         step = known.get(key)
         if step is None:
+            import difflib
+
             near = difflib.get_close_matches(str(key), known, 1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise ConfigError(f"runtime_env has no key {key!r}{hint}. It has: {', '.join(sorted(known))}")

@@ -15,6 +15,7 @@ from shoal.interfaces.engine import Engine
 from shoal.native.client.client import Client
 from shoal.native.process.drive import attach_driver
 from shoal.native.process.environments import JOB, check_environment
+from shoal.native.process.job import job_of_settings
 from shoal.native.process.node import find_node, session_of
 from shoal.native.process.session import Session
 from shoal.native.process.spawn import DaemonProcess
@@ -24,7 +25,18 @@ from shoal.native.wire.nodes import driver_id
 _E = TypeVar("_E", bound=Engine)
 
 # What a driver decides for itself; all else is the cluster's.
-_OWN = ("get_warning_seconds", "infeasible", "log_to_driver", "record_call_sites", "timeline_events_max")
+_OWN = (
+    "get_warning_seconds",
+    "infeasible",
+    "job_name",
+    "job_preemptible",
+    "job_priority",
+    "job_quota",
+    "job_share",
+    "log_to_driver",
+    "record_call_sites",
+    "timeline_events_max",
+)
 
 
 def observe_cluster(config: Config) -> Client:
@@ -64,14 +76,17 @@ def join_cluster(config: Config, make_engine: Callable[[Client, None, DaemonProc
     worker_id = driver_id(session.number)
     namespace = config.namespace or os.urandom(8).hex()
     job_id = os.urandom(4)
+    checked = check_environment(config.runtime_env)
     job = {
         "driver": worker_id,
         "id": job_id,
         "namespace": namespace,
         "path": [os.path.abspath(entry) if entry else os.getcwd() for entry in sys.path],
         "folder": os.getcwd(),
+        "spec": job_of_settings(config, job_id).to_wire(),
+        "environment": checked,
     }
-    environment = {**check_environment(config.runtime_env), JOB: job}
+    environment = {**checked, JOB: job}
     own = {name: getattr(config, name) for name in _OWN}
     joined = Config.from_wire({**session.config, **own})
     session = attrs.evolve(

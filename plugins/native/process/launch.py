@@ -11,11 +11,12 @@ from shoal.config import Config
 from shoal.errors import ConfigError
 from shoal.native.process.environments import check_environment
 from shoal.native.process.folders import explained
+from shoal.native.process.job import job_of_settings
 from shoal.native.process.session import Session
 from shoal.native.process.store import import_target
 from shoal.registry.discover import find
 from shoal.registry.drivers import load_driver
-from shoal.registry.groups import ACCELERATORS, HOOKS, METADATA, SCHEDULERS, STORES
+from shoal.registry.groups import ACCELERATORS, HOOKS, METADATA, SCHEDULERS, SHARING, STORES
 
 _LEAST_STORE = 1 << 20  # bytes
 
@@ -46,6 +47,7 @@ def prepare_session(
     targets: dict[str, str] = {
         "store": _target(store),
         "scheduler": _target(load_driver(SCHEDULERS, config.scheduler, config.scheduler_options)),
+        "sharing": _target(load_driver(SHARING, config.sharing)),
         "metadata": _target(load_driver(METADATA, config.metadata, config.metadata_options)),
     }
     for accelerator in config.accelerators:
@@ -53,6 +55,8 @@ def prepare_session(
     import_target(targets["scheduler"])(
         config.scheduler_options
     )  # refuses its options here, not in the daemon
+    job_id = (1).to_bytes(4, "big")
+    job_of_settings(config, job_id)  # refuses a quota here, not in the daemon
     environment = check_environment(config.runtime_env)
     wire: dict[str, Any] = config.to_wire()
     session = Session(
@@ -67,7 +71,7 @@ def prepare_session(
         tls=tls,
         tls_host=tls_host,
         node_id=os.urandom(8),
-        job_id=(1).to_bytes(4, "big"),
+        job_id=job_id,
         store_folder=store_folder,
         namespace=config.namespace or os.urandom(8).hex(),
         driver=worker_id,

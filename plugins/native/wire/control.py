@@ -32,15 +32,22 @@ RESERVED: Final = 12  # group, attempt, reason: "" if the bundles are reserved
 TO_CLIENT: Final = 13  # client, message: pass it on to a process of another node
 RENEW: Final = 14  # the node's clock, seconds: its lease is to go on
 LEAVING: Final = 15  # reason: goodbye
-STATE: Final = 17  # clients, actors, groups: what lives on a node that has connected again
-DEMANDS: Final = 16  # [[what, how many, resources, why], ...]: what waits there, for people
+STATE: Final = (
+    17  # clients, actors, groups, portions of quotas: what lives on a node that has connected again
+)
+DEMANDS: Final = 16  # [[what, how many, resources, why, job], ...]: what waits there, for people
+JOBS_USE: Final = (
+    18  # {job: [units in use there, leases ended for others, {node: what of it it has borrowed}]}
+)
+QUOTA_ASK: Final = 19  # job, units, how often: its portion there does not allow them
+QUOTA_RETURN: Final = 20  # job, units: a part of its portion there that is not used
 
 # Head → node
 CLIENT: Final = 40  # client, message: for a process of the node
 START_ACTOR: Final = 41  # actor, incarnation, {specification}, whether to refuse if there is no room now
 WITHDRAW_ACTOR: Final = 42  # actor: give its place back
 END_WORKER: Final = 43  # worker, certificate
-RESERVE: Final = 44  # group, attempt, {bundle: resources}
+RESERVE: Final = 44  # group, attempt, {bundle: resources}, job
 RELEASE: Final = 45  # group, attempt (0: all): bundles that were reserved, and what runs in them, end
 GROUP: Final = 46  # group, state, {bundle: node number}
 NODES: Final = 47  # [{node}, ...]: those that have changed
@@ -51,6 +58,12 @@ DRAIN: Final = 51  # nothing: take no new work
 AVAILABLE: Final = (
     53  # [[node number, version, available, queued], ...]: nodes of which only that has changed
 )
+JOBS: Final = (
+    57  # [[job, units in use elsewhere, [units that wait at the head, ...], {job}], ...], [ended job, ...]
+)
+QUOTA_GIVE: Final = 54  # job, units, whether to use them at once (else what they are for comes next)
+QUOTA_TIGHT: Final = 55  # job, whether another node lacks some of its quota: give back what is not used
+MAKE_ROOM: Final = 56  # job, units: a demand of its waits for long; end tasks of lower priority for it
 END: Final = 52  # reason: end what runs here; this node is not part of the cluster (any more)
 
 

@@ -78,7 +78,7 @@ HOLDINGS: Final = 140  # number: answer by the request holdings_are with what yo
 NODE_TABLE: Final = 83  # [[number, address, alive, why it is dead], ...] of the other nodes
 
 # Daemon → daemon of another node
-ASK_LEASE: Final = 90  # holder, class key, {class}, depth: grant one lease now, or refuse
+ASK_LEASE: Final = 90  # holder, class key, {class}, depth, waited for long: grant one lease now, or refuse
 GRANTED: Final = 91  # holder, class key, lease, worker, {grant}
 REFUSED: Final = 92  # holder, class key, what is free, reason
 GIVE_BACK: Final = 93  # [[lease, worker must end], ...]

@@ -142,6 +142,60 @@ class _NodeList(_Plain):
         ]
 
 
+class _Portions(_Plain):
+    """[[job, units], ...]."""
+
+    def put(self, target: Any, value: Any) -> None:
+        for job, units in value:
+            getattr(target, self.name).add(job=job, units=units)
+
+    def take(self, source: Any) -> Any:
+        return [[one.job, dict(one.units)] for one in getattr(source, self.name)]
+
+
+class _Uses(_Plain):
+    """{job: [units, how many leases were ended, {node: units}]}."""
+
+    def put(self, target: Any, value: Any) -> None:
+        for job, (units, preempted, lent) in value.items():
+            one = getattr(target, self.name).add(job=job, preempted=preempted)
+            one.used.units.update(units)
+            for node, borrowed in lent.items():
+                one.lent[node].units.update(borrowed)
+
+    def take(self, source: Any) -> Any:
+        return {
+            one.job: [
+                dict(one.used.units),
+                one.preempted,
+                {node: dict(borrowed.units) for node, borrowed in one.lent.items()},
+            ]
+            for one in getattr(source, self.name)
+        }
+
+
+class _Elsewhere(_Plain):
+    """[[job, units, [units, ...], {job}], ...]."""
+
+    def put(self, target: Any, value: Any) -> None:
+        for job, units, waiting, spec in value:
+            one = getattr(target, self.name).add(job=job, spec_packed=_pack(spec))
+            one.used.units.update(units)
+            for demand in waiting:
+                one.waiting.add(units=demand)
+
+    def take(self, source: Any) -> Any:
+        return [
+            [
+                one.job,
+                dict(one.used.units),
+                [dict(demand.units) for demand in one.waiting],
+                _unpack(one.spec_packed),
+            ]
+            for one in getattr(source, self.name)
+        ]
+
+
 _client = (_Plain("client"), _Packed("message_packed"))
 _worker = (_Plain("worker"), _Packed("certificate_packed"))
 _news = (_Plain("actor"), _Plain("incarnation"))
@@ -184,8 +238,12 @@ _TO_HEAD: _Table = {
             _Many("clients"),
             _Packed("actors_packed"),
             _Packed("groups_packed"),
+            _Portions("portions"),
         ),
     ),
+    control.JOBS_USE: ("jobs_use", (_Uses("jobs"),)),
+    control.QUOTA_ASK: ("quota_ask", (_Plain("job"), _Map("units"), _Plain("count"))),
+    control.QUOTA_RETURN: ("quota_return", (_Plain("job"), _Map("units"))),
     control.DEMANDS: ("demands_packed", None),
 }
 _TO_NODE: _Table = {
@@ -199,7 +257,7 @@ _TO_NODE: _Table = {
     ),
     control.WITHDRAW_ACTOR: ("withdraw_actor", None),
     control.END_WORKER: ("end_worker", _worker),
-    control.RESERVE: ("reserve", (_Plain("group"), _Plain("attempt"), _Bundles("bundles"))),
+    control.RESERVE: ("reserve", (_Plain("group"), _Plain("attempt"), _Bundles("bundles"), _Plain("job"))),
     control.RELEASE: ("release", (_Plain("group"), _Plain("attempt"))),
     control.GROUP: ("group", (_Plain("group"), _Plain("state"), _Map("places"))),
     control.NODES: ("nodes", (_NodeList("nodes"),)),
@@ -212,6 +270,10 @@ _TO_NODE: _Table = {
     control.RENEWED: ("renewed", None),
     control.DRAIN: ("drain", ()),
     control.END: ("end", None),
+    control.JOBS: ("jobs", (_Elsewhere("jobs"), _Many("ended"))),
+    control.QUOTA_GIVE: ("quota_give", (_Plain("job"), _Map("units"), _Plain("use"))),
+    control.QUOTA_TIGHT: ("quota_tight", (_Plain("job"), _Plain("tight"))),
+    control.MAKE_ROOM: ("make_room", (_Plain("job"), _Map("units"))),
 }
 
 

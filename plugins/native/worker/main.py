@@ -17,6 +17,7 @@ from shoal.config import Config
 from shoal.interfaces.current import current
 from shoal.native.client.client import Client
 from shoal.native.engine import NativeEngine
+from shoal.native.process.environments import JOB
 from shoal.native.process.page import create, path_of
 from shoal.native.process.session import Session
 from shoal.native.process.store import open_store, store_class
@@ -64,7 +65,13 @@ def run_worker(session: Session, request: dict[str, Any]) -> None:
     folder = request["folder"] or session.main_folder
     job = request["job"]
     if job is not None:
-        session = attrs.evolve(session, namespace=job["namespace"], driver=job["driver"], job_id=job["id"])
+        session = attrs.evolve(
+            session,
+            namespace=job["namespace"],
+            driver=job["driver"],
+            job_id=job["id"],
+            environment={**job["environment"], JOB: job},
+        )
     if os.path.isdir(folder):
         os.chdir(folder)
     sys.argv = [f"shoal-worker-{worker_id.hex()}"]

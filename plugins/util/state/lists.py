@@ -41,7 +41,7 @@ def list_jobs(
     raise_on_missing_output: bool = True,
     _explain: bool = False,
 ) -> list[records.JobState]:
-    """Return the program that runs.
+    """Return the programs that use the cluster, or did, with what each has, may have, and waits for.
 
     Parameters: `filters` are (column, "=" or "!=", value), `limit` is how many there may be (StateApiError if there are
     more, unless `raise_on_missing_output` is false), `detail` fills all columns.

@@ -190,6 +190,13 @@ class JobState(StateSchema):
     driver_agent_http_address: str | None = state_column(filterable=False, detail=True)
     driver_node_id: str | None = state_column(filterable=False, detail=True)
     driver_exit_code: int | None = state_column(filterable=False, detail=True)
+    name: str | None = state_column(filterable=True)
+    priority: int | None = state_column(filterable=True)
+    share: float | None = state_column(filterable=False)
+    quota: dict[str, float] | None = state_column(filterable=False)
+    used: dict[str, float] | None = state_column(filterable=False)
+    waiting: int | None = state_column(filterable=False)
+    preempted: int | None = state_column(filterable=False, detail=True)
 
     @classmethod
     def schema_dict(cls) -> dict[str, str]:

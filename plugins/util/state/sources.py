@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from shoal.interfaces.current import current
-from shoal.interfaces.engine import Engine
+from shoal.interfaces.engine import Engine, SupportsJobs
 from shoal.interfaces.refs import ObjectRef
 from shoal.util.state import records
 from shoal.util.state.failures import ServerUnavailable, StateApiError
@@ -124,7 +124,31 @@ def _workers(engine: Engine) -> Iterator[records.WorkerState]:
             )
 
 
+_STATUS = {"RUNNING": "RUNNING", "FINISHED": "SUCCEEDED", "DIED": "FAILED"}  # in the reference's words
+
+
 def _jobs(engine: Engine) -> Iterator[records.JobState]:
+    if isinstance(engine, SupportsJobs):
+        for job in engine.jobs():
+            yield records.JobState(
+                type="DRIVER",
+                job_id=job["job"].hex(),
+                status=_STATUS[job["state"]],
+                entrypoint=job["entrypoint"],
+                message=job["message"] or None,
+                start_time=int(job["started"] * 1_000),
+                end_time=int(job["ended"] * 1_000) or None,
+                driver_info={"pid": job["pid"], "node": job["node"]},
+                driver_node_id=job["node"],
+                name=job["name"] or None,
+                priority=job["priority"],
+                share=job["share"],
+                quota=dict(job["quota"]),
+                used=dict(job["used"]),
+                waiting=job["waiting"],
+                preempted=job["preempted"],
+            )
+        return
     here = engine.context()
     yield records.JobState(
         type="DRIVER",
