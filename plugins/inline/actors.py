@@ -105,6 +105,7 @@ class Actors:
             max_task_retries=template.max_task_retries,
             max_pending_calls=template.max_pending_calls,
             is_async=template.is_async,
+            exactly_once=template.durability is not None and template.durability.exactly_once,
         )
         actor = Actor(info=info, template=template, cls=cls, creation=creation)
         with core.lock:

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from shoal.native.client.client import Client
 
 _BATCH = 64
+_ACKNOWLEDGE_COUNT = (
+    128  # answers that an actor with exactly_once keeps for us, unless we call it again before
+)
+_ACKNOWLEDGE_BYTES = 1 << 18
 
 
 class ActorClient:
@@ -44,7 +48,11 @@ class ActorClient:
         "peer",
         "pending",
         "queue",
+        "sequence",
         "state",
+        "unanswered",
+        "unsaid_bytes",
+        "unsaid_count",
     )
 
     def __init__(self, actors: Actors, client: Client, actor_id: bytes, info: ActorInfo) -> None:
@@ -62,6 +70,34 @@ class ActorClient:
         self.error: bytes | None = None
         self.methods: dict[int, PreparedMethod] = {}
         self.doomed = False  # kill() was called: calls wait for what becomes of it
+        self.sequence = 0  # the last number given to a call, where the actor applies each call once
+        self.unanswered: dict[int, Task] = {}  # those calls, in the order of their numbers
+        self.unsaid_count = 0  # answers that the actor does not know to be here
+        self.unsaid_bytes = 0
+
+    # Calls with a number, for actors that apply each once
+
+    def number(self, task: Task) -> None:
+        """Give a call the next number: the actor applies it once however often it is sent."""
+        self.sequence += 1
+        task.sequence = self.sequence
+        self.unanswered[task.sequence] = task
+
+    @property
+    def below(self) -> int:
+        """Every call with a lower number is answered, and will not be sent again."""
+        return next(iter(self.unanswered), self.sequence + 1)
+
+    def settled(self, task: Task, size: int = 0) -> None:
+        """A call with a number has its answer, or is given up. The actor is told with the next calls, or now."""
+        if self.unanswered.pop(task.sequence, None) is None:
+            return
+        self.unsaid_count += 1
+        self.unsaid_bytes += size
+        if self.unsaid_count >= _ACKNOWLEDGE_COUNT or self.unsaid_bytes >= _ACKNOWLEDGE_BYTES:
+            self.unsaid_count = self.unsaid_bytes = 0
+            if self.peer is not None:
+                self._client.peers.send(self.peer, [kinds.ACKNOWLEDGED, self.actor_id, self.below])
 
     def answered(self) -> None:
         """Some answers came: there may be room again."""
@@ -69,8 +105,11 @@ class ActorClient:
             self.push()
 
     def again(self, task: Task) -> None:
-        """Call again, before what waits."""
+        """Call again, before what waits: another call, if the last try was applied."""
         task.peer = None
+        if task.sequence:
+            self.unanswered.pop(task.sequence, None)
+            self.number(task)
         self.queue.appendleft(task)
         if task.slots is None or arguments.resolve(self._client, task, self._resolved):
             self.push()
@@ -122,11 +161,13 @@ class ActorClient:
         peer.inflight[task.counter] = task
         method: PreparedMethod = task.function
         extra = None
-        if task.extra is not None or method.wire is not None or task.attempt:
+        if task.extra is not None or method.wire is not None or task.attempt or task.sequence:
             extra = dict(arguments.extra_for(self._client, task) or {})
             extra.update(method.wire or {})
             if task.attempt:
                 extra["a"] = task.attempt
+            if task.sequence:
+                extra["q"] = task.sequence
         self._actors.batch(self, peer, [task.counter, method.key, task.payload, extra])
 
     def _fail_all(self) -> None:
@@ -165,6 +206,8 @@ class ActorClient:
             observing.actor_died(self.actor_id, self.info.class_name, state == "RESTARTING", certificate)
         if state == "ALIVE" and (incarnation != self.incarnation or self.peer is None):
             self.incarnation = incarnation
+            if self.peer is not None and self.peer.worker_id != worker:
+                self._take_back(self.peer)  # its end will be noticed later than that another took over
             self.settle_lost()
             self.peer = self._client.peers.get(worker)
             self.push()
@@ -181,14 +224,18 @@ class ActorClient:
         if self.peer is not peer:
             return
         self.peer = None
-        mine = [task for task in peer.inflight.values() if task.actor is self]
-        for task in mine:
-            del peer.inflight[task.counter]
-        self.lost.extend(mine)
+        self._take_back(peer)
         if self.state == "DEAD":
             self._fail_all()
         elif self.state == "RESTARTING":
             self.settle_lost()
+
+    def _take_back(self, peer: Peer) -> None:
+        """Calls that a process has not answered: it is gone, or not the actor's any more."""
+        mine = [task for task in peer.inflight.values() if task.actor is self]
+        for task in mine:
+            del peer.inflight[task.counter]
+        self.lost.extend(mine)
 
     def settle_lost(self) -> None:
         """The actor restarts: calls that may be tried again go first, the others fail."""
@@ -261,6 +308,8 @@ class Actors:
                         f"{info.max_pending_calls}; get() some results first"
                     )
             task.actor = actor
+            if info.exactly_once:
+                actor.number(task)
             result = client.tasks.make_returns(task, method)
             actor.add(task)
         return result
@@ -283,7 +332,11 @@ class Actors:
             batch = peer.batch
             if batch:
                 peer.batch = []
-                self._client.peers.send(peer, [kinds.CALLS, actor.actor_id, batch])
+                message = [kinds.CALLS, actor.actor_id, batch]
+                if actor.sequence:
+                    message.append(actor.below)
+                    actor.unsaid_count = actor.unsaid_bytes = 0
+                self._client.peers.send(peer, message)
 
     def on_state(self, message: list[Any]) -> None:
         """The daemon tells an actor's state."""

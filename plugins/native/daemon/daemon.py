@@ -184,7 +184,14 @@ class Daemon:
     def _begin_head(self, metadata: Metadata) -> Uplink:
         """Be the cluster's head, too."""
         standing = self.session.standing
-        self.head = Head(self.config, metadata, self.scheduler, self.call_later, keeps_records=standing)
+        self.head = Head(
+            self.config,
+            metadata,
+            self.scheduler,
+            self.call_later,
+            keeps_records=standing,
+            session=self.session.name,
+        )
         link = LocalLink(self, self.head)
         book = self.scheduling.book
         facts = {"pid": str(os.getpid())} if self.cluster is None else self.cluster.facts()

@@ -72,6 +72,7 @@ class ActorsShell:
             detached=wire["detached"],
             max_restarts=wire["max_restarts"],
             specification=wire,
+            durable=wire["options"]["durable"] is not None,
         )
         _, effects = self.directory.create(record)
         self._save(record.actor_id)
@@ -433,6 +434,9 @@ class ActorsShell:
                     self._tell(effect.actor_id, client)
             elif isinstance(effect, ActorEnded):
                 level = logging.INFO if effect.certificate.cause in _QUIET else logging.WARNING
+                record = self.directory.find(effect.actor_id)
+                if record is not None and record.durable and not effect.restarting:
+                    self._head.durable.forget(effect.actor_id)
                 what = "restarts" if effect.restarting else "died"
                 _log.log(level, "actor %s %s\n%s", effect.actor_id.hex(), what, effect.certificate)
 

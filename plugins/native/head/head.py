@@ -19,6 +19,7 @@ from shoal.interfaces.scheduler import Scheduler
 from shoal.machines.membership import Membership, MembershipEffect, NodeChanged, NodeLost
 from shoal.native.head.actors import ActorsShell
 from shoal.native.head.begin import LEASE
+from shoal.native.head.durable import DurableStates
 from shoal.native.head.groups import GroupsShell
 from shoal.native.head.records import Records
 from shoal.native.head.requests import HeadRequests
@@ -54,8 +55,12 @@ class Head:
         scheduler: Scheduler,
         call_later: Callable[[float, Callable[[], None]], None],
         keeps_records: bool = False,
+        session: str = "",
     ) -> None:
-        """`keeps_records`: go on from what the last head of this metadata store has kept, and keep more."""
+        """`keeps_records`: go on from what the last head of this metadata store has kept, and keep more.
+
+        Without it, what must be kept for the session alone is kept under the name `session`.
+        """
         self.records = Records(metadata, keeps_records)
         self.config = config
         self.metadata = metadata
@@ -65,6 +70,7 @@ class Head:
         self.links: dict[int, NodeLink] = {}
         self.actors = ActorsShell(self)
         self.groups = GroupsShell(self)
+        self.durable = DurableStates(self, metadata, "" if keeps_records else f":{session}")
         self.requests = HeadRequests(self)
         self._demands: dict[int, list[list[Any]]] = {}  # node → what waits there
         self._kept_states: dict[int, str] = {}  # of nodes, as the records have them
@@ -102,6 +108,7 @@ class Head:
             self.membership.restore(record_from_wire(wire), now)
         self.groups.restore()
         self.actors.restore()
+        self.durable.restore()
         if self.membership.living():
             _log.info("the head goes on with %d nodes of the last one", len(self.membership.living()))
             self.call_later(self.membership.timeout, self.tick)
@@ -121,11 +128,17 @@ class Head:
         for link in self.links.values():
             link.send([control.END, "the cluster was stopped"])
         self.records.clear()
+        self.durable.clear()
         if isinstance(self.metadata, SupportsLeases):
             self.metadata.release(LEASE, owner)
 
     def close(self) -> None:
         """Let go of the metadata store."""
+        if not self.records.keeps:
+            try:
+                self.durable.clear()
+            except OSError as error:
+                _log.warning("the states of durable actors stay in the metadata store: %s", error)
         self.metadata.close()
 
     def forget_own(self, node_id: bytes) -> None:
