@@ -26,7 +26,8 @@ def capture_state(instance: Any, by_methods: bool) -> Payload:
     except StateNotSaved:
         raise
     except NotSerializable as error:
-        raise StateNotSaved(f"the state of actor {name} cannot be pickled: {error}. {_CURE}") from error
+        why = str(error).rstrip(".")
+        raise StateNotSaved(f"the state of actor {name} cannot be pickled: {why}. {_CURE}") from error
     except Exception as error:  # checkpoint() and __getstate__() are user code
         what = "checkpoint()" if by_methods else "__getstate__()"
         raise StateNotSaved(f"{what} of actor {name} raised {type(error).__name__}: {error}") from error
