@@ -107,9 +107,10 @@ class World:
 
     def late_save_of_the_last_process(self) -> None:
         """It was cut off and tries to save: the directory knows a newer incarnation, and nothing is written."""
-        if self.old is not None and self.old.captured is not None:
-            if not self.is_fenced or self.old.incarnation == self.incarnation:
-                self.saved = self.old.captured
+        old = self.old
+        may = old is not None and (not self.is_fenced or old.incarnation == self.incarnation)
+        if may and old is not None and old.captured is not None:
+            self.saved = old.captured
 
     def answer(self, name: bytes) -> None:
         outbox = self.process.outbox[name]
@@ -141,7 +142,8 @@ class World:
             mine = [number for one, number in state if one == name]
             assert mine == sorted(mine), f"out of order: {mine}"
             for number, value in caller.answers.items():
-                assert state[value - 1] == (name, number), "an answer whose effect is not saved"
+                effect = state[value - 1 : value]
+                assert effect == [(name, number)], "an answer whose effect is not saved"
         for _, _, answers in plain:
             assert len(answers) <= MOST_ANSWERS
 

@@ -85,7 +85,7 @@ def test_without_fencing_the_histories_break() -> None:
             applied_world.run(seed, is_fenced=False)
         except AssertionError:
             broken += 1
-    assert broken > 20
+    assert broken > 5
 
 
 def test_an_answer_is_kept_until_its_caller_has_it() -> None:
