@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from shoal.errors import ActorError, ActorUnavailable, StateNotSaved
+from shoal.errors import ActorError, ActorUnavailable, ShoalError, StateNotSaved
 from shoal.machines.applied import AppliedCalls, Verdict
 from shoal.native.client.peers import Peer
 from shoal.native.client.values import encode_payload
@@ -202,7 +202,12 @@ class DurableCalls:
         if verdict is Verdict.WAIT:
             self._parked.append((peer, item))
         elif verdict is Verdict.REPEAT:
-            self._repeat(peer, self._repeated(peer, item[0], answer))
+            try:
+                repeated = self._repeated(peer, item[0], answer)
+            except ShoalError as error:  # the store is full
+                payload = dump_error(error, item[1], os.getpid(), self._worker.node_hex)
+                repeated = [item[0], 0, kinds.ERROR, payload]
+            self._repeat(peer, repeated)
         elif verdict is Verdict.REFUSE:
             error = ActorUnavailable(
                 f"actor {self._host.class_name} remembers the calls of {self._applied.callers} callers, and takes no "
