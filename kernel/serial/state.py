@@ -58,7 +58,7 @@ def _attributes(instance: Any, name: str) -> Any:
     return reduced[2]
 
 
-def restore_state(cls: type, make: Callable[[], Any], packed: Bytes, by_methods: bool) -> Any:
+def restore_state(cls: Any, make: Callable[[], Any], packed: Bytes, by_methods: bool) -> Any:
     """Return an instance with a state that was captured and packed.
 
     With `by_methods` it is made anew by `make` and told by its `restore`; else it gets its attributes, and `__init__`
@@ -69,7 +69,7 @@ def restore_state(cls: type, make: Callable[[], Any], packed: Bytes, by_methods:
         instance = make()
         instance.restore(value)
         return instance
-    instance = cls.__new__(cls)
+    instance: Any = cls.__new__(cls)
     if hasattr(instance, "__setstate__"):
         if value is not None:
             instance.__setstate__(value)

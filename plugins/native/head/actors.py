@@ -125,6 +125,10 @@ class ActorsShell:
         )
         self._carry_out(self.directory.client_gone(client, certificate))
 
+    def creators(self) -> set[bytes]:
+        """Return the processes that created living actors; b"" stands for those that are gone already."""
+        return {record.creator for record in self.directory.all() if record.state != "DEAD"}
+
     def describe(self, record: ActorRecord) -> dict[str, Any]:
         """Return what the directory tells of an actor."""
         return {
@@ -410,8 +414,7 @@ class ActorsShell:
             else:
                 self._where.pop(actor_id, None)
                 self._place(actor_id)
-        creators = {record.creator for record in self.directory.all() if record.state != "DEAD"}
-        for creator in creators:
+        for creator in self.creators():
             if creator and number_of(creator) == number and creator not in clients:
                 self.client_gone(creator)
 

@@ -312,6 +312,9 @@ class Head:
             link.send([control.END, f"the head gave this node up: {reason}"])
         self._demands.pop(number, None)
         self._spread_now()
+        for client in sorted(self.actors.creators() | self.groups.creators()):
+            if client and number_of(client) == number:
+                self.client_gone(client)  # nobody is left there to say so
         self.actors.node_lost(number, reason)
         self.groups.node_lost(number)
         self.try_pending()

@@ -209,11 +209,11 @@ class DurableCalls:
                 repeated = [item[0], 0, kinds.ERROR, payload]
             self._repeat(peer, repeated)
         elif verdict is Verdict.REFUSE:
-            error = ActorUnavailable(
+            refused = ActorUnavailable(
                 f"actor {self._host.class_name} remembers the calls of {self._applied.callers} callers, and takes no "
                 "new one before some of them have been gone for ten minutes; the call was not applied"
             )
-            payload = dump_error(error, item[1], os.getpid(), self._worker.node_hex)
+            payload = dump_error(refused, item[1], os.getpid(), self._worker.node_hex)
             self._worker.answer(peer, [item[0], 0, kinds.ERROR, payload])
 
     def _repeat(self, peer: Peer, item: list[Any]) -> None:
