@@ -69,7 +69,7 @@ def restore_state(cls: Any, make: Callable[[], Any], packed: Bytes, by_methods: 
         instance = make()
         instance.restore(value)
         return instance
-    instance: Any = cls.__new__(cls)
+    instance = cls.__new__(cls)
     if hasattr(instance, "__setstate__"):
         if value is not None:
             instance.__setstate__(value)
