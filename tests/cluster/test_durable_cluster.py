@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,6 +92,20 @@ def test_a_node_dies_and_the_actor_comes_back_on_another(cluster: Cluster) -> No
     cluster.remove_node(first, allow_graceful=False)
     assert shoal.get(refs, timeout=SECONDS) == list(range(51, 2001))
     assert node_of(cluster, ledger).node_id != first.node_id
+    head = cluster.head_node
+    assert head is not None
+    told = subprocess.run(
+        [str(Path(sys.executable).parent / "shoal"), "status", "--address", head.head_address],
+        env={**os.environ, "SHOAL_TEMP_DIR": os.path.dirname(head.folder)},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=True,
+    ).stdout
+    (line,) = [line for line in told.splitlines() if line.startswith("Ledger ")]
+    assert re.search(r"ALIVE +20\d\d-.* from 20\d\d-", line), line
+    logs = "".join(path.read_text() for path in Path(head.folder, "logs").iterdir())
+    assert re.search(r"actor \w+ \(Ledger\) goes on with its state of 20\d\d-", logs)
     assert mine(shoal.get(ledger.all.remote(), timeout=SECONDS), "a") == list(range(2000))
 
 

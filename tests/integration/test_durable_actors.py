@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sqlite3
 import threading
 import time
 from collections import Counter as Count
@@ -327,3 +328,131 @@ def test_an_error_in_restore_is_a_failed_constructor(session: Any) -> None:
     os.kill(shoal.get(broken.pid.remote(), timeout=SECONDS), signal.SIGKILL)
     with pytest.raises(errors.ActorDied, match="cannot use 5"):
         shoal.get(broken.pid.remote(), timeout=SECONDS)
+
+
+class Pages:
+    """A state of several pieces, in which every byte must be of the same save."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.page = np.zeros(3 << 20, dtype=np.uint8)
+
+    def turn(self) -> tuple[int, bool]:
+        is_whole = bool((self.page == self.count % 256).all())
+        self.count += 1
+        self.page = np.full((2 + self.count % 3) << 20, self.count % 256, dtype=np.uint8)
+        return self.count, is_whole
+
+    def pid(self) -> int:
+        return os.getpid()
+
+
+def test_a_process_that_dies_in_the_middle_of_a_save_leaves_the_last_state_whole(session: Any) -> None:
+    pages = shoal.remote(durable=True, exactly_once=True)(Pages).remote()
+    with Assassin(pages, seed=8) as assassin:
+        for turn in range(1, 2000):
+            assert shoal.get(pages.turn.remote(), timeout=SECONDS) == (turn, True)
+            if assassin.killed >= 8:
+                break
+    assert assassin.killed >= 8
+
+
+def test_a_metadata_store_that_is_away_is_waited_for() -> None:
+    with shoal.init(engine="native", num_cpus=1, num_gpus=0, metadata_options={"timeout": 0}) as context:
+        ledger = once.remote()
+        assert shoal.get(ledger.add.remote("a", 0), timeout=SECONDS) == 1
+        other = sqlite3.connect(os.path.join(context["session_dir"], "metadata.db"), isolation_level=None)
+        try:
+            other.execute("BEGIN IMMEDIATE")  # every write of the head fails from now on
+            refs = [ledger.add.remote("a", number) for number in range(1, 50)]
+            assert shoal.wait(refs, num_returns=1, timeout=0.5)[0] == []
+            other.execute("COMMIT")
+        finally:
+            other.close()
+        assert shoal.get(refs, timeout=SECONDS) == list(range(2, 51))
+
+
+def test_retry_exceptions_makes_another_call(session: Any) -> None:
+    @shoal.remote(durable=True, exactly_once=True)
+    class Flaky:
+        def __init__(self) -> None:
+            self.tries = 0
+
+        @shoal.method(retry_exceptions=True)
+        def third_time(self) -> int:
+            self.tries += 1
+            if self.tries < 3:
+                raise RuntimeError(f"try {self.tries}")
+            return self.tries
+
+    flaky = Flaky.remote()
+    answers = shoal.get([flaky.third_time.remote() for _ in range(3)], timeout=SECONDS)
+    assert sorted(answers) == [3, 4, 5], "a new try comes after the calls that were sent before it"
+
+
+def test_generators_of_durable_actors_stream(session: Any) -> None:
+    @shoal.remote(durable=True, checkpoint_interval_s=0)
+    class Counter:
+        def __init__(self) -> None:
+            self.count = 0
+
+        def items(self, number: int) -> Any:
+            for _ in range(number):
+                self.count += 1
+                yield self.count
+
+        def pid(self) -> int:
+            return os.getpid()
+
+    counter = Counter.remote()
+    assert [shoal.get(ref, timeout=SECONDS) for ref in counter.items.remote(5)] == [1, 2, 3, 4, 5]
+    pid = shoal.get(counter.pid.remote(), timeout=SECONDS)
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: is_new(counter, pid), "it is back", SECONDS)
+    assert [shoal.get(ref, timeout=SECONDS) for ref in counter.items.remote(2)] == [6, 7]
+
+
+def test_handles_without_a_lifetime_may_be_in_a_state(session: Any) -> None:
+    @shoal.remote(durable=True, exactly_once=True)
+    class Holder:
+        def hold(self, name: str) -> None:
+            self.other = shoal.get_actor(name)
+
+        def ask(self) -> int:
+            count: int = shoal.get(self.other.add.remote("holder", 1))
+            return count
+
+        def pid(self) -> int:
+            return os.getpid()
+
+    ledger = once.options(name="held").remote()
+    holder = Holder.remote()
+    shoal.get(holder.hold.remote("held"), timeout=SECONDS)
+    os.kill(shoal.get(holder.pid.remote(), timeout=SECONDS), signal.SIGKILL)
+    assert shoal.get(holder.ask.remote(), timeout=SECONDS) == 1
+    assert shoal.get(ledger.all.remote(), timeout=SECONDS) == [("holder", 1)]
+
+
+def test_what_was_cancelled_before_it_began_was_not_applied(session: Any, tmp_path: Path) -> None:
+    gate = str(tmp_path / "gate")
+
+    @shoal.remote(durable=True, exactly_once=True)
+    class Slow:
+        def __init__(self) -> None:
+            self.seen: list[int] = []
+
+        def wait(self, gate: str) -> None:
+            eventually(lambda: os.path.exists(gate), gate, SECONDS)
+
+        def add(self, number: int) -> list[int]:
+            self.seen.append(number)
+            return self.seen
+
+    slow = Slow.remote()
+    waiting = slow.wait.remote(gate)
+    first, second = slow.add.remote(1), slow.add.remote(2)
+    shoal.cancel(first)
+    Path(gate).touch()
+    with pytest.raises(errors.TaskCancelled):
+        shoal.get(first, timeout=SECONDS)
+    assert shoal.get([waiting, second], timeout=SECONDS) == [None, [2]]

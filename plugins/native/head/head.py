@@ -127,18 +127,15 @@ class Head:
         """The cluster is stopped for good: its nodes are to end, and nothing is kept for another head."""
         for link in self.links.values():
             link.send([control.END, "the cluster was stopped"])
-        self.records.clear()
         self.durable.clear()
+        self.records.clear()
         if isinstance(self.metadata, SupportsLeases):
             self.metadata.release(LEASE, owner)
 
     def close(self) -> None:
         """Let go of the metadata store."""
         if not self.records.keeps:
-            try:
-                self.durable.clear()
-            except OSError as error:
-                _log.warning("the states of durable actors stay in the metadata store: %s", error)
+            self.durable.clear()
         self.metadata.close()
 
     def forget_own(self, node_id: bytes) -> None:
