@@ -29,6 +29,8 @@ _ACKNOWLEDGE_COUNT = (
     128  # answers that an actor with exactly_once keeps for us, unless we call it again before
 )
 _ACKNOWLEDGE_BYTES = 1 << 18
+_CONNECT_AGAIN_SECONDS = (0.2, 2.0)  # after a connection to a living actor broke, and at most: it doubles
+_LOOK_SECONDS = 0.02  # how often it is looked whether a new one is there
 
 
 class ActorClient:
@@ -229,6 +231,35 @@ class ActorClient:
             self._fail_all()
         elif self.state == "RESTARTING":
             self.settle_lost()
+        elif self.state == "ALIVE" and not self.doomed:
+            # Mostly the directory is about to say that it died. If it lives, only the connection broke.
+            self._connect_again(peer.worker_id, self.incarnation, _CONNECT_AGAIN_SECONDS[0])
+
+    def _connect_again(self, worker: bytes, incarnation: int, pause: float) -> None:
+        """Try the same process again, until the directory says otherwise. What was lost is settled when it answers."""
+        reactor = self._client.reactor
+
+        def is_settled() -> bool:
+            return self.state != "ALIVE" or self.incarnation != incarnation or self.peer is not None
+
+        def connect() -> None:
+            if not is_settled():
+                look(self._client.peers.get(worker))
+
+        def look(peer: Peer) -> None:
+            if is_settled():
+                return
+            if peer.gone:
+                self._connect_again(worker, incarnation, min(2 * pause, _CONNECT_AGAIN_SECONDS[1]))
+            elif peer.connection is not None and peer.connection.established:
+                self.peer = peer
+                self.settle_lost("the connection broke")
+                self.push()
+                reactor.flush()
+            else:
+                reactor.call_later(_LOOK_SECONDS, lambda: look(peer))
+
+        reactor.call_later(pause, connect)
 
     def _take_back(self, peer: Peer) -> None:
         """Calls that a process has not answered: it is gone, or not the actor's any more."""
@@ -237,8 +268,8 @@ class ActorClient:
             del peer.inflight[task.counter]
         self.lost.extend(mine)
 
-    def settle_lost(self) -> None:
-        """The actor restarts: calls that may be tried again go first, the others fail."""
+    def settle_lost(self, what: str = "") -> None:
+        """The actor restarts, or `what` happened: calls that may be tried again go first, the others fail."""
         lost, self.lost = self.lost, []
         for task in reversed(lost):
             if task.retries != 0 and not task.cancelled:
@@ -250,9 +281,12 @@ class ActorClient:
                 if task.slots is not None:
                     arguments.resolve(self._client, task, self._resolved)
             else:
-                message = (
-                    f"actor {self.info.class_name} died in the middle of {task.function.name} and restarts"
-                )
+                name = self.info.class_name
+                message = f"actor {name} died in the middle of {task.function.name} and restarts"
+                if what:
+                    message = (
+                        f"{what} to actor {name} in the middle of {task.function.name}, which may have run"
+                    )
                 error = dump_error(ActorUnavailable(message, self.certificate), task.function.name)
                 self._client.tasks.finish_with_error(task, error)
 
