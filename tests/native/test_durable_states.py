@@ -25,11 +25,12 @@ FIRST, SECOND = b"\0\0\0\1\0\0\0\1", b"\0\0\0\2\0\0\0\1"  # processes on two nod
 class Failing(MemoryMetadata):
     """A store that cannot be reached while `away`, and notes how large its requests are."""
 
-    __slots__ = ("away", "largest")
+    __slots__ = ("away", "forgets_to_answer", "largest")
 
     def __init__(self) -> None:
         super().__init__("")
         self.away = False
+        self.forgets_to_answer = False
         self.largest = 0
 
     def apply(self, writes: Any) -> None:
@@ -37,6 +38,8 @@ class Failing(MemoryMetadata):
             raise OSError("nobody answers")
         self.largest = max(self.largest, sum(len(write.value or b"") for write in writes), len(writes))
         super().apply(writes)
+        if self.forgets_to_answer:
+            raise OSError("the connection broke")
 
 
 class World:
@@ -189,6 +192,34 @@ def test_a_store_that_is_away_leaves_the_last_state_whole(world: World, metadata
     assert world.load(now) == b"one"
     world.save(now, 2, b"two")
     assert world.load(now) == b"two"
+
+
+@pytest.mark.parametrize("size", [9, 2 * PIECE_BYTES])
+@pytest.mark.parametrize("is_another_head", [False, True])
+def test_a_save_of_which_nobody_knows_whether_it_was_done(
+    world: World, metadata: Failing, size: int, is_another_head: bool
+) -> None:
+    """The process that tried dies; the next one has either state, and its own saves count."""
+    first = world.create()
+    world.save(first, 1, b"1" * size)
+    pieces = max(1, -(-size // PIECE_BYTES))
+    if pieces > 1:
+        for index in range(pieces):
+            world.states.piece(FIRST, ACTOR, first, 2, index, pieces, b"2" * PIECE_BYTES)
+    metadata.forgets_to_answer = True
+    with pytest.raises(OSError, match="broke"):
+        world.states.commit(FIRST, ACTOR, first, 2, pieces, size, b"2" * size if pieces == 1 else None)
+    metadata.forgets_to_answer = False
+    world.lose_process(FIRST)
+    second = world.begin(SECOND)
+    if is_another_head:
+        world = World(metadata)
+    assert world.load(second, SECOND) == b"2" * size
+    for version in (2, 3):
+        data = bytes([version]) * size
+        assert world.save(second, version, data, SECOND) == {}
+        assert world.load(second, SECOND) == data, "taken for the save of the process before"
+        assert world.kept() == 1 + pieces
 
 
 def test_the_dead_leave_nothing(world: World, metadata: Failing) -> None:

@@ -42,6 +42,10 @@ class _Manifest:
     restored: float = 0.0  # when a process last began with it
     restored_from: float = 0.0  # when that state had been saved
 
+    def has(self, incarnation: int, version: int) -> bool:
+        """Tell whether this or a later state of that process was saved."""
+        return self.incarnation == incarnation and self.version >= version
+
 
 class DurableStates:
     """What is kept for each durable actor. Answers requests of their processes; see HeadRequests."""
@@ -81,20 +85,18 @@ class DurableStates:
     ) -> dict[str, Any]:
         """Keep one of several pieces of a state, which `commit` makes valid. Raises OSError."""
         fenced = self._fenced(client, actor_id, incarnation)
-        manifest = self._manifests.setdefault(actor_id, _Manifest())
-        if fenced or manifest.version >= version:
+        if fenced:
             return fenced
+        manifest = self._known(actor_id)
+        if manifest.has(incarnation, version):
+            return {}
         slot = 1 - manifest.slot
         if manifest.used[slot] < count:
-            before, manifest.used[slot] = manifest.used[slot], count
-            try:
-                self._metadata.apply(
-                    [self._write(actor_id, manifest)]
-                )  # so that what is begun can be removed
-            except OSError:
-                manifest.used[slot] = before
-                raise
-        self._metadata.apply([Write(self._pieces_table, _key(actor_id, slot, index), data)])
+            manifest.used[slot] = count
+            self._apply(
+                actor_id, [self._write(actor_id, manifest)]
+            )  # what is begun must be known to be removed
+        self._apply(actor_id, [Write(self._pieces_table, _key(actor_id, slot, index), data)])
         return {}
 
     def commit(
@@ -109,9 +111,11 @@ class DurableStates:
     ) -> dict[str, Any]:
         """Make a state the actor's: all its pieces were kept, or `data` is the only one. Raises OSError."""
         fenced = self._fenced(client, actor_id, incarnation)
-        old = self._manifests.setdefault(actor_id, _Manifest())
-        if fenced or old.version >= version:
-            return fenced  # asked again, since the answer was lost with the last head
+        if fenced:
+            return fenced
+        old = self._known(actor_id)
+        if old.has(incarnation, version):
+            return {}  # asked again, since the answer was lost
         # A state of one piece can take the place of another in one step.
         slot = old.slot if count == 1 and old.pieces <= 1 else 1 - old.slot
         new = attrs.evolve(
@@ -128,7 +132,7 @@ class DurableStates:
         writes = [self._write(actor_id, new)]
         if data is not None:
             writes.append(Write(self._pieces_table, _key(actor_id, slot, 0), data))
-        self._metadata.apply(writes)
+        self._apply(actor_id, writes)
         self._manifests[actor_id] = new
         try:
             self._remove_pieces(actor_id, new, (0 if which != slot else count for which in (0, 1)))
@@ -139,9 +143,11 @@ class DurableStates:
     def load(self, client: bytes, actor_id: bytes, incarnation: int, index: int) -> dict[str, Any]:
         """Return {version, pieces, size, saved, data} of one piece of the last saved state. Raises OSError."""
         fenced = self._fenced(client, actor_id, incarnation)
-        manifest = self._manifests.get(actor_id)
-        if fenced or manifest is None or not manifest.version:
+        if fenced:
             return fenced
+        manifest = self._known(actor_id)
+        if not manifest.version:
+            return {}
         data = self._metadata.get(self._pieces_table, _key(actor_id, manifest.slot, index))
         if data is None:
             raise OSError(
@@ -213,19 +219,33 @@ class DurableStates:
     def clear(self) -> None:
         """Nobody goes on from here: nothing is kept, but for what the store does not let go of now."""
         try:
-            for actor_id in list(self._manifests):
+            for actor_id, _ in self._metadata.items(self._manifests_table):
                 self._remove(actor_id)
         except OSError as error:
             _log.warning("states of durable actors stay in the metadata store: %s", error)
 
     def _remove(self, actor_id: bytes) -> None:
-        manifest = self._manifests.get(actor_id)
-        if manifest is not None:
-            self._remove_pieces(actor_id, manifest, (0, 0))
-            self._metadata.apply([Write(self._manifests_table, actor_id, None)])
-            del self._manifests[actor_id]
+        self._remove_pieces(actor_id, self._known(actor_id), (0, 0))
+        self._apply(actor_id, [Write(self._manifests_table, actor_id, None)])
+        self._manifests.pop(actor_id, None)
 
-    # Writing
+    # Reading and writing
+
+    def _known(self, actor_id: bytes) -> _Manifest:
+        """Return an actor's manifest, an empty one if nothing was saved. Raises OSError."""
+        manifest = self._manifests.get(actor_id)
+        if manifest is None:
+            value = self._metadata.get(self._manifests_table, actor_id)
+            manifest = self._manifests[actor_id] = _Manifest(**({} if value is None else _unpack(value)))
+        return manifest
+
+    def _apply(self, actor_id: bytes, writes: list[Write]) -> None:
+        """Write. After an error nobody can tell what was written: the manifest is read again. Raises OSError."""
+        try:
+            self._metadata.apply(writes)
+        except OSError:
+            self._manifests.pop(actor_id, None)
+            raise
 
     def _write(self, actor_id: bytes, manifest: _Manifest) -> Write:
         return Write(self._manifests_table, actor_id, _pack(attrs.asdict(manifest)))
