@@ -456,3 +456,94 @@ def test_what_was_cancelled_before_it_began_was_not_applied(session: Any, tmp_pa
     with pytest.raises(errors.TaskCancelled):
         shoal.get(first, timeout=SECONDS)
     assert shoal.get([waiting, second], timeout=SECONDS) == [None, [2]]
+
+
+def set_bound(instance: Any, name: str, value: int) -> None:
+    """Make a bound of the record of calls small, in the actor's own process."""
+    from shoal.interfaces.current import current
+
+    worker: Any = current.engine._worker  # type: ignore[union-attr]
+    setattr(worker.host.durable._applied, name, value)
+
+
+def test_a_caller_with_many_answers_on_the_way_waits_and_loses_none(session: Any) -> None:
+    ledger = once.remote()
+    shoal.get(ledger.__shoal_call__.remote(set_bound, "_most_answers", 150), timeout=SECONDS)
+    other = Caller.remote("other", ledger)
+    theirs = other.call.remote(100, 10)
+    refs = [ledger.add.remote("mine", number) for number in range(3000)]
+    shoal.get([*refs, theirs], timeout=SECONDS)
+    entries = shoal.get(ledger.all.remote(), timeout=SECONDS)
+    assert [number for name, number in entries if name == "mine"] == list(range(3000))
+    assert len(entries) == 3100
+
+
+def test_more_callers_than_can_be_remembered_are_refused(session: Any) -> None:
+    ledger = once.remote()
+    shoal.get(ledger.__shoal_call__.remote(set_bound, "_most_callers", 1), timeout=SECONDS)
+    with pytest.raises(errors.ActorUnavailable, match="was not applied"):
+        shoal.get(Caller.remote("other", ledger).call.remote(1, 1), timeout=SECONDS)
+    assert shoal.get(ledger.add.remote("mine", 0), timeout=SECONDS) == 1
+
+
+def die_after_next_save(instance: Any) -> None:
+    """Have the actor's process end between the save of the next call and its answer."""
+    from shoal.interfaces.current import current
+
+    worker: Any = current.engine._worker  # type: ignore[union-attr]
+    durable = worker.host.durable
+    answer = durable._on_saved
+    saves = []
+
+    def saved() -> None:
+        saves.append(True)
+        if len(saves) == 2:  # the first is that of this call itself
+            os.kill(os.getpid(), signal.SIGKILL)
+        answer()
+
+    durable._on_saved = saved
+
+
+def test_a_process_that_dies_between_the_save_and_the_answer_gives_the_answer_later(session: Any) -> None:
+    ledger = once.remote()
+    for number, (method, options) in enumerate(
+        [("add", {}), ("large", {}), ("two", {"num_returns": 2}), ("fail", {}), ("nothing", {})]
+    ):
+        pid = shoal.get(ledger.pid.remote(), timeout=SECONDS)
+        shoal.get(ledger.__shoal_call__.remote(die_after_next_save), timeout=SECONDS)
+        call = getattr(ledger, method).options(**options)
+        if method == "add":
+            assert shoal.get(call.remote("add", number), timeout=SECONDS) == 1
+        elif method == "large":
+            assert int(shoal.get(call.remote(number), timeout=SECONDS).sum()) == number * 200_000
+        elif method == "two":
+            one, two = shoal.get(call.remote(number), timeout=SECONDS)
+            assert (one, int(two.sum())) == (number, number * 200_000)
+        elif method == "fail":
+            with pytest.raises(KeyError):
+                shoal.get(call.remote(number), timeout=SECONDS)
+        else:
+            assert shoal.get(call.remote(number), timeout=SECONDS) is None
+        assert shoal.get(ledger.pid.remote(), timeout=SECONDS) != pid
+    entries = shoal.get(ledger.all.remote(), timeout=SECONDS)
+    assert entries == [("add", 0), ("large", 1), ("two", 2), ("fail", 3), ("nothing", 4)]
+
+
+def test_a_result_with_references_of_a_process_that_is_gone_says_so(session: Any) -> None:
+    @shoal.remote(durable=True, exactly_once=True)
+    class Giver:
+        def __init__(self) -> None:
+            self.given = 0
+
+        def give(self) -> list[Any]:
+            self.given += 1
+            return [shoal.put("inside")]
+
+        def count(self) -> int:
+            return self.given
+
+    giver = Giver.remote()
+    shoal.get(giver.__shoal_call__.remote(die_after_next_save), timeout=SECONDS)
+    with pytest.raises(errors.ActorError, match="was applied, once, but its result is gone"):
+        shoal.get(giver.give.remote(), timeout=SECONDS)
+    assert shoal.get(giver.count.remote(), timeout=SECONDS) == 1
