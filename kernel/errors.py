@@ -17,6 +17,7 @@ ShoalError
 │   ├── ActorDied                          dead for good; `.cause` says why
 │   ├── ActorUnavailable                   restarting, or cannot be reached now; trying again may help
 │   ├── ActorUnschedulable                 no node can ever hold the actor
+│   ├── StateNotSaved                      a durable actor's state cannot be saved
 │   └── ActorNameTaken (ValueError)        the name is in use in that namespace
 ├── PendingCallsLimitExceeded              max_pending_calls calls wait already
 ├── ObjectError
@@ -253,6 +254,10 @@ class ActorUnavailable(ActorError):
 
 class ActorUnschedulable(ActorError):
     """No node can ever hold the actor. The message says what is short."""
+
+
+class StateNotSaved(ActorError):
+    """The state of a durable actor cannot be saved; the message says why. A call that raises this was not applied."""
 
 
 class ActorNameTaken(ActorError, ValueError):

@@ -10,6 +10,7 @@ from shoal.api.options import check_options
 from shoal.api.session import engine_or_start
 from shoal.api.signature import of_constructor, of_method
 from shoal.api.templates import actor_template, short_name
+from shoal.errors import ConfigError
 from shoal.interfaces.current import current
 from shoal.spec.calls import ActorTemplate
 
@@ -46,6 +47,11 @@ class ActorClass(Generic[T]):
         engine = current.engine
         if engine is None:
             engine = engine_or_start()
+        if self._template.durability is not None and "durable_actors" not in engine.capabilities:
+            raise ConfigError(
+                f"the engine {engine.name!r} keeps no states of actors: {self.__name__} cannot be durable on it; use "
+                "another engine, or leave durable out"
+            )
         constructor = self._constructor
         if kwargs or not constructor.least <= len(args) <= constructor.most:
             constructor.check(args, kwargs, short_name(self.__wrapped__))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 import attrs
 
+from shoal.api.durability import refuse_method
 from shoal.api.options import check_options
 from shoal.api.session import ended
 from shoal.api.signature import ANYTHING, Arguments
@@ -81,6 +82,8 @@ class ActorMethod:
             elif name not in ("enable_task_events", "tensor_transport"):
                 changes[name] = value
         template = attrs.evolve(self._template, prepared=None, **changes)
+        if self._info.exactly_once:
+            refuse_method(self._info.class_name, template)
         return ActorMethod(self._info, self._lifetime, template, self._arguments)
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:

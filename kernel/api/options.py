@@ -60,6 +60,9 @@ class ActorOptions(_PlacementOptions, total=False):
     namespace: str | None
     lifetime: Literal["detached", "non_detached"] | None
     get_if_exists: bool
+    durable: bool
+    checkpoint_interval_s: float | None
+    exactly_once: bool
     allow_out_of_order_execution: bool | None
     enable_tensor_transport: bool | None
 
@@ -138,6 +141,12 @@ def _whole(least: int, but_not: int | None = None) -> Callable[[Any], int | None
 
 def _flag(value: Any) -> bool | None:
     return value if isinstance(value, bool) else None
+
+
+def _seconds(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+        return None
+    return float(value)
 
 
 def _text(value: Any) -> str | None:
@@ -269,6 +278,9 @@ _TABLE = (
         lambda value: value if value in ("detached", "non_detached") else None,
     ),
     Option("get_if_exists", ACTOR, "True or False", _flag, none_is_unset=False),
+    Option("durable", ACTOR, "True or False", _flag, none_is_unset=False),
+    Option("checkpoint_interval_s", ACTOR, "a number of seconds ≥ 0 (0: before each answer)", _seconds),
+    Option("exactly_once", ACTOR, "True or False", _flag, none_is_unset=False),
     Option(
         "allow_out_of_order_execution", ACTOR, "False: calls from one caller start in order", _only(False)
     ),

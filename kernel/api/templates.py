@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from shoal.api.durability import durability_of
 from shoal.api.options import check_options
 from shoal.api.strategies import in_group, to_strategy
 from shoal.errors import ConfigError
@@ -73,6 +74,9 @@ def actor_template(cls: type, options: Mapping[str, Any]) -> ActorTemplate:
                 f"concurrency_groups has {', '.join(sorted(groups)) or 'none'}"
             )
     is_async = any(_is_async(getattr(cls, method, None)) for method in methods)
+    durability = durability_of(cls, options, methods, is_async)
+    once = durability is not None and durability.exactly_once
+    retries = options.get("max_task_retries")
     return ActorTemplate(
         cls=cls,
         class_name=short_name(cls),
@@ -80,8 +84,9 @@ def actor_template(cls: type, options: Mapping[str, Any]) -> ActorTemplate:
         resources=resources,
         placement=placement,
         is_async=is_async,
-        max_restarts=options.get("max_restarts", 0),
-        max_task_retries=options.get("max_task_retries") or 0,
+        # What is kept is kept to come back to, and only what is sent again can be applied once.
+        max_restarts=options.get("max_restarts", 0 if durability is None else -1),
+        max_task_retries=retries if retries is not None else -1 if once else 0,
         max_concurrency=options.get("max_concurrency") or (ASYNC_CONCURRENCY if is_async else 1),
         concurrency_groups=groups,
         max_pending_calls=options.get("max_pending_calls", -1),
@@ -92,6 +97,7 @@ def actor_template(cls: type, options: Mapping[str, Any]) -> ActorTemplate:
         strategy=strategy,
         label_selector=selector,
         runtime_env=options.get("runtime_env"),
+        durability=durability,
     )
 
 

@@ -140,6 +140,11 @@ class Config:
     record_call_sites: bool = _setting(
         False, Flag(), "Remember where references were made, for `shoal memory`; costs microseconds a call."
     )
+    durable_state_max_bytes: int = _setting(
+        256 * 2**20,
+        Size(1024),
+        "The state of a durable actor may take up to this many bytes when it is saved.",
+    )
     memory_usage_threshold: float = _setting(
         0.95,
         Number(0, 1),

@@ -30,6 +30,7 @@ class ActorRecord:
     detached: bool
     max_restarts: int
     specification: dict[str, Any]
+    durable: bool = False  # something is kept for it until it is dead
     state: str = "PENDING"
     worker: bytes = b""
     process: int = 0  # process id of that worker, or of the last one

@@ -73,6 +73,22 @@ def _restore_method(*fields: Any) -> MethodTemplate:
     return MethodTemplate(**dict(zip(names, fields, strict=True)))
 
 
+@attrs.frozen(kw_only=True)
+class Durability:
+    """How an actor's state is kept beyond its process.
+
+    `interval_s`: seconds between two saves at least; 0: every call is saved before it is answered. `exactly_once`: a
+    call that is sent again after a restart is not applied again. `by_methods`: the class says itself what is kept, by
+    `checkpoint()` and `restore(value)`.
+
+    Example: `Durability(interval_s=0.0, exactly_once=True)`
+    """
+
+    interval_s: float = 1.0
+    exactly_once: bool = False
+    by_methods: bool = False
+
+
 @attrs.define(eq=False, kw_only=True)
 class ActorTemplate:
     """An actor class with its options.
@@ -99,6 +115,7 @@ class ActorTemplate:
     strategy: Strategy = attrs.field(factory=DefaultStrategy)
     label_selector: Mapping[str, str] = attrs.field(factory=dict)
     runtime_env: RuntimeEnv | None = None
+    durability: Durability | None = None  # None: the state ends with the process
     prepared: tuple[Any, Any] | None = None
 
 
@@ -144,3 +161,4 @@ class ActorInfo:
     max_task_retries: int = 0
     max_pending_calls: int = -1
     is_async: bool = False
+    exactly_once: bool = False

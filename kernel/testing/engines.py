@@ -15,6 +15,7 @@ needs a capability which the engine does not declare is skipped with that reason
 from __future__ import annotations
 
 from shoal.testing.engine_actors import ActorPart, HandlePart
+from shoal.testing.engine_durable import DurableActorPart
 from shoal.testing.engine_errors import CancelPart, ErrorPart, RetryPart, StreamPart, TimeoutPart
 from shoal.testing.engine_lives import ActorDeathPart, ConcurrentActorPart
 from shoal.testing.engine_objects import ArrayPart, ObjectPart, ReferencePart, WaitPart
@@ -38,6 +39,7 @@ class EngineContract(
     HandlePart,
     ActorDeathPart,
     ConcurrentActorPart,
+    DurableActorPart,
     ErrorPart,
     RetryPart,
     CancelPart,

@@ -22,6 +22,7 @@ from shoal.errors import (
     PendingCallsLimitExceeded,
     TaskUnschedulable,
 )
+from shoal.inline import states
 from shoal.inline.calls import DONE, QUEUED, RUNNING, Call, failed_argument, running
 from shoal.inline.core import Core
 from shoal.inline.node import GroupGone, Holding
@@ -61,6 +62,7 @@ class Actor:
     holding: Holding | None = None
     death: DeathCertificate | None = None
     abandoned: bool = False  # no handle is left
+    saved: bytes | None = None  # the state of a durable one after its last call
     room: dict[str | None, asyncio.Semaphore] = attrs.field(factory=dict)
 
 
@@ -105,6 +107,7 @@ class Actors:
             max_task_retries=template.max_task_retries,
             max_pending_calls=template.max_pending_calls,
             is_async=template.is_async,
+            exactly_once=template.durability is not None and template.durability.exactly_once,
         )
         actor = Actor(info=info, template=template, cls=cls, creation=creation)
         with core.lock:
@@ -170,8 +173,7 @@ class Actors:
 
                 raise load_error(failed)
             with environment(creation.runtime_env):
-                args, kwargs = creation.arguments()
-                actor.instance = actor.cls(*args, **kwargs)
+                actor.instance = states.begin(actor)
         except ActorExit:
             self._end(actor, Cause.INTENDED_EXIT, "it called exit_actor()")
             return
@@ -295,8 +297,13 @@ class Actors:
                     call, ActorDied(*self._story(actor, Cause.INTENDED_EXIT, "it called exit_actor()"))
                 )
                 raise
+            except Exception:
+                if actor.state != DEAD and actor.life == life:
+                    states.save(actor, self.core.config.durable_state_max_bytes)
+                raise
             if actor.state == DEAD or actor.life != life:
                 raise self._death_of(actor, actor.info)
+            states.save(actor, self.core.config.durable_state_max_bytes)
             return value
 
         return guarded

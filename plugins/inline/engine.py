@@ -42,7 +42,9 @@ class InlineEngine(Engine):
     """
 
     name: ClassVar[str] = "inline"
-    capabilities: ClassVar[frozenset[str]] = frozenset({"async_actors", "placement_groups", "streaming"})
+    capabilities: ClassVar[frozenset[str]] = frozenset(
+        {"async_actors", "durable_actors", "placement_groups", "streaming"}
+    )
 
     def __init__(self, config: Config) -> None:
         scheduler = load_driver(SCHEDULERS, config.scheduler, config.scheduler_options)

@@ -37,6 +37,7 @@ class NativeEngine(Engine):
     capabilities: ClassVar[frozenset[str]] = frozenset(
         {
             "async_actors",
+            "durable_actors",
             "kill_process",
             "logs",
             "parallel",

@@ -73,7 +73,9 @@ class SimEngine(InlineEngine):
     """
 
     name: ClassVar[str] = "sim"
-    capabilities: ClassVar[frozenset[str]] = frozenset({"async_actors", "placement_groups", "streaming"})
+    capabilities: ClassVar[frozenset[str]] = frozenset(
+        {"async_actors", "durable_actors", "placement_groups", "streaming"}
+    )
 
     @attrs.frozen(kw_only=True)
     class Options:

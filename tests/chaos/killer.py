@@ -15,6 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,21 @@ class Squarer:
         return number * number
 
 
+@shoal.remote(durable=True, exactly_once=True, num_cpus=0)
+class Ledger:
+    """Every entry must be there once, in its caller's order."""
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[str, int]] = []
+
+    def add(self, caller: str, number: int) -> int:
+        self.entries.append((caller, number))
+        return len(self.entries)
+
+    def all(self) -> list[tuple[str, int]]:
+        return self.entries
+
+
 def map_reduce(rng: random.Random) -> None:
     """A tree of tasks."""
     numbers = [rng.randrange(1000) for _ in range(60)]
@@ -79,7 +95,27 @@ def shuffle(rng: random.Random) -> None:
     assert totals == [sum(index * parts + receiver for index in range(parts)) for receiver in range(parts)]
 
 
-WORKLOADS: tuple[Callable[[random.Random], None], ...] = (map_reduce, actors, shuffle)
+def ledgers(rng: random.Random) -> None:
+    """Durable actors called by several threads at once: nothing is applied twice, or forgotten."""
+    books = [Ledger.remote() for _ in range(2)]
+    count = rng.randrange(100, 400)
+
+    def write(index: int) -> list[list[int]]:
+        refs = [[book.add.remote(f"{index}", number) for book in books] for number in range(count)]
+        return [shoal.get(pair, timeout=ANSWER_SECONDS) for pair in refs]
+
+    with ThreadPoolExecutor(3) as writers:
+        answers = list(writers.map(write, range(3)))
+    for which, book in enumerate(books):
+        entries = shoal.get(book.all.remote(), timeout=ANSWER_SECONDS)
+        assert len(entries) == 3 * count
+        for index in range(3):
+            assert [number for name, number in entries if name == f"{index}"] == list(range(count))
+            for number, positions in enumerate(answers[index]):
+                assert entries[positions[which] - 1] == (f"{index}", number)
+
+
+WORKLOADS: tuple[Callable[[random.Random], None], ...] = (map_reduce, actors, shuffle, ledgers)
 
 
 class Killer:

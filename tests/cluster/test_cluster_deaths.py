@@ -105,6 +105,24 @@ def test_an_actor_without_restarts_dies_with_its_node(mortal: Any) -> None:
     assert caught.value.cause.cause is Cause.NODE_DIED
 
 
+def test_what_processes_of_a_dead_node_created_elsewhere_ends(mortal: Any) -> None:
+    @shoal.remote(num_cpus=0, resources={"left": 1}, lifetime="detached")
+    class Parent:
+        def make(self) -> int:
+            self.child = Place.options(num_cpus=0, resources={"right": 1}).remote()
+            pid: int = shoal.get(self.child.__shoal_call__.remote(lambda child: os.getpid()))
+            return pid
+
+    parent = Parent.remote()
+    child = shoal.get(parent.make.remote(), timeout=SECONDS)
+    assert os.path.exists(f"/proc/{child}")
+    os.kill(mortal.left.pid, signal.SIGKILL)
+    deadline = time.monotonic() + SECONDS
+    while os.path.exists(f"/proc/{child}"):
+        assert time.monotonic() < deadline, "the child outlives the process that created it"
+        time.sleep(0.02)
+
+
 def test_a_lost_object_is_made_again_or_taken_from_a_copy(mortal: Any) -> None:
     @shoal.remote(max_retries=2)
     def make() -> Any:

@@ -8,6 +8,7 @@ import pytest
 from doc_pages import ROOT
 
 from shoal.machines.actors import ActorDirectory
+from shoal.machines.applied import AppliedCalls
 from shoal.machines.groups import GroupBook
 from shoal.machines.leases import LeaseBook
 from shoal.machines.membership import Membership
@@ -17,6 +18,7 @@ ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 EVENTS = {
     "Leases": (LeaseBook, {"want", "grant", "give_back", "block", "forget_holder"}),
     "Actors": (ActorDirectory, {"ready", "worker_died", "init_failed", "cannot_start", "kill", "exiting"}),
+    "Applied calls": (AppliedCalls, {"judge", "note", "acknowledged", "tidy"}),
     "Placement groups": (GroupBook, {"answered", "node_lost", "propose", "remove"}),
     "Nodes": (Membership, {"disconnected", "drain", "join", "left", "renew", "tick"}),
 }

@@ -71,6 +71,33 @@ def test_a_worker_killed_in_mid_task_gives_a_death_certificate(session: Any) -> 
     assert "SIGKILL" in str(caught.value)
 
 
+class DiesWhenPickled:
+    """Ends the process that pickles it, the first time."""
+
+    def __init__(self, mark: str) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        if not os.path.exists(self.mark):
+            Path(self.mark).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return str, (self.mark,)
+
+
+def test_a_task_that_dies_between_storing_and_answering_can_store_its_results_again(
+    session: Any, tmp_path: Path
+) -> None:
+    mark = str(tmp_path / "died")
+
+    @shoal.remote(num_returns=2, max_retries=1)
+    def two() -> tuple[bytes, DiesWhenPickled]:
+        return bytes(300_000), DiesWhenPickled(mark)
+
+    first, second = shoal.get(two.remote(), timeout=SECONDS)
+    assert len(first) == 300_000
+    assert second == mark
+
+
 def test_a_killed_task_is_run_again_elsewhere(session: Any, tmp_path: Path) -> None:
     mine, gate = tmp_path / "pid", tmp_path / "gate"
     ref = write_and_wait.options(max_retries=1).remote(str(mine), str(gate))

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from shoal.native.client.client import Client
 
 _BATCH = 64
+_ACKNOWLEDGE_COUNT = (
+    128  # answers that an actor with exactly_once keeps for us, unless we call it again before
+)
+_ACKNOWLEDGE_BYTES = 1 << 18
+_CONNECT_AGAIN_SECONDS = (0.2, 2.0)  # after a connection to a living actor broke, and at most: it doubles
+_LOOK_SECONDS = 0.02  # how often it is looked whether a new one is there
 
 
 class ActorClient:
@@ -44,7 +50,11 @@ class ActorClient:
         "peer",
         "pending",
         "queue",
+        "sequence",
         "state",
+        "unanswered",
+        "unsaid_bytes",
+        "unsaid_count",
     )
 
     def __init__(self, actors: Actors, client: Client, actor_id: bytes, info: ActorInfo) -> None:
@@ -62,6 +72,34 @@ class ActorClient:
         self.error: bytes | None = None
         self.methods: dict[int, PreparedMethod] = {}
         self.doomed = False  # kill() was called: calls wait for what becomes of it
+        self.sequence = 0  # the last number given to a call, where the actor applies each call once
+        self.unanswered: dict[int, Task] = {}  # those calls, in the order of their numbers
+        self.unsaid_count = 0  # answers that the actor does not know to be here
+        self.unsaid_bytes = 0
+
+    # Calls with a number, for actors that apply each once
+
+    def number(self, task: Task) -> None:
+        """Give a call the next number: the actor applies it once however often it is sent."""
+        self.sequence += 1
+        task.sequence = self.sequence
+        self.unanswered[task.sequence] = task
+
+    @property
+    def below(self) -> int:
+        """Every call with a lower number is answered, and will not be sent again."""
+        return next(iter(self.unanswered), self.sequence + 1)
+
+    def settled(self, task: Task, size: int = 0) -> None:
+        """A call with a number has its answer, or is given up. The actor is told with the next calls, or now."""
+        if self.unanswered.pop(task.sequence, None) is None:
+            return
+        self.unsaid_count += 1
+        self.unsaid_bytes += size
+        if self.unsaid_count >= _ACKNOWLEDGE_COUNT or self.unsaid_bytes >= _ACKNOWLEDGE_BYTES:
+            self.unsaid_count = self.unsaid_bytes = 0
+            if self.peer is not None:
+                self._client.peers.send(self.peer, [kinds.ACKNOWLEDGED, self.actor_id, self.below])
 
     def answered(self) -> None:
         """Some answers came: there may be room again."""
@@ -69,8 +107,11 @@ class ActorClient:
             self.push()
 
     def again(self, task: Task) -> None:
-        """Call again, before what waits."""
+        """Call again, before what waits: another call, if the last try was applied."""
         task.peer = None
+        if task.sequence:
+            self.unanswered.pop(task.sequence, None)
+            self.number(task)
         self.queue.appendleft(task)
         if task.slots is None or arguments.resolve(self._client, task, self._resolved):
             self.push()
@@ -122,11 +163,13 @@ class ActorClient:
         peer.inflight[task.counter] = task
         method: PreparedMethod = task.function
         extra = None
-        if task.extra is not None or method.wire is not None or task.attempt:
+        if task.extra is not None or method.wire is not None or task.attempt or task.sequence:
             extra = dict(arguments.extra_for(self._client, task) or {})
             extra.update(method.wire or {})
             if task.attempt:
                 extra["a"] = task.attempt
+            if task.sequence:
+                extra["q"] = task.sequence
         self._actors.batch(self, peer, [task.counter, method.key, task.payload, extra])
 
     def _fail_all(self) -> None:
@@ -165,6 +208,8 @@ class ActorClient:
             observing.actor_died(self.actor_id, self.info.class_name, state == "RESTARTING", certificate)
         if state == "ALIVE" and (incarnation != self.incarnation or self.peer is None):
             self.incarnation = incarnation
+            if self.peer is not None and self.peer.worker_id != worker:
+                self._take_back(self.peer)  # its end will be noticed later than that another took over
             self.settle_lost()
             self.peer = self._client.peers.get(worker)
             self.push()
@@ -181,17 +226,50 @@ class ActorClient:
         if self.peer is not peer:
             return
         self.peer = None
-        mine = [task for task in peer.inflight.values() if task.actor is self]
-        for task in mine:
-            del peer.inflight[task.counter]
-        self.lost.extend(mine)
+        self._take_back(peer)
         if self.state == "DEAD":
             self._fail_all()
         elif self.state == "RESTARTING":
             self.settle_lost()
+        elif self.state == "ALIVE" and not self.doomed:
+            # Mostly the directory is about to say that it died. If it lives, only the connection broke.
+            self._connect_again(peer.worker_id, self.incarnation, _CONNECT_AGAIN_SECONDS[0])
 
-    def settle_lost(self) -> None:
-        """The actor restarts: calls that may be tried again go first, the others fail."""
+    def _connect_again(self, worker: bytes, incarnation: int, pause: float) -> None:
+        """Try the same process again, until the directory says otherwise. What was lost is settled when it answers."""
+        reactor = self._client.reactor
+
+        def is_settled() -> bool:
+            return self.state != "ALIVE" or self.incarnation != incarnation or self.peer is not None
+
+        def connect() -> None:
+            if not is_settled():
+                look(self._client.peers.get(worker))
+
+        def look(peer: Peer) -> None:
+            if is_settled():
+                return
+            if peer.gone:
+                self._connect_again(worker, incarnation, min(2 * pause, _CONNECT_AGAIN_SECONDS[1]))
+            elif peer.connection is not None and peer.connection.established:
+                self.peer = peer
+                self.settle_lost("the connection broke")
+                self.push()
+                reactor.flush()
+            else:
+                reactor.call_later(_LOOK_SECONDS, lambda: look(peer))
+
+        reactor.call_later(pause, connect)
+
+    def _take_back(self, peer: Peer) -> None:
+        """Calls that a process has not answered: it is gone, or not the actor's any more."""
+        mine = [task for task in peer.inflight.values() if task.actor is self]
+        for task in mine:
+            del peer.inflight[task.counter]
+        self.lost.extend(mine)
+
+    def settle_lost(self, what: str = "") -> None:
+        """The actor restarts, or `what` happened: calls that may be tried again go first, the others fail."""
         lost, self.lost = self.lost, []
         for task in reversed(lost):
             if task.retries != 0 and not task.cancelled:
@@ -203,9 +281,12 @@ class ActorClient:
                 if task.slots is not None:
                     arguments.resolve(self._client, task, self._resolved)
             else:
-                message = (
-                    f"actor {self.info.class_name} died in the middle of {task.function.name} and restarts"
-                )
+                name = self.info.class_name
+                message = f"actor {name} died in the middle of {task.function.name} and restarts"
+                if what:
+                    message = (
+                        f"{what} to actor {name} in the middle of {task.function.name}, which may have run"
+                    )
                 error = dump_error(ActorUnavailable(message, self.certificate), task.function.name)
                 self._client.tasks.finish_with_error(task, error)
 
@@ -261,6 +342,8 @@ class Actors:
                         f"{info.max_pending_calls}; get() some results first"
                     )
             task.actor = actor
+            if info.exactly_once:
+                actor.number(task)
             result = client.tasks.make_returns(task, method)
             actor.add(task)
         return result
@@ -283,7 +366,11 @@ class Actors:
             batch = peer.batch
             if batch:
                 peer.batch = []
-                self._client.peers.send(peer, [kinds.CALLS, actor.actor_id, batch])
+                message = [kinds.CALLS, actor.actor_id, batch]
+                if actor.sequence:
+                    message.append(actor.below)
+                    actor.unsaid_count = actor.unsaid_bytes = 0
+                self._client.peers.send(peer, message)
 
     def on_state(self, message: list[Any]) -> None:
         """The daemon tells an actor's state."""

@@ -54,6 +54,7 @@ def create_actor(
         max_task_retries=template.max_task_retries,
         max_pending_calls=template.max_pending_calls,
         is_async=template.is_async,
+        exactly_once=template.durability is not None and template.durability.exactly_once,
     )
     wire = _wire(client, template, cls, info)
     with client.reactor.lock:

@@ -7,6 +7,7 @@ import itertools
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import msgspec
 
 from shoal.native.wire import kinds
@@ -198,4 +199,5 @@ def actor_to_wire(template: ActorTemplate) -> dict[str, Any]:
         "async": template.is_async,
         "max_concurrency": template.max_concurrency,
         "groups": dict(template.concurrency_groups),
+        "durable": None if template.durability is None else list(attrs.astuple(template.durability)),
     }

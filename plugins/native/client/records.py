@@ -74,6 +74,7 @@ class Task:
         "peer",
         "retries",
         "returns",
+        "sequence",
         "slots",
         "stream",
         "waiting",
@@ -95,5 +96,8 @@ class Task:
         self.actor: Any = None  # ActorClient for an actor's call
         self.stream: Stream | None = None
         self.cancelled = False
+        self.sequence = (
+            0  # its number among this process's calls to an actor that applies each once; 0: others
+        )
         self.depth = 0
         self.parent: int | None = None  # counter of the call that made this one

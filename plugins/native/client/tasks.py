@@ -28,6 +28,15 @@ _DEEPEST = 512  # calls that may wait at one worker
 _SLICE_SECONDS = 0.1  # how long a lease lasts while others wait for one
 
 
+def _size_of(item: list[Any]) -> int:
+    """Return about how many bytes an answer is."""
+    status, payload = item[2], item[3]
+    if status == kinds.MANY:
+        return sum(_size_of([0, 0, *value]) for value in payload)
+    size: int = payload[0] if status == kinds.STORED else len(payload) if isinstance(payload, bytes) else 0
+    return size
+
+
 class Tasks:
     """The task submitter of one process. Methods take the lock themselves where their text says so."""
 
@@ -199,6 +208,8 @@ class Tasks:
             task = inflight.pop(item[0], None)
             if task is None:
                 continue
+            if task.sequence:
+                task.actor.settled(task, _size_of(item))
             duration = item[1]
             total += duration
             # Not the task itself: with it the timeline would keep arguments and references alive.
@@ -326,6 +337,8 @@ class Tasks:
     def finish_with_error(self, task: Task, payload: bytes) -> None:
         """Make an error, pickled already, the result of a call."""
         client = self._client
+        if task.sequence:
+            task.actor.settled(task)
         if task.stream is not None:
             client.streams.finish(task, payload)
         for record in task.returns:

@@ -62,6 +62,10 @@ def _create(client: Client, object_id: bytes, size: int) -> memoryview:
             client.objects.collect()
         try:
             return client.store.create(object_id, size)
+        except ValueError:
+            # An earlier try stored it and died before it could answer, or this node has a copy of the lost original.
+            if not client.store.delete(object_id):
+                raise
         except ObjectStoreFull:
             now = time.monotonic()
             deadline = deadline or now + _ROOM_SECONDS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -45,15 +46,17 @@ _TEMP_DIR = click.option("--temp-dir", type=click.Path(), help="Folder of sessio
 @_TEMP_DIR
 @json_option("Print JSON.")
 def status(address: str | None, temp_dir: str | None, json_: bool) -> None:
-    """Show a cluster's nodes and jobs, what is used of its resources, and what waits, and why."""
+    """Show a cluster's nodes and jobs, what is used, what waits and why, and the states that are kept."""
     with _cluster(address, temp_dir) as client:
         nodes = client.request("nodes")
         jobs = client.request("jobs")
         pending = client.request("pending")
+        durable = client.request("durable_actors")
     plain = {
         "nodes": [_plain(node) for node in nodes],
         "jobs": [_plain_job(job) for job in jobs],
         "pending": [{**one, "job": one["job"].hex()} for one in pending],
+        "durable_actors": [{**one, "actor": one["actor"].hex()} for one in durable],
     }
     say(plain, lambda: _as_text(plain), json_)
 
@@ -122,9 +125,29 @@ def _as_text(plain: dict[str, Any]) -> str:
         rows.append([node["node_id"], node["state"], node["address"], node["host"], note])
     text = table(["node", "state", "address", "host", "used/total"], rows) + _jobs_as_text(plain["jobs"])
     if not plain["pending"]:
-        return text + "\n\nNothing waits."
-    waits = [[one["what"], str(one["count"]), one["demand"], one["reason"]] for one in plain["pending"]]
-    return text + "\n\nWhat waits:\n" + table(["what", "count", "demand", "why"], waits)
+        text += "\n\nNothing waits."
+    else:
+        waits = [[one["what"], str(one["count"]), one["demand"], one["reason"]] for one in plain["pending"]]
+        text += "\n\nWhat waits:\n" + table(["what", "count", "demand", "why"], waits)
+    if plain["durable_actors"]:
+        kept = [
+            [
+                one["name"] or f"{one['class_name']} {one['actor']}",
+                one["state"],
+                _clock(one["saved"]) or "not yet",
+                f"{one['size']:,}",
+                f"{_clock(one['restored'])}, from {_clock(one['restored_from'])}" if one["restored"] else "",
+            ]
+            for one in plain["durable_actors"]
+        ]
+        header = ["durable actor", "state", "saved", "bytes", "restored"]
+        text += "\n\nStates that are kept:\n" + table(header, kept)
+    return text
+
+
+def _clock(seconds: float) -> str:
+    """Return a time for people, nothing for never."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) if seconds else ""
 
 
 def _amount(name: str, value: float) -> str:

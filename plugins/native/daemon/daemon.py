@@ -192,7 +192,13 @@ class Daemon:
         """Be the cluster's head, too."""
         standing = self.session.standing
         self.head = Head(
-            self.config, metadata, self.scheduler, self.sharing, self.call_later, keeps_records=standing
+            self.config,
+            metadata,
+            self.scheduler,
+            self.sharing,
+            self.call_later,
+            keeps_records=standing,
+            session=self.session.name,
         )
         self.head.jobs.own = self.session.job_id
         link = LocalLink(self, self.head)

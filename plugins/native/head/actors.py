@@ -72,6 +72,7 @@ class ActorsShell:
             detached=wire["detached"],
             max_restarts=wire["max_restarts"],
             specification=wire,
+            durable=wire["options"]["durable"] is not None,
         )
         _, effects = self.directory.create(record)
         self._save(record.actor_id)
@@ -123,6 +124,10 @@ class ActorsShell:
             detail=f"the process {client.hex()} that created it is gone",
         )
         self._carry_out(self.directory.client_gone(client, certificate))
+
+    def creators(self) -> set[bytes]:
+        """Return the processes that created living actors; b"" stands for those that are gone already."""
+        return {record.creator for record in self.directory.all() if record.state != "DEAD"}
 
     def describe(self, record: ActorRecord) -> dict[str, Any]:
         """Return what the directory tells of an actor."""
@@ -443,8 +448,7 @@ class ActorsShell:
             else:
                 self._where.pop(actor_id, None)
                 self._place(actor_id)
-        creators = {record.creator for record in self.directory.all() if record.state != "DEAD"}
-        for creator in creators:
+        for creator in self.creators():
             if creator and number_of(creator) == number and creator not in clients:
                 self.client_gone(creator)
 
@@ -467,6 +471,9 @@ class ActorsShell:
                     self._tell(effect.actor_id, client)
             elif isinstance(effect, ActorEnded):
                 level = logging.INFO if effect.certificate.cause in _QUIET else logging.WARNING
+                record = self.directory.find(effect.actor_id)
+                if record is not None and record.durable and not effect.restarting:
+                    self._head.durable.forget(effect.actor_id)
                 what = "restarts" if effect.restarting else "died"
                 _log.log(level, "actor %s %s\n%s", effect.actor_id.hex(), what, effect.certificate)
 

@@ -225,6 +225,10 @@ class GroupsShell:
         for watchers in self._watchers.values():
             watchers.discard(client)
 
+    def creators(self) -> set[bytes]:
+        """Return the processes that created living groups."""
+        return {record.creator for record in self.book.living()}
+
     def watch(self, group_id: bytes, client: bytes) -> None:
         """Tell a client when a group is there, or gone."""
         record = self.book.find(group_id)

@@ -20,6 +20,7 @@ from shoal.interfaces.sharing import Sharing
 from shoal.machines.membership import Membership, MembershipEffect, NodeChanged, NodeLost
 from shoal.native.head.actors import ActorsShell
 from shoal.native.head.begin import LEASE
+from shoal.native.head.durable import DurableStates
 from shoal.native.head.groups import GroupsShell
 from shoal.native.head.jobs import JobsShell
 from shoal.native.head.records import Records
@@ -62,8 +63,12 @@ class Head:
         sharing: Sharing,
         call_later: Callable[[float, Callable[[], None]], None],
         keeps_records: bool = False,
+        session: str = "",
     ) -> None:
-        """`keeps_records`: go on from what the last head of this metadata store has kept, and keep more."""
+        """`keeps_records`: go on from what the last head of this metadata store has kept, and keep more.
+
+        Without it, what must be kept for the session alone is kept under the name `session`.
+        """
         self.records = Records(metadata, keeps_records)
         self.config = config
         self.metadata = metadata
@@ -74,6 +79,7 @@ class Head:
         self.actors = ActorsShell(self)
         self.groups = GroupsShell(self)
         self.jobs = JobsShell(self, sharing)
+        self.durable = DurableStates(self, metadata, "" if keeps_records else f":{session}")
         self.requests = HeadRequests(self)
         self._demands: dict[int, list[list[Any]]] = {}  # node → what waits there
         self._kept_states: dict[int, str] = {}  # of nodes, as the records have them
@@ -115,6 +121,7 @@ class Head:
         self.jobs.restore([record.number for record in self.membership.living()])
         self.groups.restore()
         self.actors.restore()
+        self.durable.restore()
         if self.membership.living():
             _log.info("the head goes on with %d nodes of the last one", len(self.membership.living()))
             self.call_later(self.membership.timeout, self.tick)
@@ -133,12 +140,15 @@ class Head:
         """The cluster is stopped for good: its nodes are to end, and nothing is kept for another head."""
         for link in self.links.values():
             link.send([control.END, "the cluster was stopped"])
+        self.durable.clear()
         self.records.clear()
         if isinstance(self.metadata, SupportsLeases):
             self.metadata.release(LEASE, owner)
 
     def close(self) -> None:
         """Let go of the metadata store."""
+        if not self.records.keeps:
+            self.durable.clear()
         self.metadata.close()
 
     def forget_own(self, node_id: bytes) -> None:
@@ -327,6 +337,9 @@ class Head:
         self._demands.pop(number, None)
         self._spread_now()
         self.jobs.node_lost(number, reason)
+        for client in sorted(self.actors.creators() | self.groups.creators()):
+            if client and number_of(client) == number:
+                self.client_gone(client)  # nobody is left there to say so
         self.actors.node_lost(number, reason)
         self.groups.node_lost(number)
         self.try_pending()

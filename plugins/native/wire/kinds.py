@@ -15,9 +15,10 @@ FUNCTION: Final = 1  # key, pickled function
 LEASE_BEGIN: Final = 2  # lease, {resources, accelerators, variables, group, ...}
 TASKS: Final = 3  # [[counter, function key, arguments, extra or nil], ...]
 CANCEL: Final = 4  # counter, force, recursive
-CALLS: Final = 5  # actor, [[counter, method, arguments, extra or nil], ...]
+CALLS: Final = 5  # actor, [[counter, method, arguments, extra or nil], ...], as in ACKNOWLEDGED or nil
 STREAM_READ: Final = 6  # counter, how many items the consumer has taken
 LEASE_END: Final = 7  # lease
+ACKNOWLEDGED: Final = 8  # actor, number: the caller has the answer of every call of a lower number
 
 # Worker → caller
 RESULTS: Final = 10  # [[counter, duration in µs, status, payload(, more)], ...]

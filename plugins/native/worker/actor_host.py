@@ -22,6 +22,7 @@ from shoal.native.client.peers import Peer
 from shoal.native.wire import kinds
 from shoal.native.wire.certificates import plain_certificate
 from shoal.native.worker import calls
+from shoal.native.worker.durable import DurableCalls
 from shoal.native.worker.execution import Execution, running
 from shoal.serial import dump_error, load_function
 
@@ -57,6 +58,7 @@ class ActorHost:
         self._queue: deque[Call] = deque()  # serial calls, and all calls until the constructor has run
         self._threads: dict[str | None, queue.SimpleQueue[Call | None]] = {}
         self._loop: AsyncCalls | None = None
+        self.durable = None if options["durable"] is None else DurableCalls(worker, self, options["durable"])
         self._held: list[Any] = []  # references that the constructor's arguments came with
 
     # Messages; the lock is held
@@ -100,6 +102,8 @@ class ActorHost:
             self._serve_async()
         elif self._concurrency > 1 or self._groups:
             self._serve_threads()
+        elif self.durable is not None:
+            self.durable.serve(self._queue)
         else:
             self._serve_serially()
 
@@ -114,14 +118,10 @@ class ActorHost:
             with worker.reactor.lock:
                 self._held = [worker.client.objects.adopt(object_id, 0) for object_id in captured]
             cls = load_function(specification["class"], self._held)
-            args, kwargs, ids = calls.load_arguments(
-                worker, specification["arguments"], specification["extra"]
-            )
-            if ids:
-                with worker.reactor.lock:
-                    self._held += [worker.client.objects.adopt(object_id, 0) for object_id in ids]
-            self.instance = cls.__new__(cls)
-            self.instance.__init__(*args, **kwargs)
+            if self.durable is None:
+                self.instance = self._make(cls)
+            else:
+                self.durable.begin(cls, lambda: self._make(cls))
         except BaseException as error:  # user code may raise anything: it is the actor's death
             payload = dump_error(error, name, os.getpid(), worker.node_hex)
             with worker.reactor.lock:
@@ -135,6 +135,23 @@ class ActorHost:
             worker.reactor.flush()
         return True
 
+    def _make(self, cls: Any) -> Any:
+        """Return a new instance, constructed with the actor's arguments."""
+        worker = self._worker
+        specification = self._specification
+        args, kwargs, ids = calls.load_arguments(worker, specification["arguments"], specification["extra"])
+        if ids:
+            with worker.reactor.lock:
+                self._held += [worker.client.objects.adopt(object_id, 0) for object_id in ids]
+        instance = cls.__new__(cls)
+        instance.__init__(*args, **kwargs)
+        return instance
+
+    def become(self, instance: Any) -> None:
+        """Have calls run on this instance from now on."""
+        self.instance = instance
+        self._methods.clear()
+
     def _serve_serially(self) -> None:
         worker = self._worker
         reactor = worker.reactor
@@ -144,7 +161,7 @@ class ActorHost:
             worker.begin_gathering()
             while pending and not worker.exiting:
                 peer, item = pending.popleft()
-                self._run(peer, item, main=True)
+                self.run(peer, item, main=True)
                 if pending:
                     worker.pace_answers()
 
@@ -191,7 +208,7 @@ class ActorHost:
     def _serve_thread(self, calls_of_group: queue.SimpleQueue[Call | None]) -> None:
         while (call := calls_of_group.get()) is not None:
             peer, item = call
-            self._run(peer, item, main=False)
+            self.run(peer, item, main=False)
             if calls_of_group.empty():
                 self._worker.flush()
             else:
@@ -215,7 +232,8 @@ class ActorHost:
     def _call_function(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return function(self.instance, *args, **kwargs)
 
-    def _run(self, peer: Peer, item: list[Any], main: bool) -> None:
+    def run(self, peer: Peer, item: list[Any], main: bool, answer: calls.Answer | None = None) -> None:
+        """Run one call; its answer is sent, or given to `answer`."""
         worker = self._worker
         counter, name, payload, extra = item
         started = time.perf_counter()
@@ -247,11 +265,13 @@ class ActorHost:
             args = kwargs = None
             if execution.cancelled and isinstance(error, KeyboardInterrupt):
                 error = TaskCancelled(f"{execution.name} was cancelled while it ran")
-            calls.send_error(worker, peer, counter, started, error, execution.name, ids)
+            calls.send_error(worker, peer, counter, started, error, execution.name, ids, answer=answer)
         else:
             if main:
                 worker.current = None
-            calls.send_value(worker, peer, counter, started, value, mode, count, ids, execution.name)
+            calls.send_value(
+                worker, peer, counter, started, value, mode, count, ids, execution.name, answer=answer
+            )
             value = None
         finally:
             if main:
@@ -263,6 +283,8 @@ class ActorHost:
     def leave(self, error: BaseException) -> None:
         """exit_actor(), or sys.exit() in a method: the actor ends for good, its atexit functions run."""
         worker = self._worker
+        if self.durable is not None:
+            self.durable.finish()
         code = error.code if isinstance(error, SystemExit) else 0
         detail = (
             "exit_actor() was called" if isinstance(error, ActorExit) else f"sys.exit({code!r}) was called"

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from shoal.native.worker.worker import Worker
 
 
+Answer = Callable[[Peer, list[Any]], None]
+
+
 class ArgumentLost(Exception):
     """Arguments are not in the store where they should be; `ids` names them."""
 
@@ -110,8 +113,9 @@ def send_value(
     ids: list[bytes] | None,
     name: str,
     ends: bool = False,
+    answer: Answer | None = None,
 ) -> None:
-    """Queue the answer of a call that returned `value`."""
+    """Queue the answer of a call that returned `value`, or give it to `answer`."""
     more: dict[str, Any] = {}
     if ends:
         more["end"] = True
@@ -134,7 +138,7 @@ def send_value(
         else:
             status, payload = kinds.PLAIN, value  # how many items a generator has made
     except Exception as error:  # the value cannot be pickled or stored
-        send_error(worker, peer, counter, started, error, name, ids, ends)
+        send_error(worker, peer, counter, started, error, name, ids, ends, answer)
         return
     del value
     if ids:
@@ -145,7 +149,7 @@ def send_value(
     item = [counter, duration, status, payload]
     if more:
         item.append(more)
-    worker.answer(peer, item)
+    (answer or worker.answer)(peer, item)
 
 
 def send_error(
@@ -157,8 +161,9 @@ def send_error(
     name: str,
     ids: list[bytes] | None,
     ends: bool = False,
+    answer: Answer | None = None,
 ) -> None:
-    """Queue the answer of a call that raised."""
+    """Queue the answer of a call that raised, or give it to `answer`."""
     more: dict[str, Any] = {}
     if ends:
         more["end"] = True
@@ -174,7 +179,7 @@ def send_error(
     item = [counter, duration, kinds.ERROR, payload]
     if more:
         item.append(more)
-    worker.answer(peer, item)
+    (answer or worker.answer)(peer, item)
 
 
 def _several(worker: Worker, peer: Peer, counter: int, value: Any, count: int) -> list[Any]:

@@ -94,6 +94,7 @@ class Worker:
                 kinds.LEASE_END: self._on_lease_end,
                 kinds.TASKS: self._on_tasks,
                 kinds.CALLS: self._on_calls,
+                kinds.ACKNOWLEDGED: self._on_acknowledged,
                 kinds.CANCEL: self._on_cancel,
                 kinds.STREAM_READ: self._on_stream_read,
             }
@@ -188,8 +189,15 @@ class Worker:
         host = self.host
         if host is None or host.actor_id != message[1]:
             return  # a caller that has not heard yet: its connection ends with this process
+        if len(message) > 3 and host.durable is not None:
+            host.durable.acknowledged(peer, message[3])
         for item in message[2]:
             host.accept(peer, item)
+
+    def _on_acknowledged(self, peer: Peer, message: Message) -> None:
+        host = self.host
+        if host is not None and host.actor_id == message[1] and host.durable is not None:
+            host.durable.acknowledged(peer, message[2])
 
     def _on_start_actor(self, message: Message) -> None:
         from shoal.native.worker.actor_host import ActorHost
