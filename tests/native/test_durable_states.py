@@ -17,6 +17,7 @@ from shoal.metadata.sqlite import SqliteMetadata
 from shoal.native.head.durable import PIECE_BYTES
 from shoal.native.head.head import Head
 from shoal.schedulers.hybrid import HybridScheduler
+from shoal.schedulers.sharing import FairSharing
 
 ACTOR = b"a" * 16
 FIRST, SECOND = b"\0\0\0\1\0\0\0\1", b"\0\0\0\2\0\0\0\1"  # processes on two nodes
@@ -52,6 +53,7 @@ class World:
             Config(),
             metadata,
             HybridScheduler({}),
+            FairSharing(),
             lambda seconds, callback: self.timers.append(callback),
             keeps_records=keeps,
             session="s",

@@ -11,7 +11,9 @@ from shoal.native.wire import control
 if TYPE_CHECKING:
     from shoal.native.daemon.daemon import Daemon
 
-_FREE_SECONDS = 0.005  # changes of what is free gather this long for each ten nodes, since the head hears them all
+_FREE_SECONDS = (
+    0.005  # changes of what is free gather this long for each ten nodes, since the head hears them all
+)
 _USE_SECONDS = 0.1  # what jobs have changes with every lease, and others need it for fairness only
 _DEMANDS_SECONDS = 0.5  # what waits is for people: it is told now and then
 
