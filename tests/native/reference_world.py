@@ -121,6 +121,8 @@ class Process:
         self.worker_id = bytes([number]) * 8
         self.process = os.getpid()
         self.inline_max = 128
+        self.records_call_sites = False
+        self.call_sites: dict[bytes, str] = {}
         self.broken = None
         self.deaths: dict[bytes, Any] = {}
         self.counters = itertools.count(1)
