@@ -85,7 +85,7 @@ def test_a_quota_is_never_exceeded_over_three_nodes(three: Any, tmp_path: Path) 
     with driver(three.cluster, tmp_path, BUSY, job_name="bounded", job_quota={"CPU": 3}) as one:
         one.tell(json.dumps(str(slots)))
         most = 0
-        deadline = time.monotonic() + 100
+        deadline = time.monotonic() + SECONDS
         finished = False
         while not finished:
             assert time.monotonic() < deadline, (one.printed(), job_named("bounded"))
