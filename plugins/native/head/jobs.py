@@ -39,6 +39,7 @@ class JobsShell:
         # node → job → units in use there, how many leases were ended for others, what of it which node has borrowed
         self._use: dict[int, dict[bytes, list[Any]]] = {}
         self._specs: dict[bytes, JobSpec] = {}
+        self.placing = False  # something has its part of a quota, and its node is asked next
         self._outbox: deque[Give | Tell] = deque()
         self._trying_soon = False
         self._looking = False
@@ -147,7 +148,11 @@ class JobsShell:
     def take(self, job: bytes, parts: Mapping[int, Units]) -> str:
         """Give nodes what is about to be placed there. Returns why the quota does not allow it, "" if it does."""
         allowed = self.ledger.take(job, parts)
-        self._carry_out()
+        self.placing = True
+        try:
+            self._carry_out()
+        finally:
+            self.placing = False
         return "" if allowed else self.spec(job).at_quota()
 
     def _carry_out(self) -> None:
@@ -159,8 +164,12 @@ class JobsShell:
                 self._head.send(effect.node, [control.QUOTA_GIVE, effect.job, dict(effect.units), effect.use])
             else:
                 self._head.send(effect.node, [control.QUOTA_TIGHT, effect.job, effect.tight])
-        if self.ledger.head_may_try() and not self._trying_soon:
-            # Not from here: this may be in the middle of placing what waits.
+        if self.ledger.head_may_try():
+            self.try_soon()
+
+    def try_soon(self) -> None:
+        """Have what waits tried, but not from here: this may be in the middle of placing it."""
+        if not self._trying_soon:
             self._trying_soon = True
             self._head.call_later(0.0, self._try_pending)
 
