@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("shoal.daemon")
 _HOLD_SECONDS = 0.25  # how long room is kept for a want that is kept elsewhere
+_ASK_SECONDS = 0.05  # how long a part of a quota is kept for another node to ask again
 _MOST_ENDED = 64  # leases that one look ends for others
 _HEAD = "head"
 
@@ -140,14 +141,22 @@ class LocalJobs:
         """Tell whoever must know."""
         if self._to_settle:  # what was given was tried in this step
             settling, self._to_settle = self._to_settle, set()
+            borrowers = {claim.job for claim in self._scheduling.book.claims.values()}
             for job in settling:
-                self.shares.settle(job)
+                if job in borrowers:  # another node was just told that it may ask again
+                    self._daemon.call_later(_ASK_SECONDS, functools.partial(self._settle, job))
+                else:
+                    self.shares.settle(job)
         self._tell_head()
         self._tell_contention()
         self._drop_held()
         if self._daemon.config.preemption and not self._looking and self._anybody_waits():
             self._looking = True
             self._daemon.call_later(self._look_seconds, self._look)
+
+    def _settle(self, job: bytes) -> None:
+        self.shares.settle(job)
+        self._tell_head()
 
     def _tell_head(self) -> None:
         for job, units in self.shares.take_returns().items():

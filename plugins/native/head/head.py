@@ -302,6 +302,9 @@ class Head:
         """Something was freed or has joined: place what waits."""
         if not (self.groups.has_pending or self.actors.has_pending or self.jobs.ledger.head_waits):
             return
+        if self.jobs.placing:
+            self.jobs.try_soon()
+            return
         with self.jobs.trying():
             if self.groups.has_pending:
                 self.groups.try_pending()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from shoal.machines.jobs import JobDirectory, JobRecord
-from shoal.machines.quotas import Give, QuotaLedger
+from shoal.machines.quotas import Give, QuotaLedger, Tell
 from shoal.machines.shares import Rank
 from shoal.native.process.environments import JOB
 from shoal.native.wire import control
@@ -38,6 +39,9 @@ class JobsShell:
         # node → job → units in use there, how many leases were ended for others, what of it which node has borrowed
         self._use: dict[int, dict[bytes, list[Any]]] = {}
         self._specs: dict[bytes, JobSpec] = {}
+        self.placing = False  # something has its part of a quota, and its node is asked next
+        self._outbox: deque[Give | Tell] = deque()
+        self._trying_soon = False
         self._looking = False
         self._since: dict[
             tuple[bytes, frozenset[tuple[str, int]]], float
@@ -144,17 +148,34 @@ class JobsShell:
     def take(self, job: bytes, parts: Mapping[int, Units]) -> str:
         """Give nodes what is about to be placed there. Returns why the quota does not allow it, "" if it does."""
         allowed = self.ledger.take(job, parts)
-        self._carry_out(try_pending=False)
+        self.placing = True
+        try:
+            self._carry_out()
+        finally:
+            self.placing = False
         return "" if allowed else self.spec(job).at_quota()
 
-    def _carry_out(self, try_pending: bool = True) -> None:
-        for effect in self.ledger.take_effects():
+    def _carry_out(self) -> None:
+        # One line for all: what goes to the head's own node is carried out at once, and may lead back here.
+        self._outbox.extend(self.ledger.take_effects())
+        while self._outbox:
+            effect = self._outbox.popleft()
             if isinstance(effect, Give):
                 self._head.send(effect.node, [control.QUOTA_GIVE, effect.job, dict(effect.units), effect.use])
             else:
                 self._head.send(effect.node, [control.QUOTA_TIGHT, effect.job, effect.tight])
-        if try_pending and self.ledger.head_may_try():
-            self._head.try_pending()
+        if self.ledger.head_may_try():
+            self.try_soon()
+
+    def try_soon(self) -> None:
+        """Have what waits tried, but not from here: this may be in the middle of placing it."""
+        if not self._trying_soon:
+            self._trying_soon = True
+            self._head.call_later(0.0, self._try_pending)
+
+    def _try_pending(self) -> None:
+        self._trying_soon = False
+        self._head.try_pending()
 
     @contextmanager
     def trying(self) -> Iterator[None]:
@@ -162,7 +183,7 @@ class JobsShell:
         self.ledger.forget_head()
         yield
         self.ledger.tell_all()
-        self._carry_out(try_pending=False)
+        self._carry_out()
 
     # Ranks
 
