@@ -66,7 +66,7 @@ class Client:
         self.inline_max = config.inline_object_max_bytes
         self.process = os.getpid()
         self.engine: Engine = None  # type: ignore[assignment]
-        self.reactor = Reactor()
+        self.reactor = self.make_reactor()
         if len(os.sched_getaffinity(0)) > 1:
             self.reactor.spin = Spin()
         self.counters = itertools.count(1)
@@ -98,17 +98,9 @@ class Client:
         self.chains = WaitChains(self)
         self._daemon_handlers: dict[int, Callable[[Message], None]] = {}
         self._install_handlers()
-        self.peers = Peers(
-            self.reactor,
-            session.folder,
-            session.token,
-            worker_id,
-            self.handlers,
-            bool(session.listen_host),
-            session.links(),
-        )
+        self.peers = self.make_peers()
         self.peers.on_gone = self._peer_gone
-        self._daemon = self._connect_daemon()
+        self._daemon = self._begin_daemon()
 
     def _install_handlers(self) -> None:
         objects, tasks = self.objects, self.tasks
@@ -148,25 +140,48 @@ class Client:
 
     # Connections
 
-    def _connect_daemon(self) -> Connection:
+    def make_reactor(self) -> Reactor:
+        """Return the loop of this process."""
+        return Reactor()
+
+    def make_peers(self) -> Peers:
+        """Return the way to the session's other processes."""
+        session = self.session
+        return Peers(
+            self.reactor,
+            session.folder,
+            session.token,
+            self.worker_id,
+            self.handlers,
+            bool(session.listen_host),
+            session.links(),
+        )
+
+    def connect_daemon(self) -> Connection:
+        """Begin to connect to the node's daemon. Raises SystemFailure."""
         path = socket_path(self.session.folder, DAEMON)
         try:
             sock = connect_unix(path)
         except OSError as error:
             raise SystemFailure(f"the session's daemon does not answer at {path}: {error}") from error
         handshake = ClientHandshake(self.session.token, self.worker_id)
-        connection = Connection(sock, handshake, self._on_daemon_message, self._on_daemon_closed)
+        return Connection(sock, handshake, self.on_daemon_message, self.on_daemon_closed)
+
+    def _begin_daemon(self) -> Connection:
+        connection = self.connect_daemon()
         connection.data = connection.fileno()
         with self.reactor.lock:
             self.reactor.add_connection(connection)
         return connection
 
-    def _on_daemon_message(self, connection: Connection, message: Message) -> None:
+    def on_daemon_message(self, connection: Connection, message: Message) -> None:
+        """The daemon says something."""
         handler = self._daemon_handlers.get(message[0])
         if handler is not None:
             handler(message)
 
-    def _on_daemon_closed(self, connection: Connection) -> None:
+    def on_daemon_closed(self, connection: Connection) -> None:
+        """The daemon is gone."""
         self.reactor.unwatch(connection.data)
         if not self.closed:
             self.fail(
@@ -313,7 +328,7 @@ class Client:
         """Return a runtime_env in canonical form. Raises ConfigError."""
         from shoal.native.process.environments import check_environment
 
-        return check_environment(runtime_env)
+        return self.session.carried(check_environment(runtime_env))
 
     # Waiting
 
@@ -593,6 +608,9 @@ class Client:
         self._requests.clear()
         self.reactor.wake()
 
+    def say_goodbye(self) -> None:
+        """Everything is closed, and the loop still runs: for who is reached in another way."""
+
     def close(self) -> None:
         """Close every connection."""
         with self.reactor.lock:
@@ -602,6 +620,7 @@ class Client:
             self.fail(NotInitialized("the session has ended"))
             self.peers.close()
             self._daemon.close()
+        self.say_goodbye()
         self.reactor.close()
         self.store.close()
 
