@@ -31,6 +31,7 @@ from shoal.native.client.records import Record, Task
 from shoal.native.client.streams import Streams
 from shoal.native.client.tasks import Tasks
 from shoal.native.client.values import MISSING, decode
+from shoal.native.client.waiting import first_ready
 from shoal.native.transport.connection import Connection, Message, connect_unix
 from shoal.native.transport.reactor import Reactor
 from shoal.native.transport.spin import Spin
@@ -442,40 +443,7 @@ class Client:
         self, refs: Sequence[ObjectRef[Any]], num_returns: int, timeout: float | None
     ) -> tuple[list[ObjectRef[Any]], list[ObjectRef[Any]]]:
         """Return (ready, not ready). Takes the lock."""
-        ready = _first_ready(refs, num_returns)
-        if len(ready) < num_returns and (timeout is None or timeout > 0):
-            pending = [ref.record for ref in refs if ref.record.status is None]
-            missing = num_returns - (len(refs) - len(pending))
-            with self.reactor.lock:
-                self.objects.want(pending)
-                pending = [record for record in pending if record.status is None]
-                missing = num_returns - (len(refs) - len(pending))
-
-                def arrived() -> None:
-                    nonlocal missing
-                    missing -= 1
-
-                for record in pending:
-                    record.watch(arrived)
-            deadline = None if timeout is None else time.monotonic() + timeout
-            self.wait_until(lambda: missing <= 0 or self.broken is not None, deadline)
-            with self.reactor.lock:
-                for record in pending:
-                    if record.watchers is not None and arrived in record.watchers:
-                        record.watchers.remove(arrived)
-            ready = _first_ready(refs, num_returns)
-        elif len(ready) < num_returns:
-            with self.reactor.lock:
-                self.objects.want([ref.record for ref in refs])
-            self.reactor.run_until(
-                lambda: len(_first_ready(refs, num_returns)) >= num_returns, time.monotonic()
-            )
-            ready = _first_ready(refs, num_returns)
-        if len(ready) == 1:
-            index = ready[0]
-            return [refs[index]], [*refs[:index], *refs[index + 1 :]]
-        chosen = set(ready)
-        return [refs[i] for i in ready], [ref for i, ref in enumerate(refs) if i not in chosen]
+        return first_ready(self, refs, num_returns, timeout)
 
     # Room, logs, warnings
 
@@ -623,13 +591,3 @@ class Client:
         self.say_goodbye()
         self.reactor.close()
         self.store.close()
-
-
-def _first_ready(refs: Sequence[ObjectRef[Any]], count: int) -> list[int]:
-    ready: list[int] = []
-    for index, ref in enumerate(refs):
-        if ref.record.status is not None:
-            ready.append(index)
-            if len(ready) == count:
-                break
-    return ready
