@@ -107,7 +107,8 @@ def init(
 ) -> SessionContext:
     """Start a session, or join the one at `address`; every later call of this process uses it.
 
-    Parameters: `address` names a cluster, None takes SHOAL_ADDRESS or else starts a session of its own, "local" always
+    Parameters: `address` names a cluster of which a node runs here ("auto", "host:port"), or from outside the cluster
+    its head's port ("shoal://host:port"); None takes SHOAL_ADDRESS or else starts a session of its own, "local" always
     does that. `num_cpus`, `num_gpus`, `resources`, `labels` and `object_store_memory` (bytes) say what this machine
     offers. `local_mode=True` is `engine="inline"`: everything runs in this process. `engine`, `scheduler`, `store`,
     `metadata` and `accelerators` name plugins, `infeasible` is "warn" or "error", and every other setting that

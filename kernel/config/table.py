@@ -118,7 +118,19 @@ class Config:
 
     # The session
     address: str | None = _setting(
-        None, Text(optional=True), "Cluster to join; None: a session of its own on this machine."
+        None,
+        Text(optional=True),
+        "Cluster to join: auto, HOST:PORT, or from outside shoal://HOST:PORT; None: a session of its own.",
+    )
+    client_grace_seconds: float = _setting(
+        30,
+        Number(0),
+        "How long the work of a program outside the cluster (shoal://) is kept while its connection is broken.",
+    )
+    credentials_file: str | None = _setting(
+        None,
+        Text(optional=True),
+        "File with the cluster's credentials, for shoal:// addresses; None: those of a node of this machine.",
     )
     namespace: str | None = _setting(
         None, Text(optional=True), "Where names of actors are looked up; None: the session's own."
@@ -250,6 +262,7 @@ LOCAL_SETTINGS = frozenset(
     {
         "accelerators",
         "allow_plaintext",
+        "credentials_file",
         "head_port",
         "head_wait_seconds",
         "labels",

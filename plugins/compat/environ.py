@@ -33,6 +33,14 @@ def _same(text: str) -> str:
     return text
 
 
+def shoal_address(text: str) -> str:
+    """Return an address of the reference's as it is written here: ray://host:port is shoal://host:port.
+
+    The port must be the one that the head listens on: clients have no port of their own here.
+    """
+    return "shoal" + text.removeprefix("ray") if text.startswith("ray://") else text
+
+
 def _from_milliseconds(text: str) -> str:
     return str(float(text) / 1000)
 
@@ -51,7 +59,7 @@ def _level(text: str) -> str:
 
 # Theirs to ours. The reference reads its internal settings from variables in lower case.
 VARIABLES: dict[str, tuple[str, Callable[[str], str]]] = {
-    "RAY_ADDRESS": ("SHOAL_ADDRESS", _same),
+    "RAY_ADDRESS": ("SHOAL_ADDRESS", shoal_address),
     "RAY_BACKEND_LOG_LEVEL": ("SHOAL_LOG_LEVEL", _level),
     "RAY_LOG_TO_DRIVER": ("SHOAL_LOG_TO_DRIVER", _same),
     "RAY_NAMESPACE": ("SHOAL_NAMESPACE", _same),

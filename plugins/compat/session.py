@@ -9,6 +9,7 @@ from typing import Any
 
 import shoal
 from shoal import SessionContext
+from shoal.compat.environ import shoal_address
 from shoal.compat.job_config import JobConfig
 from shoal.compat.logging_config import LoggingConfig
 
@@ -79,7 +80,7 @@ def init(
     elif logging_format is not None and configure_logging:
         logging.basicConfig(format=logging_format)
     return shoal.init(
-        address,
+        None if address is None else shoal_address(address),
         num_cpus=num_cpus,
         num_gpus=num_gpus,
         resources=resources,

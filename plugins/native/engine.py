@@ -64,7 +64,13 @@ class NativeEngine(Engine):
     # Life
 
     @classmethod
-    def start(cls, config: Config) -> NativeEngine:
+    def start(cls, config: Config) -> Engine:
+        if config.address is not None and config.address.startswith("shoal://"):
+            from shoal.registry.drivers import load_driver
+            from shoal.registry.groups import ENGINES
+
+            outside: type[Engine] = load_driver(ENGINES, "client", config.engine_options)
+            return outside.start(config)
         if config.address is not None:
             from shoal.native.process.join import join_cluster
 

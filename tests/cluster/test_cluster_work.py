@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -370,3 +371,20 @@ def test_locality_goes_where_the_bytes_are() -> None:
         ref = numbers.options(**on("left")).remote(1_000_000)
         shoal.wait([ref], timeout=SECONDS, fetch_local=False)
         assert shoal.get(total.remote(ref), timeout=SECONDS)[1] == left.node_id
+
+
+def test_files_of_the_runtime_env_are_carried_to_other_nodes(three: Any, tmp_path: Path) -> None:
+    (tmp_path / "data.txt").write_text("carried")
+
+    @shoal.remote(resources={"left": 1})
+    def read() -> str:
+        return Path("data.txt").read_text()
+
+    @shoal.remote(resources={"right": 1})
+    def read_there(environment: dict[str, str]) -> str:
+        return shoal.get(read.options(runtime_env=environment).remote())  # type: ignore[no-any-return]
+
+    environment = {"working_dir": str(tmp_path)}
+    assert shoal.get(read.options(runtime_env=environment).remote(), timeout=60) == "carried"
+    assert len(os.listdir(os.path.join(three.left.folder, "env", "packages"))) == 1
+    assert shoal.get(read_there.remote(environment), timeout=60) == "carried"

@@ -31,6 +31,7 @@ from shoal.native.client.records import Record, Task
 from shoal.native.client.streams import Streams
 from shoal.native.client.tasks import Tasks
 from shoal.native.client.values import MISSING, decode
+from shoal.native.client.waiting import first_ready
 from shoal.native.transport.connection import Connection, Message, connect_unix
 from shoal.native.transport.reactor import Reactor
 from shoal.native.transport.spin import Spin
@@ -66,7 +67,7 @@ class Client:
         self.inline_max = config.inline_object_max_bytes
         self.process = os.getpid()
         self.engine: Engine = None  # type: ignore[assignment]
-        self.reactor = Reactor()
+        self.reactor = self.make_reactor()
         if len(os.sched_getaffinity(0)) > 1:
             self.reactor.spin = Spin()
         self.counters = itertools.count(1)
@@ -98,17 +99,9 @@ class Client:
         self.chains = WaitChains(self)
         self._daemon_handlers: dict[int, Callable[[Message], None]] = {}
         self._install_handlers()
-        self.peers = Peers(
-            self.reactor,
-            session.folder,
-            session.token,
-            worker_id,
-            self.handlers,
-            bool(session.listen_host),
-            session.links(),
-        )
+        self.peers = self.make_peers()
         self.peers.on_gone = self._peer_gone
-        self._daemon = self._connect_daemon()
+        self._daemon = self._begin_daemon()
 
     def _install_handlers(self) -> None:
         objects, tasks = self.objects, self.tasks
@@ -148,25 +141,48 @@ class Client:
 
     # Connections
 
-    def _connect_daemon(self) -> Connection:
+    def make_reactor(self) -> Reactor:
+        """Return the loop of this process."""
+        return Reactor()
+
+    def make_peers(self) -> Peers:
+        """Return the way to the session's other processes."""
+        session = self.session
+        return Peers(
+            self.reactor,
+            session.folder,
+            session.token,
+            self.worker_id,
+            self.handlers,
+            bool(session.listen_host),
+            session.links(),
+        )
+
+    def connect_daemon(self) -> Connection:
+        """Begin to connect to the node's daemon. Raises SystemFailure."""
         path = socket_path(self.session.folder, DAEMON)
         try:
             sock = connect_unix(path)
         except OSError as error:
             raise SystemFailure(f"the session's daemon does not answer at {path}: {error}") from error
         handshake = ClientHandshake(self.session.token, self.worker_id)
-        connection = Connection(sock, handshake, self._on_daemon_message, self._on_daemon_closed)
+        return Connection(sock, handshake, self.on_daemon_message, self.on_daemon_closed)
+
+    def _begin_daemon(self) -> Connection:
+        connection = self.connect_daemon()
         connection.data = connection.fileno()
         with self.reactor.lock:
             self.reactor.add_connection(connection)
         return connection
 
-    def _on_daemon_message(self, connection: Connection, message: Message) -> None:
+    def on_daemon_message(self, connection: Connection, message: Message) -> None:
+        """The daemon says something."""
         handler = self._daemon_handlers.get(message[0])
         if handler is not None:
             handler(message)
 
-    def _on_daemon_closed(self, connection: Connection) -> None:
+    def on_daemon_closed(self, connection: Connection) -> None:
+        """The daemon is gone."""
         self.reactor.unwatch(connection.data)
         if not self.closed:
             self.fail(
@@ -313,7 +329,7 @@ class Client:
         """Return a runtime_env in canonical form. Raises ConfigError."""
         from shoal.native.process.environments import check_environment
 
-        return check_environment(runtime_env)
+        return self.session.carried(check_environment(runtime_env))
 
     # Waiting
 
@@ -427,40 +443,7 @@ class Client:
         self, refs: Sequence[ObjectRef[Any]], num_returns: int, timeout: float | None
     ) -> tuple[list[ObjectRef[Any]], list[ObjectRef[Any]]]:
         """Return (ready, not ready). Takes the lock."""
-        ready = _first_ready(refs, num_returns)
-        if len(ready) < num_returns and (timeout is None or timeout > 0):
-            pending = [ref.record for ref in refs if ref.record.status is None]
-            missing = num_returns - (len(refs) - len(pending))
-            with self.reactor.lock:
-                self.objects.want(pending)
-                pending = [record for record in pending if record.status is None]
-                missing = num_returns - (len(refs) - len(pending))
-
-                def arrived() -> None:
-                    nonlocal missing
-                    missing -= 1
-
-                for record in pending:
-                    record.watch(arrived)
-            deadline = None if timeout is None else time.monotonic() + timeout
-            self.wait_until(lambda: missing <= 0 or self.broken is not None, deadline)
-            with self.reactor.lock:
-                for record in pending:
-                    if record.watchers is not None and arrived in record.watchers:
-                        record.watchers.remove(arrived)
-            ready = _first_ready(refs, num_returns)
-        elif len(ready) < num_returns:
-            with self.reactor.lock:
-                self.objects.want([ref.record for ref in refs])
-            self.reactor.run_until(
-                lambda: len(_first_ready(refs, num_returns)) >= num_returns, time.monotonic()
-            )
-            ready = _first_ready(refs, num_returns)
-        if len(ready) == 1:
-            index = ready[0]
-            return [refs[index]], [*refs[:index], *refs[index + 1 :]]
-        chosen = set(ready)
-        return [refs[i] for i in ready], [ref for i, ref in enumerate(refs) if i not in chosen]
+        return first_ready(self, refs, num_returns, timeout)
 
     # Room, logs, warnings
 
@@ -593,6 +576,9 @@ class Client:
         self._requests.clear()
         self.reactor.wake()
 
+    def say_goodbye(self) -> None:
+        """Everything is closed, and the loop still runs: for who is reached in another way."""
+
     def close(self) -> None:
         """Close every connection."""
         with self.reactor.lock:
@@ -602,15 +588,6 @@ class Client:
             self.fail(NotInitialized("the session has ended"))
             self.peers.close()
             self._daemon.close()
+        self.say_goodbye()
         self.reactor.close()
         self.store.close()
-
-
-def _first_ready(refs: Sequence[ObjectRef[Any]], count: int) -> list[int]:
-    ready: list[int] = []
-    for index, ref in enumerate(refs):
-        if ref.record.status is not None:
-            ready.append(index)
-            if len(ready) == count:
-                break
-    return ready

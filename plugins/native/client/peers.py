@@ -111,17 +111,21 @@ class Peers:
         self._admission = Admission(reactor)
         self._nodes: dict[int, tuple[str, bool]] = {}  # number → (address, alive) of the other nodes
         self.on_gone: Callable[[Peer], None] = lambda peer: None
-        path = socket_path(session, worker_id)
-        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listening.bind(path)
-        listening.listen(1024)
-        self._path = path
-        self._listening = listening
-        reactor.watch(Listener(listening, self._accept))
+        self._path = socket_path(session, worker_id)
+        self._listening: socket.socket | None = None
         self._side_door: _SideDoor | None = None
+        self._listen(in_cluster)
+
+    def _listen(self, in_cluster: bool) -> None:
+        """Let other processes reach this one."""
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listening.bind(self._path)
+        listening.listen(1024)
+        self._listening = listening
+        self._reactor.watch(Listener(listening, self._accept))
         if in_cluster:
-            self._side_door = _SideDoor(path + preamble.DOOR_SUFFIX, self._accept_far)
-            reactor.watch(self._side_door)
+            self._side_door = _SideDoor(self._path + preamble.DOOR_SUFFIX, self._accept_far)
+            self._reactor.watch(self._side_door)
 
     def on_nodes(self, table: list[list[Any]]) -> None:
         """The daemon tells where other nodes are, and which are dead: connections to those are over."""
@@ -147,9 +151,7 @@ class Peers:
         if number == self._number:
             sock = connect_unix(socket_path(self._session, worker_id))
             return Connection(sock, handshake, self._on_message, self._on_close)
-        address, alive = self._nodes.get(number, ("", False))
-        if not alive:
-            raise ConnectionRefusedError(f"node {number} is dead or not known")
+        address = self._address_of(number)
         return self._links.calling(
             connect_tcp(address),
             address,
@@ -159,6 +161,13 @@ class Peers:
             self._on_close,
             self._on_answered,
         )
+
+    def _address_of(self, number: int) -> str:
+        """Return where another node is. Raises OSError."""
+        address, alive = self._nodes.get(number, ("", False))
+        if not alive:
+            raise ConnectionRefusedError(f"node {number} is dead or not known")
+        return address
 
     def _on_answered(self, connection: Connection) -> None:
         """The preamble is the one thing that is neither encrypted nor proved: somebody may have changed it."""
@@ -259,10 +268,12 @@ class Peers:
         """Stop listening and close every connection, without telling `on_gone`."""
         self.on_gone = lambda peer: None
         self._closed = True
-        self._reactor.unwatch(self._listening.fileno())
-        self._listening.close()
         for connection in list(self._connections):
             connection.close()
+        if self._listening is None:
+            return
+        self._reactor.unwatch(self._listening.fileno())
+        self._listening.close()
         paths = [self._path]
         if self._side_door is not None:
             self._reactor.unwatch(self._side_door.fileno())

@@ -43,8 +43,10 @@ class Pulls:
 
         def arrived(object_id: bytes, payload: list[Any], ok: bool, reason: Any) -> None:
             nonlocal left
-            if ok and not reason and tell_owner:
-                self._tell_owner(object_id)
+            if ok and not reason:
+                self.arrived(object_id)
+                if tell_owner:
+                    self._tell_owner(object_id)
             left -= 1
             if not left:
                 then()
@@ -55,6 +57,9 @@ class Pulls:
                 [object_id, payload[0], self._sources(object_id, payload)],
                 lambda ok, reason, one=object_id, of=payload: arrived(one, of, ok, reason),  # type: ignore[misc]
             )
+
+    def arrived(self, object_id: bytes) -> None:
+        """An object is on this node now: for who cannot look into the store."""
 
     def _sources(self, object_id: bytes, payload: list[Any]) -> list[int]:
         first = number_of(payload[1])

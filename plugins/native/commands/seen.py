@@ -98,11 +98,14 @@ def _see(folder: str) -> SeenSession | None:
 def _processes(folder: str, daemon: int) -> Iterator[SeenProcess]:
     children = _children()
     workers = dict(_listeners(folder))
-    # Workers are below the daemon; whoever else listens here is a driver.
-    for pid in sorted(workers.keys() - set(_below(daemon, children))):
+    # Workers are below the zygote; whoever else listens here is a driver, or the gateway of one elsewhere.
+    below = children.get(daemon, [])
+    zygotes = [pid for pid in below if pid not in workers]
+    working = {pid for zygote in zygotes for pid in _below(zygote, children)}
+    for pid in sorted(workers.keys() - working):
         yield SeenProcess(role="driver", pid=pid, worker=workers[pid], memory_bytes=_memory(pid))
     yield SeenProcess(role="daemon", pid=daemon, memory_bytes=_memory(daemon))
-    for zygote in children.get(daemon, []):
+    for zygote in zygotes:
         yield SeenProcess(role="zygote", pid=zygote, memory_bytes=_memory(zygote))
         for pid in _below(zygote, children):
             worker = workers.get(pid, "")

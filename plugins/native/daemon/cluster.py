@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ShoalError, SystemFailure
+from shoal.native.client.peers import socket_path
 from shoal.native.daemon.door import Door
 from shoal.native.daemon.fetchers import Fetchers
 from shoal.native.head.rpc import ControlServer
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from shoal.native.daemon.remote_head import RemoteHead
 
 _log = logging.getLogger("shoal.daemon")
+_SERVICE = b"head"  # whose Unix socket is the gRPC service's
 # The head's alone: its metadata store's passwords are in them.
 _HEADS_OWN = frozenset({"metadata_location", "metadata_options"})
 
@@ -64,6 +66,8 @@ class ClusterPart:
                 daemon.session.token,
                 settings,
                 daemon.call_soon,
+                socket_path(daemon.session.folder, _SERVICE),
+                self._door.admit_socket,
                 daemon.session.credentials(),
             )
             port = self._server.start(daemon.session.listen_host, daemon.session.listen_port)

@@ -28,11 +28,13 @@ from shoal.native.daemon import memory
 from shoal.native.daemon.actors import LocalActors
 from shoal.native.daemon.asked import Asked
 from shoal.native.daemon.door import remove_door
+from shoal.native.daemon.gateways import Gateways
 from shoal.native.daemon.groups import LocalGroups
 from shoal.native.daemon.holdings import Holdings
 from shoal.native.daemon.logs import LogPipes
 from shoal.native.daemon.neighbours import Neighbours
 from shoal.native.daemon.nodes import Node, Nodes
+from shoal.native.daemon.packages import Packages
 from shoal.native.daemon.pulls import PullsShell
 from shoal.native.daemon.reports import Reports
 from shoal.native.daemon.requests import Requests
@@ -133,7 +135,9 @@ class Daemon:
         self.requests = Requests(self)
         self.pulls = PullsShell(self)
         self.holdings = Holdings(self)
+        self.packages = Packages(self)
         self.neighbours = Neighbours(self)
+        self.gateways = Gateways(self)
         self.head: Head | None = None
         self._handlers: dict[int, Callable[[ClientConnection, Message], None]] = {
             kinds.REGISTER: self._on_register,
@@ -278,6 +282,7 @@ class Daemon:
             self._watch_memory()
         while not self.ended:
             self.reactor.poll(None)
+        self.gateways.close()
         self.pool.end_all()
         if self._stopped and self.cluster is not None and self.head is not None:
             self.head.end_cluster(self.session.node_id)

@@ -75,9 +75,10 @@ class Door:
             raise
         self._listening = listening
         self.port: int = listening.getsockname()[1]
-        daemon.reactor.watch(Listener(listening, self._accept))
+        daemon.reactor.watch(Listener(listening, self.admit_socket))
 
-    def _accept(self, sock: socket.socket) -> None:
+    def admit_socket(self, sock: socket.socket) -> None:
+        """Somebody stands before the door, or came to the head's port: wait for what they have to say."""
         sock.setblocking(False)
         if len(self._waiting) >= _MOST_WAITING:
             self.shut(next(iter(self._waiting.values())))  # who has said nothing for longest
@@ -107,6 +108,8 @@ class Door:
         wanted = preamble.named(first)
         if wanted == preamble.TRANSFER:
             self._fetchers.accept(sock)
+        elif wanted == preamble.CLIENT:
+            self._daemon.gateways.accept(sock)
         elif wanted is None or number_of(wanted) != self._daemon.number:
             sock.close()
         elif wanted == daemon_of(self._daemon.number):

@@ -27,7 +27,7 @@ class PullsShell:
         token, number, links = daemon.session.token, daemon.number, daemon.links
         self._book = Pulls(_SLOTS, max(1, daemon.session.store_bytes // 4))
         self._fetcher = Fetcher(daemon.store, token, number, _SLOTS, links)
-        self._sender = Sender(daemon.store, links.secured)
+        self._sender = Sender(daemon.store, links.secured, daemon.session.folder)
 
     def serve(self, sock: socket.socket, unsent: bytes) -> None:
         """Another node wants objects; it has proved itself, and is still to be sent `unsent`."""
@@ -44,6 +44,10 @@ class PullsShell:
             if node is not None and node.alive:
                 alive.append(source)
         self._carry_out(self._book.want(object_id, size, alive, (client, request)))
+
+    def fetch_package(self, digest: str, address: str, path: str) -> None:
+        """Copy a runtime_env's package from another node. Called in a thread of its own; see Fetcher.fetch_package."""
+        self._fetcher.fetch_package(digest, address, path)
 
     def client_gone(self, client: bytes) -> None:
         """A process of this node has ended."""

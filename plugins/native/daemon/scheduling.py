@@ -236,7 +236,7 @@ class Scheduling:
             result: WorkerChanges | Exception
             try:
                 os.makedirs(folder)
-                result = build_environment(environment, folder)
+                result = build_environment(self._daemon.packages.bring(environment), folder)
             except Exception as error:  # a stranger's step may raise anything: it becomes the tasks' error
                 result = error
             self._daemon.call_soon(lambda: self._built(key, result))

@@ -24,6 +24,7 @@ import msgspec
 
 from shoal.errors import ShoalError
 from shoal.interfaces.store import SupportsFiles
+from shoal.native.process.packages import package_path
 from shoal.native.transport.links import Links
 from shoal.native.wire import preamble
 from shoal.native.wire.handshake import ClientHandshake
@@ -48,8 +49,12 @@ _MOST_QUESTION = 4_096  # bytes of a frame
 class Sender:
     """Answers other nodes' questions for objects of this node's store."""
 
-    def __init__(self, store: ObjectStore, secured: bool) -> None:
-        """`secured`: whether connections are under TLS, where `sendfile` cannot be used."""
+    def __init__(self, store: ObjectStore, secured: bool, folder: str) -> None:
+        """`secured`: whether connections are under TLS, where `sendfile` cannot be used.
+
+        `folder` is the session's, whose packages other nodes may ask for, too.
+        """
+        self._folder = folder
         self._store = store
         self._files = store if isinstance(store, SupportsFiles) else None
         self._send_file = _send_part if secured else _sendfile
@@ -100,8 +105,19 @@ class Sender:
             if question is None:
                 return
             sock.settimeout(_SECONDS)
-            object_id, offset = question
-            self._send(sock, object_id, offset)
+            wanted, offset = question
+            if isinstance(wanted, str):
+                self._send_package(sock, wanted)
+            else:
+                self._send(sock, wanted, offset)
+
+    def _send_package(self, sock: socket.socket, digest: str) -> None:
+        try:
+            descriptor = os.open(package_path(self._folder, digest), os.O_RDONLY)
+        except FileNotFoundError:
+            sock.sendall(_frame([-1]))
+            return
+        self._send_opened(sock, descriptor, 0, os.fstat(descriptor).st_size, 0)
 
     def _send(self, sock: socket.socket, object_id: bytes, offset: int) -> None:
         if self._files is None:
@@ -114,7 +130,9 @@ class Sender:
         if opened is None:
             sock.sendall(_frame([-1]))
             return
-        descriptor, start, size = opened
+        self._send_opened(sock, *opened, offset)
+
+    def _send_opened(self, sock: socket.socket, descriptor: int, start: int, size: int, offset: int) -> None:
         try:
             sock.sendall(_frame([size]))
             end = start + size
@@ -283,8 +301,25 @@ class Fetcher:
             self._open.add(sock)
         return sock
 
-    def _ask(self, sock: socket.socket, object_id: bytes) -> int:
-        sock.sendall(_frame([object_id, 0]))
+    def fetch_package(self, digest: str, address: str, path: str) -> None:
+        """Copy a package that the node at `address` has to a new file, and wait for it. Raises OSError, ShoalError."""
+        sock = self._connect(address)
+        try:
+            left = self._ask(sock, digest)
+            if left < 0:
+                raise NotThere(f"package {digest} is not there")
+            with open(path, "wb") as file:
+                while left:
+                    data = sock.recv(min(_CHUNK, left))
+                    if not data:
+                        raise ConnectionResetError(f"the connection ended {left:,} bytes before the end")
+                    file.write(data)
+                    left -= len(data)
+        finally:
+            self._drop(sock)
+
+    def _ask(self, sock: socket.socket, wanted: bytes | str) -> int:
+        sock.sendall(_frame([wanted, 0]))
         answer = _read_frame(sock)
         if answer is None:
             raise ConnectionResetError("the other node has closed the connection")

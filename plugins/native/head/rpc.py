@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import socket
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -19,6 +20,7 @@ import grpc
 import grpc.aio
 
 from shoal.errors import AuthenticationFailed, SystemFailure
+from shoal.native.head.front import Front
 from shoal.native.security.certificates import Credentials
 from shoal.native.security.tls import grpc_server_credentials
 from shoal.native.wire import control
@@ -95,9 +97,17 @@ class ControlServer:
         token: bytes,
         settings: dict[str, Any],
         call_soon: CallSoon,
+        path: str,
+        admit: Callable[[socket.socket], None],
         credentials: Credentials | None = None,
     ) -> None:
-        """`credentials` are the head's for TLS, None for none."""
+        """`credentials` are the head's for TLS, None for none.
+
+        gRPC itself listens at the Unix socket `path`; `admit` gets, in the daemon's loop, who came to the port for
+        something else.
+        """
+        self._path = path
+        self._front = Front(path, lambda sock: call_soon(lambda: admit(sock)))
         self._credentials = credentials
         self._head = head
         self._identity = identity
@@ -137,7 +147,7 @@ class ControlServer:
         threading.Thread(target=self._loop.run_forever, name="shoal-head-rpc", daemon=True).start()
         try:
             self.port = asyncio.run_coroutine_threadsafe(self._start(host, port), self._loop).result(30)
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:
             self._loop.call_soon_threadsafe(self._loop.stop)
             raise SystemFailure(
                 f"the head cannot listen on {host}:{port}: {error}. Is another one running there? Choose another port"
@@ -160,17 +170,15 @@ class ControlServer:
         )
         _, service, method = SERVICE.split("/")
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
-        shown = f"[{host}]" if ":" in host else host
-        where = f"{shown}:{port}"
+        bound = self._front.start(host, port)
+        where = f"unix:{self._path}"
         if self._credentials is None:
-            bound = server.add_insecure_port(where)
+            server.add_insecure_port(where)
         else:
-            bound = server.add_secure_port(where, grpc_server_credentials(self._credentials))
-        if not bound:
-            raise RuntimeError("the port cannot be bound")
+            server.add_secure_port(where, grpc_server_credentials(self._credentials))
         await server.start()
         self._server = server
-        return int(bound)
+        return bound
 
     async def _attach(self, requests: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         if self._beginning >= _MOST_BEGINNING:
@@ -208,7 +216,6 @@ class ControlServer:
         node.number = await self._in_daemon(lambda: self._admit(node_id, number))
         await context.write(TO_NODE.encode([control.WELCOME, node.number, self._settings]))
         address, total, labels, facts = await self._expect(context, control.JOIN)
-        facts = {**facts, "peer": context.peer()}
         await self._in_daemon(
             lambda: self._head.attach(node, node.number, node_id, address, ResourceSet(total), labels, facts)
         )
@@ -268,6 +275,7 @@ class ControlServer:
                 await asyncio.sleep(0.005)
             if self._server is not None:
                 await self._server.stop(0.2)
+            self._front.close()
 
         asyncio.run_coroutine_threadsafe(stop(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -27,6 +27,7 @@ from shoal.native.wire import kinds
 from shoal.native.wire.nodes import driver_id
 from shoal.spec.events import SessionStarted
 
+_C = TypeVar("_C", bound=Client)
 _E = TypeVar("_E", bound=Engine)
 
 _BEGIN_SECONDS = 2.0
@@ -64,6 +65,21 @@ def attach_driver(
 ) -> _E:
     """Make this process a driver of a session that serves. `daemon` is to end with it; None: others need it."""
     client = Client(session, config, worker_id, store)
+    return begin_driver(client, labels, daemon, make_engine, os.getpid())
+
+
+def begin_driver(
+    client: _C,
+    labels: dict[str, str],
+    daemon: DaemonProcess | None,
+    make_engine: Callable[[_C, None, DaemonProcess | None], _E],
+    pid: int,
+) -> _E:
+    """Make a client that is connected a driver: `pid` is the process on the node that the daemon knows it by.
+
+    The client is closed if that fails.
+    """
+    session, config = client.session, client.config
     try:
         client.job_environment = session.environment
         client.node_labels = labels
@@ -78,8 +94,8 @@ def attach_driver(
         if daemon is not None:
             client.on_daemon_lost = lambda: client.reactor.call_soon_unlocked(daemon.end)
         with client.reactor.lock:
-            client.tell_daemon([kinds.REGISTER, {"pid": os.getpid(), "kind": "driver"}])
-            facts = {"pid": os.getpid(), "entrypoint": " ".join(sys.argv), "namespace": session.namespace}
+            client.tell_daemon([kinds.REGISTER, {"pid": pid, "kind": "driver"}])
+            facts = {"pid": pid, "entrypoint": " ".join(sys.argv), "namespace": session.namespace}
             # Before anything that the job asks for: the head must know its quota first.
             begun: list[bool] = []
             client.request_later(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import TypeVar
 
 import attrs
@@ -25,7 +25,8 @@ from shoal.native.wire.nodes import driver_id
 _E = TypeVar("_E", bound=Engine)
 
 # What a driver decides for itself; all else is the cluster's.
-_OWN = (
+OWN_SETTINGS = (
+    "client_grace_seconds",
     "get_warning_seconds",
     "infeasible",
     "job_name",
@@ -58,25 +59,28 @@ def observe_session(session: Session) -> Client:
     return client
 
 
-def join_cluster(config: Config, make_engine: Callable[[Client, None, DaemonProcess | None], _E]) -> _E:
-    """Be a driver of the cluster at `config.address`. Raises ConfigError, SystemFailure; see Engine.start."""
-    assert config.address is not None
-    given = sorted(
-        name
-        for name in LOCAL_SETTINGS - {"accelerators", "log_level", "temp_dir"}
-        if config.where_from(name) == "argument"
-    )
+def refuse_node_settings(config: Config, allowed: Set[str]) -> None:
+    """Raise ConfigError if an argument was given that is a node's to decide."""
+    given = sorted(name for name in LOCAL_SETTINGS - allowed if config.where_from(name) == "argument")
+    if given == ["credentials_file"]:
+        raise ConfigError('credentials_file is for programs outside the cluster: address="shoal://HOST:PORT"')
     if given:
         raise ConfigError(
             f"{', '.join(given)}: a program that joins a cluster brings no resources; give them to `shoal start`, or "
             "leave address out for a session of its own"
         )
+
+
+def join_cluster(config: Config, make_engine: Callable[[Client, None, DaemonProcess | None], _E]) -> _E:
+    """Be a driver of the cluster at `config.address`. Raises ConfigError, SystemFailure; see Engine.start."""
+    assert config.address is not None
+    refuse_node_settings(config, {"accelerators", "log_level", "temp_dir"})
     info = find_node(config.address, config.temp_dir)
     session = session_of(info)
     worker_id = driver_id(session.number)
     namespace = config.namespace or os.urandom(8).hex()
     job_id = os.urandom(4)
-    checked = check_environment(config.runtime_env)
+    checked = session.carried(check_environment(config.runtime_env))
     job = {
         "driver": worker_id,
         "id": job_id,
@@ -87,7 +91,7 @@ def join_cluster(config: Config, make_engine: Callable[[Client, None, DaemonProc
         "environment": checked,
     }
     environment = {**checked, JOB: job}
-    own = {name: getattr(config, name) for name in _OWN}
+    own = {name: getattr(config, name) for name in OWN_SETTINGS}
     joined = Config.from_wire({**session.config, **own})
     session = attrs.evolve(
         session,

@@ -83,6 +83,14 @@ class Session:
         """Return what makes connections to other nodes."""
         return Links(self.credentials(), self.tls_host)
 
+    def carried(self, environment: dict[str, Any]) -> dict[str, Any]:
+        """Return a checked runtime_env in a form that every node can use: in a cluster this one keeps its files."""
+        if not self.listen_host or not environment:
+            return environment
+        from shoal.native.process.packages import publish
+
+        return publish(environment, self.folder, self.number)
+
     def write_settings(self) -> None:
         """Write `settings`, also over earlier ones: a reader finds the one or the other, whole."""
         fields = attrs.asdict(self)

@@ -83,6 +83,8 @@ class Connection:
     `data` is for the owner of the connection to keep what belongs to it.
     """
 
+    watched = True  # whether the reactor watches its descriptor; else somebody else feeds it
+
     __slots__ = (
         "_buffer",
         "_handshake",
@@ -124,7 +126,7 @@ class Connection:
         self.data: Any = None
         self._buffer = bytearray()
         self._needed = 0  # bytes until the frame at the front of the buffer is whole
-        self._out: list[bytes] = []  # may go out as soon as the socket takes it
+        self._out: list[bytes | memoryview] = []  # may go out as soon as the socket takes it
         self._waiting: list[bytes] = []  # until the handshake is over
         self.blocked = False  # the socket is full: the reactor watches for room
         self.closed = False
@@ -195,7 +197,8 @@ class Connection:
             self._out.clear()
             self.blocked = False
             return False
-        self._out = [data[sent:]] if sent < len(data) else []
+        # A view: a slow peer takes a long message in many pieces, and the rest is not to be copied for each.
+        self._out = [memoryview(data)[sent:]] if sent < len(data) else []
         self.blocked = True
         return True
 

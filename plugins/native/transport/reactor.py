@@ -142,7 +142,8 @@ class Reactor:
 
     def add_connection(self, connection: Connection) -> None:
         """Serve a connection; its `on_close` must call `drop_connection` with the descriptor it had."""
-        self.watch(connection)
+        if connection.watched:
+            self.watch(connection)
         connection.served_by(self)
         if connection.has_output:
             self.mark(connection)
@@ -164,18 +165,18 @@ class Reactor:
             self.pending = False
             for gather in self.gatherers:
                 gather()
-        if not self._dirty:
-            return
-        dirty = self._dirty
-        self._dirty = []
-        for connection in dirty:
-            if (
-                connection.has_output
-                and not connection.closed
-                and not connection.blocked
-                and connection.flush()
-            ):
-                self._epoll.modify(connection.fileno(), select.EPOLLIN | select.EPOLLOUT)
+        while self._dirty:  # a connection that goes through another one leaves that with output
+            dirty = self._dirty
+            self._dirty = []
+            for connection in dirty:
+                if (
+                    connection.has_output
+                    and not connection.closed
+                    and not connection.blocked
+                    and connection.flush()
+                    and connection.watched
+                ):
+                    self._epoll.modify(connection.fileno(), select.EPOLLIN | select.EPOLLOUT)
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
         """Run `callback` under the lock, not before `seconds` have passed. Called with the lock held."""
