@@ -353,9 +353,7 @@ class NativeEngine(Engine):
         return ref
 
     def remove_group(self, group_id: bytes) -> None:
-        with self.client.reactor.lock:
-            self.client.check_usable()
-            self.client.request_later("remove_group", [bytes(group_id)], lambda ok, value: None)
+        self.client.request("remove_group", bytes(group_id))
 
     def groups(self) -> list[Mapping[str, Any]]:
         found: list[Mapping[str, Any]] = self.client.request("groups")

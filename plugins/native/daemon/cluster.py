@@ -114,6 +114,7 @@ class ClusterPart:
         """The head is back, or another one in its place: tell it what lives here, and ask again what it was asked."""
         self._silent_since = 0.0
         daemon = self._daemon
+        daemon.groups.begin_anew()
         self._join()
         assert self._remote is not None
         state = [

@@ -19,13 +19,19 @@ class LocalGroups:
         self._states: dict[bytes, str] = {}
         self._places: dict[bytes, dict[int, int]] = {}  # group → bundle → node number
         self._held: dict[bytes, dict[int, set[int]]] = {}  # group → attempt → bundles reserved here
+        self._unsure: set[bytes] = set()  # known from before the connection broke, and not heard of since
 
     def is_living(self, group_id: bytes) -> bool:
         """Tell whether a group is there or waits for room."""
         return group_id in self._states
 
     def on_state(self, group_id: bytes, state: str, places: dict[int, int]) -> None:
-        """The head tells of a group."""
+        """The head tells of a group; "ALL": there are no others."""
+        if state == "ALL":
+            for gone in list(self._unsure):
+                self.on_state(gone, "REMOVED", {})
+            return
+        self._unsure.discard(group_id)
         if state == "REMOVED":
             self.release(group_id, 0)
             if self._states.pop(group_id, None) is not None:
@@ -35,6 +41,10 @@ class LocalGroups:
         self._states[group_id] = state
         self._places[group_id] = places
         self._daemon.schedule()
+
+    def begin_anew(self) -> None:
+        """The head is there again, and will tell of every group: others were removed meanwhile."""
+        self._unsure = set(self._states)
 
     def nodes_of(self, group_id: bytes, index: int) -> list[int]:
         """Return the numbers of the nodes that hold a bundle, or (−1) any bundle, of a group that is whole."""

@@ -203,11 +203,17 @@ class GroupsShell:
         for group_id, attempts in held.items():
             record = self.book.find(group_id)
             for attempt, bundles in attempts.items():
-                ours = record is not None and record.state in ("CREATED", "PENDING")
+                if record is not None and record.state == "RESERVING" and record.attempt == attempt:
+                    continue  # see below
+                ours = record is not None and record.state in ("CREATED", "PENDING", "RESERVING")
                 if not ours or any(record.nodes[i : i + 1] != (node_id,) for i in bundles):  # type: ignore[union-attr]
                     self._head.send(number, [control.RELEASE, group_id, attempt])
         for record in self.book.living():
             group_id = bytes(record.spec.group_id)
+            if record.state == "RESERVING" and number in record.unanswered:
+                # It was asked on the connection that broke: either the question was lost, or the answer.
+                reserved = record.attempt in held.get(group_id, {})
+                self.answered(number, group_id, record.attempt, "" if reserved else "its connection broke")
             there = {index for bundles in held.get(group_id, {}).values() for index in bundles}
             missing = [i for i, where in enumerate(record.nodes) if where == node_id and i not in there]
             if missing and self.book.bundles_lost(group_id, node_id, missing):
@@ -244,6 +250,7 @@ class GroupsShell:
         for record in self.book.living():
             group_id = bytes(record.spec.group_id)
             link.send([control.GROUP, group_id, record.state, self._places(record)])
+        link.send([control.GROUP, b"", "ALL", {}])
 
     def _announce(self, group_id: bytes) -> None:
         record = self.book.find(group_id)

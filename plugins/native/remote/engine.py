@@ -129,10 +129,5 @@ class RemoteEngine(NativeEngine):
             begin()
         return future
 
-    def remove_group(self, group_id: bytes) -> None:
-        # A driver inside needs no answer: the next call of an actor in the group comes too late. From here it goes by
-        # another connection than this, and would overtake it.
-        self.client.request("remove_group", bytes(group_id))
-
     def context(self) -> ExecutionContext:
         return attrs.evolve(super().context(), address=self._address)
