@@ -78,11 +78,11 @@ class Host:
             raise RuntimeError(f"shoal {' '.join(words)} on {self.name}: {done.stderr or done.stdout}")
         return json.loads(done.stdout)
 
-    def python(self, program: str, *arguments: str) -> subprocess.Popen[str]:
-        """Start a Python program on this host."""
+    def python(self, program: str, *arguments: str, stdin: bool = False) -> subprocess.Popen[str]:
+        """Start a Python program on this host; `stdin`: which is going to be told something."""
         return subprocess.Popen(
             self.command([sys.executable, "-c", program, *arguments]),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -41,7 +41,7 @@ class Fetchers:
         if node is not None and not node.alive:
             sock.close()  # it was given up
             return
-        self._daemon.pulls.serve(sock, unsent)
+        self._daemon.pulls.serve(sock, unsent, "" if node is None else node.address)
 
     def _on_close(self, connection: Connection) -> None:
         self._daemon.reactor.unwatch(connection.data)

@@ -29,9 +29,9 @@ class PullsShell:
         self._fetcher = Fetcher(daemon.store, token, number, _SLOTS, links)
         self._sender = Sender(daemon.store, links.secured, daemon.session.folder)
 
-    def serve(self, sock: socket.socket, unsent: bytes) -> None:
-        """Another node wants objects; it has proved itself, and is still to be sent `unsent`."""
-        self._sender.take(sock, unsent)
+    def serve(self, sock: socket.socket, unsent: bytes, address: str) -> None:
+        """The node at `address` wants objects; it has proved itself, and is still to be sent `unsent`."""
+        self._sender.take(sock, unsent, address)
 
     def want(self, client: bytes, request: int, object_id: bytes, size: int, sources: list[int]) -> None:
         """A process of this node waits for an object; it gets a reply: "" or why the object cannot be had."""

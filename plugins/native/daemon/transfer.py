@@ -1,10 +1,12 @@
 """Objects between nodes: threads that send files of the store to others, and fetch from them into it.
 
-A connection begins with the door's preamble and the handshake. Then the fetching side asks by a frame,
-[object, offset], and is answered by a frame, [size of the object, or −1 if it is not here], and the bytes from
-`offset` on. They go from file to socket by `sendfile` and from socket to file by `splice`, so that they are copied
-once on either side and never by this process. Under TLS they are read, encrypted and decrypted here, since the kernel
-cannot.
+A connection begins with the door's preamble and the handshake. Then the fetching side asks by a frame, [object, offset,
+whether to be sent it here], and is answered by a frame, [size of the object, or −1 if it is not here], and the bytes
+from `offset` on; or by [−2, address] of another node that has it, since many want it at once (`turns.py`), before which
+come any number of [−3]: it waits for its turn.
+
+Bytes go from file to socket by `sendfile` and from socket to file by `splice`, so that they are copied once on either
+side and never by this process. Under TLS they are read, encrypted and decrypted here, since the kernel cannot.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import msgspec
 
 from shoal.errors import ShoalError
 from shoal.interfaces.store import SupportsFiles
+from shoal.native.daemon.turns import Turns
 from shoal.native.process.packages import package_path
 from shoal.native.transport.links import Links
 from shoal.native.wire import preamble
@@ -37,12 +40,15 @@ _log = logging.getLogger("shoal.daemon")
 
 _SECONDS = 10.0  # that a side may be silent
 _IDLE_SECONDS = 30.0  # that a connection is kept for the next object
-_SENDERS = 8
+_SENDERS = 32
+_TREE_BYTES = 1 << 20  # smaller objects are sent to whoever asks
+_MOST_HOPS = 4  # from node to node, after which the one that was asked first has to send
 _MOST_CALLERS = 64
 _CHUNK = 1 << 23
 _SECURED_CHUNK = 1 << 20
 _PIPE = 1 << 20
 _F_SETPIPE_SZ = 1031
+_NONE, _ELSEWHERE, _WAITING = -1, -2, -3  # answers
 _MOST_QUESTION = 4_096  # bytes of a frame
 
 
@@ -58,17 +64,21 @@ class Sender:
         self._store = store
         self._files = store if isinstance(store, SupportsFiles) else None
         self._send_file = _send_part if secured else _sendfile
-        self._callers: queue.Queue[tuple[socket.socket, bytes] | None] = queue.Queue(_MOST_CALLERS)
+        self._callers: queue.Queue[tuple[socket.socket, bytes, str] | None] = queue.Queue(_MOST_CALLERS)
+        self._turns = Turns()
         self._threads = 0
         self._idle = threading.Semaphore(0)
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._closed = False
 
-    def take(self, sock: socket.socket, unsent: bytes) -> None:
-        """Serve a connection whose other side has proved itself, after sending it `unsent`. Never waits."""
+    def take(self, sock: socket.socket, unsent: bytes, address: str) -> None:
+        """Serve a connection whose other side, the node at `address`, has proved itself. Never waits.
+
+        It is sent `unsent` first.
+        """
         try:
-            self._callers.put_nowait((sock, unsent))
+            self._callers.put_nowait((sock, unsent, address))
         except queue.Full:
             sock.close()
             return
@@ -78,11 +88,11 @@ class Sender:
 
     def _work(self) -> None:
         while (caller := self._callers.get()) is not None:
-            sock, unsent = caller
+            sock, unsent, address = caller
             with self._lock:
                 self._open.add(sock)
             try:
-                self._serve(sock, unsent)
+                self._serve(sock, unsent, address)
             except (OSError, msgspec.DecodeError, ValueError) as error:
                 _log.info("sending objects ended: %s", error)
             except Exception:
@@ -95,7 +105,7 @@ class Sender:
                 return
             self._idle.release()
 
-    def _serve(self, sock: socket.socket, unsent: bytes) -> None:
+    def _serve(self, sock: socket.socket, unsent: bytes, address: str) -> None:
         sock.settimeout(_SECONDS)
         _tune(sock)
         sock.sendall(unsent)
@@ -105,30 +115,55 @@ class Sender:
             if question is None:
                 return
             sock.settimeout(_SECONDS)
-            wanted, offset = question
+            wanted, offset, here = question
             if isinstance(wanted, str):
                 self._send_package(sock, wanted)
-            else:
+            elif here:
                 self._send(sock, wanted, offset)
+            else:
+                self._send_in_turn(sock, wanted, offset, address)
+
+    def _send_in_turn(self, sock: socket.socket, object_id: bytes, offset: int, address: str) -> None:
+        """Send an object, or send on to who has got it while others are being sent it."""
+        if not self._is_large(object_id):
+            self._send(sock, object_id, offset)
+            return
+        other = self._turns.enter(object_id, lambda: sock.sendall(_frame([_WAITING])))
+        if other:
+            sock.sendall(_frame([_ELSEWHERE, other]))
+            return
+        sent = ""
+        try:
+            self._send(sock, object_id, offset)
+            sent = address
+        finally:
+            self._turns.leave(object_id, sent)
+
+    def _is_large(self, object_id: bytes) -> bool:
+        opened = None if self._files is None else self._files.open_file(object_id)
+        if opened is None:
+            return False
+        os.close(opened[0])
+        return opened[2] >= _TREE_BYTES
 
     def _send_package(self, sock: socket.socket, digest: str) -> None:
         try:
             descriptor = os.open(package_path(self._folder, digest), os.O_RDONLY)
         except FileNotFoundError:
-            sock.sendall(_frame([-1]))
+            sock.sendall(_frame([_NONE]))
             return
         self._send_opened(sock, descriptor, 0, os.fstat(descriptor).st_size, 0)
 
     def _send(self, sock: socket.socket, object_id: bytes, offset: int) -> None:
         if self._files is None:
             view = self._store.get(object_id)
-            sock.sendall(_frame([-1 if view is None else len(view)]))
+            sock.sendall(_frame([_NONE if view is None else len(view)]))
             if view is not None:
                 sock.sendall(view[offset:])
             return
         opened = self._files.open_file(object_id)
         if opened is None:
-            sock.sendall(_frame([-1]))
+            sock.sendall(_frame([_NONE]))
             return
         self._send_opened(sock, *opened, offset)
 
@@ -223,11 +258,9 @@ class Fetcher:
                 passing = False
             except (OSError, ShoalError, ValueError, msgspec.DecodeError) as error:
                 reason = f"{type(error).__name__}: {error}"
-                self._drop(connections.pop(address, None))
             except Exception as error:
                 _log.exception("fetching an object failed")
                 reason = repr(error)
-                self._drop(connections.pop(address, None))
             with self._lock:
                 self._busy -= 1
             then(reason, passing)
@@ -246,39 +279,65 @@ class Fetcher:
         # The room comes first: making it may take longer than the other side waits for its bytes to be read.
         made = None if self._files is None else self._files.create_file(object_id, size)
         view = self._store.create(object_id, size) if made is None else None
+        source = ""
         try:
-            if made is not None:
-                try:
-                    _splice(self._begin(connections, object_id, size, address), *made, size)
-                finally:
+            try:
+                source = self._begin(connections, object_id, size, address)
+                if made is not None:
+                    _splice(connections[source], *made, size)
+                if view is not None:
+                    _receive(connections[source], view)
+            finally:
+                if made is not None:
                     os.close(made[0])
-            if view is not None:
-                with view:
-                    _receive(self._begin(connections, object_id, size, address), view)
+                if view is not None:
+                    view.release()
         except BaseException:
+            self._drop(connections.pop(source, None))
             self._store.abort(object_id)
             raise
         self._store.seal(object_id)
 
-    def _begin(
-        self, connections: dict[str, socket.socket], object_id: bytes, size: int, address: str
-    ) -> socket.socket:
-        """Ask for an object; return the connection from which its bytes are to be read."""
+    def _begin(self, connections: dict[str, socket.socket], object_id: bytes, size: int, address: str) -> str:
+        """Ask for an object; return the address of the node from whose connection its bytes are to be read."""
+        source, hops = address, 0
+        while True:
+            try:
+                found, other = self._ask_at(connections, source, object_id, hops >= _MOST_HOPS)
+            except (OSError, ShoalError):
+                if source == address:
+                    raise
+                found, other = _NONE, ""
+            hops += 1
+            if other:
+                source = other
+            elif found >= 0:
+                break
+            elif source == address:
+                raise NotThere(f"object {object_id.hex()} is not there")
+            else:
+                source = address  # it is not where that was believed to be (yet): ask the first one again
+        if found != size:
+            self._drop(connections.pop(source))
+            raise ValueError(f"object {object_id.hex()} has {found:,} bytes there, and not {size:,}")
+        return source
+
+    def _ask_at(
+        self, connections: dict[str, socket.socket], address: str, object_id: bytes, here: bool
+    ) -> tuple[int, str]:
+        """Ask one node; return the object's size there, −1 if it has none, or the address of another node to ask."""
         sock = connections.get(address)
         if sock is not None:
             try:
-                found = self._ask(sock, object_id)
+                return self._ask(sock, object_id, here)
             except OSError:  # it was idle for too long
                 self._drop(connections.pop(address))
-                sock = None
-        if sock is None:
-            sock = connections[address] = self._connect(address)
-            found = self._ask(sock, object_id)
-        if found < 0:
-            raise NotThere(f"object {object_id.hex()} is not there")
-        if found != size:
-            raise ValueError(f"object {object_id.hex()} has {found:,} bytes there, and not {size:,}")
-        return sock
+        connections[address] = sock = self._connect(address)
+        try:
+            return self._ask(sock, object_id, here)
+        except BaseException:
+            self._drop(connections.pop(address))
+            raise
 
     def _connect(self, address: str) -> socket.socket:
         host, _, port = address.rpartition(":")
@@ -305,7 +364,7 @@ class Fetcher:
         """Copy a package that the node at `address` has to a new file, and wait for it. Raises OSError, ShoalError."""
         sock = self._connect(address)
         try:
-            left = self._ask(sock, digest)
+            left, _ = self._ask(sock, digest, True)
             if left < 0:
                 raise NotThere(f"package {digest} is not there")
             with open(path, "wb") as file:
@@ -318,12 +377,16 @@ class Fetcher:
         finally:
             self._drop(sock)
 
-    def _ask(self, sock: socket.socket, wanted: bytes | str) -> int:
-        sock.sendall(_frame([wanted, 0]))
-        answer = _read_frame(sock)
-        if answer is None:
-            raise ConnectionResetError("the other node has closed the connection")
-        return int(answer[0])
+    def _ask(self, sock: socket.socket, wanted: bytes | str, here: bool) -> tuple[int, str]:
+        sock.sendall(_frame([wanted, 0, here]))
+        while True:
+            answer = _read_frame(sock)
+            if answer is None:
+                raise ConnectionResetError("the other node has closed the connection")
+            if answer[0] == _ELSEWHERE:
+                return _NONE, str(answer[1])
+            if answer[0] != _WAITING:
+                return int(answer[0]), ""
 
     def close(self) -> None:
         """End every thread."""
