@@ -7,7 +7,14 @@ import gc
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from reference_world import Process, World
 
 from shoal.errors import ObjectLost
@@ -115,6 +122,13 @@ TestReferences = References.TestCase
 TestReferences.settings = _settings
 TestReferencesAndDeaths = ReferencesAndDeaths.TestCase
 TestReferencesAndDeaths.settings = _settings
+_many = settings(_settings, max_examples=3_000, stateful_step_count=50)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("machine", [References, ReferencesAndDeaths])
+def test_thousands_of_longer_histories(machine: type[References]) -> None:
+    run_state_machine_as_test(machine, settings=_many)
 
 
 def kept_by_another() -> tuple[World, Process, Process, Process]:
