@@ -233,6 +233,36 @@ def test_awaiting_what_is_elsewhere(three: Any) -> None:
     assert asyncio.run(work()) == int(np.arange(300_000).sum())
 
 
+@shoal.remote
+class Listener:
+    """An async actor: while the bytes of an argument come, others of its calls go on."""
+
+    def __init__(self) -> None:
+        self.beats = 0
+
+    async def beat(self) -> int:
+        self.beats += 1
+        return self.beats
+
+    async def size(self, value: Any, *more: Any) -> int:
+        return len(value) + sum(map(len, more))
+
+
+def test_an_async_actor_takes_arguments_from_other_nodes(three: Any) -> None:
+    listener = Listener.options(resources={"left": 1}, num_cpus=0).remote()
+    far = produce_bytes.options(resources={"right": 1}).remote(8_000_000)
+    large = bytes(3_000_000)
+    sizes = [listener.size.remote(far), listener.size.remote(large), listener.size.remote(large, far)]
+    beats = [listener.beat.remote() for _ in range(100)]
+    assert shoal.get(sizes, timeout=SECONDS) == [8_000_000, 3_000_000, 11_000_000]
+    assert sorted(shoal.get(beats, timeout=SECONDS)) == list(range(1, 101))
+
+
+@shoal.remote
+def produce_bytes(size: int) -> bytes:
+    return bytes(size)
+
+
 def test_cancelling_on_another_node(three: Any) -> None:
     started = Counter.options(num_cpus=0).remote()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import selectors
 import threading
@@ -108,7 +109,10 @@ class AsyncCalls:
         args: Any = None
         kwargs: Any = None
         try:
+            copied = extra is not None and worker.client.peers.in_cluster and await self._bring(extra)
             args, kwargs, ids = calls.load_arguments(worker, payload, extra)
+            if copied:
+                worker.client.pulls.discard(extra["o"])
             value = self._host.method(name)(*args, **kwargs)
             if calls.is_generated(mode):
                 value = await self._run_generator(execution, value, mode, backpressure)
@@ -135,6 +139,24 @@ class AsyncCalls:
             calls.send_error(worker, peer, counter, started, error, execution.name, ids)
         else:
             calls.send_value(worker, peer, counter, started, value, mode, count, ids, execution.name)
+
+    async def _bring(self, extra: Mapping[str, Any]) -> bool:
+        """Have what lies on other nodes copied here while the loop goes on. Returns whether to delete "o" once read."""
+        client = self._worker.client
+        stored = calls.stored_arguments(extra)
+        values = client.pulls.missing(stored)
+        packed = client.pulls.missing([(extra["o"], [extra["z"], extra["o"][:8]])]) if "o" in extra else []
+        for missing, tell_owner in ((values, True), (packed, False)):
+            if missing:
+                there = asyncio.Event()
+                with client.reactor.lock:
+                    client.pulls.begin(missing, functools.partial(self._set_soon, there), tell_owner)
+                self._flush_soon()
+                await there.wait()
+        return bool(packed)
+
+    def _set_soon(self, event: asyncio.Event) -> None:
+        self._loop.call_soon_threadsafe(event.set)
 
     async def _run_generator(self, execution: Execution, iterable: Any, mode: int, backpressure: int) -> int:
         sender = calls.ItemSender(self._worker, execution, backpressure if mode == STREAMING else 0)

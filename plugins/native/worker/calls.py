@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import TaskCancelled
@@ -69,7 +69,7 @@ def load_arguments(
         args = list(args)
         lost = []
         if client.peers.in_cluster:
-            client.pulls.bring([(slot[1], slot[3]) for slot in slots if slot[2] == kinds.STORED])
+            client.pulls.bring(stored_arguments(extra))
         for key, object_id, status, value_payload, inside in slots:
             held: list[Any] = []
             if inside:
@@ -86,6 +86,11 @@ def load_arguments(
         if lost:
             raise ArgumentLost(lost)
     return args, kwargs, ids or None
+
+
+def stored_arguments(extra: Mapping[str, Any]) -> list[tuple[bytes, list[Any]]]:
+    """Return the arguments that lie in the store of some node: object, [size, creator]."""
+    return [(slot[1], slot[3]) for slot in extra.get("s") or () if slot[2] == kinds.STORED]
 
 
 def kept_references(worker: Worker, ids: list[bytes]) -> list[bytes]:
