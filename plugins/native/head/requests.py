@@ -48,12 +48,17 @@ NAMES = frozenset(
     }
 )
 
+# Before a value of the key-value store: the client and the number of the request, and whether its key was new.
+_TAG = 16  # bytes
+_NEW, _OLD = b"\1", b"\0"
+
 
 class HeadRequests:
     """Answers by name. Each method takes the client and plain arguments, and returns plain data or raises."""
 
     def __init__(self, head: Head) -> None:
         self._head = head
+        self._request = bytes(_TAG)  # that is being answered
         actors, groups, metadata = head.actors, head.groups, head.metadata
         self._methods: dict[str, Callable[..., Any]] = {
             "actor_arguments": lambda client, *fields: actors.arguments_ready(*fields),
@@ -74,7 +79,7 @@ class HeadRequests:
             "infeasible_reason": self._infeasible_reason,
             "jobs": lambda client: head.jobs.describe(),
             "kv_delete": self._kv_delete,
-            "kv_get": lambda client, namespace, key: metadata.get("kv:" + namespace, key),
+            "kv_get": self._kv_get,
             "kv_keys": lambda client, namespace, prefix: [
                 key for key, _ in metadata.items("kv:" + namespace, prefix)
             ],
@@ -91,6 +96,7 @@ class HeadRequests:
         if name == "explain_actor":
             self._explain_actor(client, number, arguments[0])
             return
+        self._request = client + number.to_bytes(8, "big")
         try:
             value = self._methods[name](client, *arguments)
         except (ShoalError, ValueError, OSError) as error:
@@ -108,13 +114,20 @@ class HeadRequests:
         return self._head.actors.describe(record)
 
     def _kv_put(self, client: bytes, namespace: str, key: bytes, value: bytes, overwrite: bool) -> bool:
+        """Keep a value, with the request that brought it: a head that is asked again answers as the last one did."""
         metadata = self._head.metadata
         table = "kv:" + namespace
+        known = metadata.get(table, key)
+        if known is not None and known[:_TAG] == self._request:
+            return known[_TAG : _TAG + 1] == _NEW
         if not overwrite:
-            return metadata.put_if_absent(table, key, value)
-        new = metadata.get(table, key) is None
-        metadata.apply([Write(table, key, value)])
-        return new
+            return metadata.put_if_absent(table, key, self._request + _NEW + value)
+        metadata.apply([Write(table, key, self._request + (_NEW if known is None else _OLD) + value)])
+        return known is None
+
+    def _kv_get(self, client: bytes, namespace: str, key: bytes) -> bytes | None:
+        found = self._head.metadata.get("kv:" + namespace, key)
+        return None if found is None else found[_TAG + 1 :]
 
     def _kv_delete(self, client: bytes, namespace: str, key: bytes) -> bool:
         table = "kv:" + namespace
