@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -191,3 +193,40 @@ def test_a_dead_head_is_an_error_and_no_hang(mortal: Any) -> None:
     os.kill(mortal.head.pid, signal.SIGKILL)
     with pytest.raises((exceptions.NodeDied, exceptions.WorkerCrashed)):
         shoal.get(ref, timeout=SECONDS)
+
+
+CREATE = """
+import sys
+import shoal
+address, temp_dir, folder = sys.argv[1:]
+shoal.init(address=address, temp_dir=temp_dir, namespace="kept")
+
+@shoal.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, lifetime="detached", name="reader",
+              resources={"right": 1}, runtime_env={"working_dir": folder})
+class Reader:
+    def read(self):
+        return open("data.txt").read(), shoal.get_runtime_context().get_node_id()
+
+print(shoal.get(Reader.remote().read.remote(), timeout=60)[0])
+"""
+
+
+def test_a_detached_actor_keeps_its_files_when_the_node_that_had_them_is_gone(
+    mortal: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "data.txt").write_text("kept")
+    temp_dir = os.path.dirname(mortal.left.folder)
+    line = [sys.executable, "-c", CREATE, mortal.left.address, temp_dir, str(tmp_path)]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert done.stdout == "kept\n", done.stderr
+    kept = Path(mortal.head.folder, "env", "packages")
+    deadline = time.monotonic() + SECONDS
+    while not list(kept.glob("*.zip")):
+        assert time.monotonic() < deadline, "the head's node has not fetched the package"
+        time.sleep(0.01)
+    mortal.cluster.remove_node(mortal.left, allow_graceful=False)
+    mortal.cluster.remove_node(mortal.right, allow_graceful=False)
+    other = mortal.cluster.add_node(num_cpus=1, resources={"right": 1})
+    reader = shoal.get_actor("reader", namespace="kept")
+    assert shoal.get(reader.read.remote(), timeout=SECONDS) == ("kept", other.node_id)
+    shoal.kill(reader)

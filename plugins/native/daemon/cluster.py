@@ -137,7 +137,10 @@ class ClusterPart:
     def _on_messages(self, messages: list[list[Any]]) -> None:
         with self._daemon.together():
             for message in messages:
-                self._on_message(message)
+                try:
+                    self._on_message(message)
+                except Exception:  # the others are no less meant
+                    _log.exception("a message of kind %r from the head failed", message[0])
 
     def _on_message(self, message: list[Any]) -> None:
         if message[0] == control.RENEWED:

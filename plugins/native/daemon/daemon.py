@@ -205,6 +205,7 @@ class Daemon:
             session=self.session.name,
         )
         self.head.jobs.own = self.session.job_id
+        self.head.keep_packages = lambda environment: self.packages.keep(environment)
         link = LocalLink(self, self.head)
         book = self.scheduling.book
         facts = {"pid": str(os.getpid())} if self.cluster is None else self.cluster.facts()

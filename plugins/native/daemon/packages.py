@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import RuntimeEnvSetup, ShoalError
-from shoal.native.process.packages import node_of, package_path, replace_uris
+from shoal.native.process.packages import has_packages, node_of, package_path, replace_uris
 
 if TYPE_CHECKING:
     from shoal.native.daemon.daemon import Daemon
+
+_log = logging.getLogger("shoal.daemon")
 
 
 class Packages:
@@ -34,20 +37,45 @@ class Packages:
                 self._fetch(number, digest, path)
         return path
 
+    def keep(self, environment: dict[str, Any]) -> None:
+        """Have the packages of something that may outlive whoever asked for it here too. Does not wait."""
+        if has_packages(environment):
+            threading.Thread(
+                target=self._keep, args=(environment,), name="shoal-packages", daemon=True
+            ).start()
+
+    def _keep(self, environment: dict[str, Any]) -> None:
+        try:
+            self.bring(environment)
+        except RuntimeEnvSetup as error:
+            _log.warning("a detached actor may not restart elsewhere: %s", error)
+
     def _fetch(self, number: int, digest: str, path: str) -> None:
-        node = self._daemon.nodes.find(number)
-        if number == self._daemon.number or node is None or not node.alive:
-            raise RuntimeEnvSetup(
-                f"the package {digest} of the runtime_env was on node {number}, which is gone: begin the program again"
-            )
+        """Copy a package from the node that it is named to be on, or else from any that has it."""
+        nodes = self._daemon.nodes
+        others = [other for other in nodes.living() if other != number]
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         new = f"{path}.{os.getpid()}.new"
-        try:
-            self._daemon.pulls.fetch_package(digest, node.address, new)
-            os.rename(new, path)
-        except (OSError, ShoalError, ValueError) as error:
-            if os.path.exists(new):
-                os.unlink(new)
+        first: Exception | None = None
+        for source in (number, *others):
+            node = nodes.find(source)
+            if node is None or not node.alive:
+                continue
+            try:
+                self._daemon.pulls.fetch_package(digest, node.address, new)
+                os.rename(new, path)
+            except (OSError, ShoalError, ValueError) as error:
+                first = first or error
+                if os.path.exists(new):
+                    os.unlink(new)
+            else:
+                return
+        node = nodes.find(number)
+        if node is None or not node.alive:
             raise RuntimeEnvSetup(
-                f"the package {digest} of the runtime_env could not be fetched from {node.address}: {error}"
-            ) from error
+                f"the package {digest} of the runtime_env was on node {number}, which is gone, and no other has it: "
+                "begin the program again"
+            )
+        raise RuntimeEnvSetup(
+            f"the package {digest} of the runtime_env could not be fetched from {node.address}: {first}"
+        ) from first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ from shoal.native.wire import kinds
 
 if TYPE_CHECKING:
     from shoal.native.daemon.daemon import ClientConnection, Daemon
+
+_log = logging.getLogger("shoal.daemon")
 
 
 class Requests:
@@ -48,7 +51,10 @@ class Requests:
             if method is None:
                 raise SystemFailure(f"the daemon knows no request {name!r}")
             value = method(client, *arguments)
-        except (ShoalError, ValueError, OSError) as error:
+        except Exception as error:  # whatever it is, nobody may wait for an answer that does not come
+            if not isinstance(error, (ShoalError, ValueError, OSError)):
+                _log.exception("request %r failed", name)
+                error = SystemFailure(f"the node could not answer {name!r}: {error!r}; see its log")
             self._daemon.reactor.send(client.connection, [kinds.REPLY, number, False, pickle.dumps(error)])
             return
         self._daemon.reactor.send(client.connection, [kinds.REPLY, number, True, value])

@@ -74,6 +74,8 @@ class ActorsShell:
             specification=wire,
             durable=wire["options"]["durable"] is not None,
         )
+        if record.detached:
+            self._head.keep_packages(wire["demand"]["environment"])
         _, effects = self.directory.create(record)
         self._save(record.actor_id)
         self._carry_out(effects)

@@ -76,6 +76,8 @@ class Head:
         self.call_later = call_later
         self.membership = Membership(config.node_timeout_seconds, config.node_grace_seconds)
         self.links: dict[int, NodeLink] = {}
+        # Has the head's own node keep the packages of an environment; set by its daemon.
+        self.keep_packages: Callable[[dict[str, Any]], None] = lambda environment: None
         self.actors = ActorsShell(self)
         self.groups = GroupsShell(self)
         self.jobs = JobsShell(self, sharing)
@@ -212,7 +214,10 @@ class Head:
     def on_messages(self, number: int, messages: list[Message], link: NodeLink) -> None:
         """Handle what a node says in one go."""
         for message in messages:
-            self.on_message(number, message, link)
+            try:
+                self.on_message(number, message, link)
+            except Exception:  # the others are no less meant
+                _log.exception("a message of kind %r from node %d failed", message[0], number)
 
     def on_message(self, number: int, message: Message, link: NodeLink | None = None) -> None:
         """Handle what a node says, on its present connection."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from shoal.errors import ShoalError
+from shoal.errors import ShoalError, SystemFailure
 from shoal.ids import NodeID
 from shoal.interfaces.metadata import Write
 from shoal.native.wire import control, kinds
@@ -47,6 +48,8 @@ NAMES = frozenset(
         "watch_group",
     }
 )
+
+_log = logging.getLogger("shoal.head")
 
 # Before a value of the key-value store: the client and the number of the request, and whether its key was new.
 _TAG = 16  # bytes
@@ -99,7 +102,10 @@ class HeadRequests:
         self._request = client + number.to_bytes(8, "big")
         try:
             value = self._methods[name](client, *arguments)
-        except (ShoalError, ValueError, OSError) as error:
+        except Exception as error:  # whatever it is, nobody may wait for an answer that does not come
+            if not isinstance(error, (ShoalError, ValueError, OSError)):
+                _log.exception("request %r failed", name)
+                error = SystemFailure(f"the head could not answer {name!r}: {error!r}; see its node's log")
             self._head.tell(client, [kinds.REPLY, number, False, pickle.dumps(error)])
             return
         self._head.tell(client, [kinds.REPLY, number, True, value])

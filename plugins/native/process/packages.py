@@ -60,6 +60,19 @@ def publish(environment: Mapping[str, Any], folder: str, number: int) -> dict[st
     return replace_uris(environment, keep)
 
 
+def has_packages(environment: Mapping[str, Any]) -> bool:
+    """Tell whether an environment needs packages of some node."""
+    found = False
+
+    def look(uri: str, digest: str) -> str:
+        nonlocal found
+        found = found or node_of(uri) is not None
+        return uri
+
+    replace_uris(environment, look)
+    return found
+
+
 def replace_uris(environment: Mapping[str, Any], replace: Callable[[str, str], str]) -> dict[str, Any]:
     """Return an environment in which every package's uri is what `replace(uri, hash)` returns."""
     return {name: _replaced(value, replace) for name, value in environment.items()}
