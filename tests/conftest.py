@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -17,6 +18,10 @@ OUR_FOLDERS = ("accelerators", "kernel", "plugins", "schedulers", "stores")
 # Helpers of the standard library that live until the process ends, by design.
 HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 SECONDS_TO_END = 10
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell has started this in the background: what tests start would be deaf to Ctrl-C as well.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -84,7 +85,7 @@ class MapResult(AsyncResult):
             if self._first_error is not None:
                 self._finish(None, self._first_error)
             else:
-                self._finish([value for batch in self._batches for value in batch], None)
+                self._finish(list(itertools.chain.from_iterable(self._batches)), None)
 
 
 class IMapIterator(Iterator[Any]):
