@@ -98,7 +98,9 @@ def _known(client: Client) -> tuple[list[Record], list[Task]]:
     tasks: list[Task] = []
     for one in gc.get_objects():
         if type(one) is Record:
-            if one.local or one.borrowers:
+            # References to objects of an earlier session of this process are as good as none.
+            ours = one.object_id[:8] == client.worker_id or client.objects.find(one.object_id) is one
+            if ours and (one.local or one.borrowers):
                 records[one.object_id] = one
         elif type(one) is Task:
             tasks.append(one)
