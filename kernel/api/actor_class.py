@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
+from shoal.api.graphs import graph_library
 from shoal.api.handle import ActorHandle
 from shoal.api.options import check_options
 from shoal.api.session import engine_or_start
@@ -57,6 +58,13 @@ class ActorClass(Generic[T]):
             constructor.check(args, kwargs, short_name(self.__wrapped__))
         info, lifetime = engine.create_actor(self._template, args, kwargs)
         return ActorHandle(info, lifetime, self._arguments)
+
+    def bind(self, *args: Any, **kwargs: Any) -> Any:
+        """Return a node of a graph that stands for a new actor; its methods have `.bind(...)`. Nothing runs yet.
+
+        Example: `Counter.bind(5).add.bind(1).execute()` returns the reference to the call's result
+        """
+        return graph_library().class_node(self, args, kwargs, self._options)
 
     def options(self, **options: Unpack[ActorOptions]) -> ActorClass[T]:
         """Return the same class with other options. Raises ConfigError for one that is unknown or wrong.

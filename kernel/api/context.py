@@ -77,6 +77,13 @@ class RuntimeContext:
         """Return the session's folder."""
         return self._now.session_folder
 
+    def get_shared_folder(self) -> str:
+        """Return a folder in memory for files that processes of this node map together; it goes with the session.
+
+        "" where there is none: on an engine without processes.
+        """
+        return self._now.shared_folder
+
     def get_node_labels(self) -> dict[str, str]:
         """Return the labels of this node."""
         return dict(self._now.node_labels)

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, overload
 
+from shoal.api.graphs import graph_library
 from shoal.api.options import check_options
 from shoal.api.session import engine_or_start
 from shoal.api.signature import Arguments
@@ -84,6 +85,13 @@ class RemoteFunction(Generic[P, R]):
         if kwargs or not self._least <= len(args) <= self._most:
             self._arguments.check(args, kwargs, self._template.name)
         return engine.submit(self._template, args, kwargs)
+
+    def bind(self, *args: Any, **kwargs: Any) -> Any:
+        """Return a node of a graph that stands for this call; arguments may be nodes. Nothing runs yet.
+
+        Example: `f.bind(g.bind(1)).execute()` returns the reference to `f(g(1))`
+        """
+        return graph_library().function_node(self, args, kwargs, self._options)
 
     def options(self, **options: Unpack[TaskOptions]) -> RemoteFunction[P, R]:
         """Return the same function with other options. Raises ConfigError for one that is unknown or wrong.

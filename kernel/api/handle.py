@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 import attrs
 
 from shoal.api.durability import refuse_method
+from shoal.api.graphs import graph_library
 from shoal.api.options import check_options
 from shoal.api.session import ended
 from shoal.api.signature import ANYTHING, Arguments
@@ -65,6 +66,20 @@ class ActorMethod:
         if kwargs or not self._least <= len(args) <= self._most:
             self._arguments.check(args, kwargs, f"{self._info.class_name}.{self._template.name}")
         return engine.call_actor(self._info, self._template, args, kwargs)
+
+    def bind(self, *args: Any, **kwargs: Any) -> Any:
+        """Return a node of a graph that stands for this call; arguments may be nodes. Nothing runs yet.
+
+        With `num_returns` above 1 it returns a tuple of nodes, one for each value.
+
+        Example: `counter.add.bind(other.read.bind()).execute()`
+        """
+        if kwargs or not self._least <= len(args) <= self._most:
+            self._arguments.check(args, kwargs, f"{self._info.class_name}.{self._template.name}")
+        handle = ActorHandle(self._info, self._lifetime)
+        return graph_library().method_node(
+            handle, self, self._template.name, self._template.num_returns, args, kwargs
+        )
 
     def options(self, **options: Unpack[MethodOptions]) -> ActorMethod:
         """Return the same method with other options. Raises ConfigError for one that is unknown or wrong."""

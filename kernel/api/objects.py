@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any, NoReturn, TypeVar, overload
@@ -12,6 +13,7 @@ from shoal.api.session import ended, engine_or_start, sessions_started
 from shoal.errors import describe
 from shoal.interfaces.current import current
 from shoal.interfaces.engine import Engine
+from shoal.interfaces.graphs import DeferredValue
 from shoal.interfaces.refs import ObjectRef, ObjectRefGenerator
 
 R = TypeVar("R")
@@ -26,6 +28,8 @@ _id_of = attrgetter("_id")  # hashing identifiers costs a third of hashing refer
 def get(object_refs: ObjectRef[R], *, timeout: float | None = None) -> R: ...
 @overload
 def get(object_refs: Sequence[ObjectRef[R]], *, timeout: float | None = None) -> list[R]: ...
+@overload
+def get(object_refs: DeferredValue | Sequence[DeferredValue], *, timeout: float | None = None) -> Any: ...
 @overload
 def get(object_refs: ObjectRefGenerator[R], *, timeout: float | None = None) -> ObjectRefGenerator[R]: ...
 def get(object_refs: Any, *, timeout: float | None = None) -> Any:
@@ -49,6 +53,10 @@ def get(object_refs: Any, *, timeout: float | None = None) -> Any:
         return engine.get((object_refs,), timeout if timeout is None else _seconds(timeout))[0]
     if isinstance(object_refs, ObjectRefGenerator):
         return object_refs
+    if isinstance(object_refs, DeferredValue):
+        return object_refs.get(timeout if timeout is None else _seconds(timeout))
+    if isinstance(object_refs, (list, tuple)) and any(isinstance(ref, DeferredValue) for ref in object_refs):
+        return _get_deferred(object_refs, timeout)
     _check_refs(object_refs, "get")
     engine = engine_or_start()
     if not object_refs:
@@ -57,6 +65,12 @@ def get(object_refs: Any, *, timeout: float | None = None) -> Any:
     if timeout != 0:
         _refuse_in_event_loop(engine, "get")
     return engine.get(object_refs, timeout if timeout is None else _seconds(timeout))
+
+
+def _get_deferred(refs: Sequence[Any], timeout: float | None) -> list[Any]:
+    """Get references of libraries one after the other, with one bound for all."""
+    end = None if timeout is None else time.monotonic() + _seconds(timeout)
+    return [get(ref, timeout=None if end is None else max(end - time.monotonic(), 0.0)) for ref in refs]
 
 
 def put(value: R) -> ObjectRef[R]:

@@ -11,6 +11,7 @@ from shoal.errors import ConfigError
 from shoal.interfaces.accelerator import Accelerator
 from shoal.interfaces.engine import Engine
 from shoal.interfaces.environment import EnvironmentStep
+from shoal.interfaces.graphs import GraphLibrary
 from shoal.interfaces.metadata import Metadata
 from shoal.interfaces.scheduler import Scheduler
 from shoal.interfaces.sharing import Sharing
@@ -53,6 +54,7 @@ ACCELERATORS: Group[Accelerator] = Group(
 ENVIRONMENTS: Group[EnvironmentStep] = Group(
     "shoal.environments", "environment step", EnvironmentStep, Picks.ALL
 )
+GRAPHS: Group[GraphLibrary] = Group("shoal.graphs", "graph library", GraphLibrary, Picks.ALL)
 COMMANDS: Group[Any] = Group("shoal.commands", "command", None, Picks.ALL)
 HOOKS: Group[Any] = Group("shoal.hooks", "observer", None, Picks.ALL)
 
@@ -64,6 +66,7 @@ GROUPS: tuple[Group[Any], ...] = (
     METADATA,
     ACCELERATORS,
     ENVIRONMENTS,
+    GRAPHS,
     COMMANDS,
     HOOKS,
 )

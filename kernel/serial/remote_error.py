@@ -16,7 +16,15 @@ from shoal.serial.dual import dual_error, has_slots
 
 PROTOCOL = 5
 # Frames of these modules say nothing about the user's program.
-_OURS = ("shoal.api", "shoal.inline", "shoal.native", "shoal.serial", "shoal.interfaces", "shoal.machines")
+_OURS = (
+    "shoal.api",
+    "shoal.dag",
+    "shoal.inline",
+    "shoal.native",
+    "shoal.serial",
+    "shoal.interfaces",
+    "shoal.machines",
+)
 
 _AS_IS, _TASK, _TEXT = range(3)
 

@@ -134,6 +134,9 @@ class ExecutionContext:
     namespace: str = ""
     session_name: str = ""
     session_folder: str = ""
+    shared_folder: str = (
+        ""  # where processes of this node may make files to map; empty if they share no memory
+    )
     address: str = ""
     resources: Mapping[str, float] = attrs.field(factory=dict)
     accelerator_ids: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)

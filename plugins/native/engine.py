@@ -406,6 +406,7 @@ class NativeEngine(Engine):
             "namespace": session.namespace,
             "session_name": session.name,
             "session_folder": session.folder,
+            "shared_folder": session.store_folder,
             "address": session.folder,
             "node_labels": self.client.node_labels,
             "runtime_env": session.environment,

@@ -36,15 +36,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shoal.registry": BASE | {"shoal.observe"},
     # 4: the public API and the engines meet only in shoal.interfaces.engine
     "shoal.api": ENGINE,
-    "shoal": ENGINE | {"shoal.api", "shoal.exceptions"},
+    "shoal": ENGINE | {"shoal.api", "shoal.exceptions", "shoal.values"},
     "shoal.inline": ENGINE,
     "shoal.native": ENGINE,
     # runs programs as inline does, but in virtual time and on many nodes
     "shoal.sim": ENGINE | {"shoal.inline"},
+    # values as bytes, for libraries with channels of their own
+    "shoal.values": BASE | {"shoal.serial"},
     # 5: libraries, on the public names
+    "shoal.dag": LIBRARY | {"shoal.values"},
     "shoal.cluster_utils": LIBRARY,
     "shoal.util": LIBRARY,
-    "shoal.compat": LIBRARY | {"shoal.util"},
+    "shoal.compat": LIBRARY | {"shoal.dag", "shoal.util"},
     # 6: commands are the kernel's, so they too ask the registry for a driver and never name its module
     "shoal.cli": ENGINE | {"shoal.api", "shoal"},
     # contracts compare drivers with the plain reference driver of their kind
