@@ -41,7 +41,7 @@ class PackedValue:
         return self._payload.data
 
     def write_into(self, memory: memoryview) -> int:
-        """Write the value to the start of `memory` and return how many bytes it took. Raises ValueError if too small."""
+        """Write the value to the start of `memory` and return its size. Raises ValueError if that is too small."""
         return pack_into(memory, self._payload)
 
     def to_bytes(self) -> bytes:

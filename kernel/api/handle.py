@@ -76,7 +76,7 @@ class ActorMethod:
         """
         if kwargs or not self._least <= len(args) <= self._most:
             self._arguments.check(args, kwargs, f"{self._info.class_name}.{self._template.name}")
-        handle = ActorHandle(self._info, self._lifetime)
+        handle: ActorHandle[Any] = ActorHandle(self._info, self._lifetime)
         return graph_library().method_node(
             handle, self, self._template.name, self._template.num_returns, args, kwargs
         )

@@ -263,7 +263,7 @@ class ChannelSet(Backend):
     # Watching
 
     def _check(self) -> None:
-        """Ask the actors now and then whether they live. Raises ActorDied, after closing the channels, if one does not."""
+        """Ask the actors now and then whether they live. If one does not: close the channels and raise ActorDied."""
         now = time.monotonic()
         if self._pings:
             ready, _ = shoal.wait(list(self._pings.values()), num_returns=len(self._pings), timeout=0)

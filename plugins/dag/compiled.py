@@ -101,14 +101,16 @@ class CompiledDAG:
                 "operations inside of compiled graphs are not here; methods can use shoal.util.collective"
             )
         now = DAGContext.get_current()
-        given = {
+        given: dict[str, Any] = {
             "submit_timeout": submit_timeout,
             "buffer_size_bytes": buffer_size_bytes,
             "max_inflight_executions": max_inflight_executions,
             "max_buffered_results": max_buffered_results,
             "overlap_gpu_communication": overlap_gpu_communication,
         }
-        values = {name: getattr(now, name) if value is None else value for name, value in given.items()}
+        values: dict[str, Any] = {
+            name: getattr(now, name) if value is None else value for name, value in given.items()
+        }
         self._context = DAGContext(
             get_timeout=now.get_timeout,
             teardown_timeout=now.teardown_timeout,
@@ -344,7 +346,7 @@ class CompiledDAG:
     def visualize(
         self,
         filename: str = "compiled_graph",
-        format: str = "png",
+        format: str = "png",  # noqa: A002  the reference's name
         view: bool = False,
         channel_details: bool = False,
     ) -> str:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 
 from shoal.errors import ConfigError, describe
 
 
 def _seconds(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+    given: Any = value
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not given > 0:
         raise ConfigError(f"{attribute.name} must be a number of seconds above 0, not {describe(value)}")
 
 
 def _count(instance: object, attribute: attrs.Attribute[int], value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    given: Any = value
+    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
         raise ConfigError(f"{attribute.name} must be a whole number ≥ 1, not {describe(value)}")
 
 

@@ -10,6 +10,7 @@ import ctypes
 import platform
 import threading
 import time
+from typing import Any
 
 _NUMBERS = {"x86_64": 202, "aarch64": 98, "riscv64": 422, "ppc64le": 221, "s390x": 238}
 _WAIT, _WAKE = 0, 1
@@ -21,7 +22,7 @@ class _Timespec(ctypes.Structure):
     _fields_ = [("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long)]
 
 
-def _find_call() -> tuple[ctypes._CFuncPtr | None, int]:
+def _find_call() -> tuple[Any, int]:
     number = _NUMBERS.get(platform.machine())
     if number is None or ctypes.sizeof(ctypes.c_void_p) != 8:
         return None, 0

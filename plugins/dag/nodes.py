@@ -612,7 +612,8 @@ class MultiOutputNode(DAGNode):
         self, args: Iterable[DAGNode], other_args_to_resolve: Mapping[str, Any] | None = None
     ) -> None:
         outputs = [args] if isinstance(args, DAGNode) else list(args)
-        wrong = next((item for item in outputs if not isinstance(item, DAGNode)), None)
+        given: list[Any] = list(outputs)
+        wrong = next((item for item in given if not isinstance(item, DAGNode)), None)
         if wrong is not None or not outputs:
             raise GraphError(f"MultiOutputNode takes a list of nodes, not {describe(wrong or outputs)}")
         super().__init__((outputs,), {}, {}, other_args_to_resolve)

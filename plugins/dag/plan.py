@@ -117,8 +117,8 @@ def check_graph(root: DAGNode) -> Graph:
     for node in order:
         if isinstance(node, FunctionNode):
             raise GraphError(
-                f"{node!r} is a task: a compiled graph consists of methods of actors, which have processes of their own. "
-                "Make it a method, or use execute() without compiling"
+                f"{node!r} is a task: a compiled graph consists of methods of actors, which live in processes of their "
+                "own. Make it a method, or use execute() without compiling"
             )
         if isinstance(node, MultiOutputNode) and node is not root:
             raise GraphError("a MultiOutputNode can only be the end of a graph")

@@ -68,8 +68,8 @@ class RelayWriter:
         """Write bytes of one of the kinds. Raises as `write` does."""
         if len(data) > self._size:
             raise ValueTooLarge(
-                f"a value of {len(data):,} bytes is larger than the {self._size:,} bytes of a channel's buffer: compile "
-                f"the graph with _buffer_size_bytes={len(data)} or more"
+                f"a value of {len(data):,} bytes is larger than the {self._size:,} bytes of a channel's buffer: "
+                f"compile the graph with _buffer_size_bytes={len(data)} or more"
             )
         if not self.has_room():
             shoal.get(self._under_way[0], timeout=timeout)

@@ -1,8 +1,8 @@
 """A channel in shared memory: one process writes, each of several readers reads everything, in order.
 
 The file holds, in lines of 64 bytes: what it is; how much was written; whether the writer sleeps and whether it is
-closed; for each reader how much it has read and whether it sleeps. Then come the slots, each a header (kind, length) and
-the value. A slot is written again once every reader has released it, so a full ring holds the writer back.
+closed; for each reader how much it has read and whether it sleeps. Then come the slots, each a header (kind, length)
+and the value. A slot is written again once every reader has released it, so a full ring holds the writer back.
 
 A value's large parts are read as views of the slot. A slot is released only when nothing uses these views any more: an
 array that an actor keeps stays as it was, and holds its slot.

@@ -77,8 +77,8 @@ def check_here(hint: TensorHint) -> None:
 
         if not torch.cuda.is_available():
             raise ConfigError(
-                "tensors from device to device need a CUDA device in each of the two actors: give them num_gpus, or use "
-                "with_tensor_transport('shm')"
+                "tensors from device to device need a CUDA device in each of the two actors: give them num_gpus, or "
+                "use with_tensor_transport('shm')"
             )
 
 

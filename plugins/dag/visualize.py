@@ -52,22 +52,22 @@ def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
-def render(source: str, filename: str, format: str, view: bool) -> str:
-    """Write the picture to `filename.format` and return that path. Raises ConfigError if Graphviz is not installed."""
-    path = f"{filename}.{format}"
-    if format == "dot":
+def render(source: str, filename: str, kind: str, view: bool) -> str:
+    """Write the picture to `filename.kind` and return that path. Raises ConfigError if Graphviz is not installed."""
+    path = f"{filename}.{kind}"
+    if kind == "dot":
         with open(path, "w", encoding="utf-8") as file:
             file.write(source)
     else:
         program = shutil.which("dot")
         if program is None:
             raise ConfigError(
-                f"a picture in {format!r} needs Graphviz's program dot, which is not installed; the formats 'ascii' and "
-                "'dot' need nothing"
+                f"a picture in {kind!r} needs Graphviz's program dot, which is not installed; the formats 'ascii' "
+                "and 'dot' need nothing"
             )
         try:
             subprocess.run(
-                [program, f"-T{format}", "-o", path],
+                [program, f"-T{kind}", "-o", path],
                 input=source.encode(),
                 check=True,
                 capture_output=True,
@@ -75,7 +75,7 @@ def render(source: str, filename: str, format: str, view: bool) -> str:
             )
         except subprocess.CalledProcessError as error:
             raise ConfigError(
-                f"dot draws no {format!r}: {error.stderr.decode(errors='replace').strip()}"
+                f"dot draws no {kind!r}: {error.stderr.decode(errors='replace').strip()}"
             ) from None
     if view:
         webbrowser.open(f"file://{os.path.abspath(path)}")
@@ -89,5 +89,5 @@ def plot(dag: DAGNode, to_file: str | None = None) -> str:
     """
     if to_file is None:
         return as_text(dag)
-    name, _, format = to_file.rpartition(".")
-    return render(as_dot(dag), name or to_file, format if name else "png", False)
+    name, _, kind = to_file.rpartition(".")
+    return render(as_dot(dag), name or to_file, kind if name else "png", False)
