@@ -34,7 +34,7 @@ def _find_call() -> tuple[Any, int]:
         ctypes.c_void_p,
         ctypes.c_int,
         ctypes.c_uint32,
-        ctypes.POINTER(_Timespec),
+        ctypes.c_void_p,
         ctypes.c_void_p,
         ctypes.c_uint32,
     ]
@@ -42,22 +42,30 @@ def _find_call() -> tuple[Any, int]:
 
 
 _call, _number = _find_call()
+_limits: dict[float, tuple[int, _Timespec]] = {}  # the same few are asked for again and again
+_MOST_LIMITS = 64
 _lock = threading.Lock()
 # Whether this processor lets other processes see writes in the order they were made.
 ordered: bool = platform.machine() in ("x86_64", "AMD64")
 
 
-def wait_while(address: int, value: int, seconds: float) -> None:
+def wait_while(address: int, value: int, seconds: float) -> bool:
     """Sleep until the 32-bit word at `address` is not `value`, somebody wakes it, or the time is over.
 
-    May return early for no reason: look again. Signals end it, so that Ctrl-C works.
+    Return whether somebody woke it; it may return early for no reason, so look again either way. Signals end it, so
+    that Ctrl-C works.
     """
     if _call is None:
         time.sleep(min(seconds, _POLL_SECONDS))
-        return
-    whole = int(seconds)
-    limit = _Timespec(whole, int((seconds - whole) * 1e9))
-    _call(_number, address, _WAIT, value & 0xFFFFFFFF, ctypes.byref(limit), None, 0)
+        return False
+    limit = _limits.get(seconds)
+    if limit is None:
+        whole = int(seconds)
+        kept = _Timespec(whole, int((seconds - whole) * 1e9))
+        if len(_limits) > _MOST_LIMITS:
+            return bool(_call(_number, address, _WAIT, value, ctypes.addressof(kept), None, 0) == 0)
+        limit = _limits[seconds] = (ctypes.addressof(kept), kept)
+    return bool(_call(_number, address, _WAIT, value, limit[0], None, 0) == 0)
 
 
 def wake(address: int) -> None:

@@ -17,6 +17,7 @@ from shoal.dag.steps import ActorPlan, Failed, Outlet, Step, fill
 from shoal.dag.tensors import TensorSender, check_here, receive
 from shoal.values import pack, pack_error
 
+_LOOK_SECONDS = 0.05  # waiting may be interrupted for no reason, thousands of times a second
 _loops: dict[str, GraphLoop] = {}  # of this process, by graph
 
 
@@ -109,6 +110,10 @@ class GraphLoop:
 
     def _check(self) -> None:
         """Asked while waiting: let go of what is not used any more, and end if nobody will ever come."""
+        now = time.monotonic()
+        if now - self._looked < _LOOK_SECONDS:
+            return
+        self._looked = now
         for reader in self._readers:
             reader.release()
         if self._rings[0].creator_is_gone():

@@ -128,14 +128,20 @@ class Ring:
         for reader in range(self.readers):
             futex.wake(self._base + (_FIRST_READER + reader) * _LINE)
 
-    def sleep(self, word: int, seen: int, flag: int, seconds: float) -> None:
-        """Sleep while the 64-bit word is as seen; `flag` tells the other side that somebody has to be woken."""
-        self._halves[flag] = 1
+    def sleep(self, word: int, seen: int, flag: int, seconds: float) -> bool:
+        """Sleep while the 64-bit word is as seen, and return whether it was not for nothing.
+
+        `flag` tells the other side that somebody has to be woken.
+        """
+        halves = self._halves
+        halves[flag] = 1
         futex.fence()
-        if self._words[word] == seen and not self._halves[_CLOSED_AT]:
+        woken = True
+        if self._words[word] == seen and not halves[_CLOSED_AT]:
             # Its lower half is enough: little-endian, and nobody sleeps through 2³² values.
-            futex.wait_while(self._base + word * _WORD, seen & 0xFFFFFFFF, seconds)
-        self._halves[flag] = 0
+            woken = futex.wait_while(self._base + word * _WORD, seen & 0xFFFFFFFF, seconds)
+        halves[flag] = 0
+        return woken
 
 
 def _wait(
@@ -146,17 +152,21 @@ def _wait(
     what: str,
 ) -> None:
     """Wait until `look` finds nothing to sleep for. Raises ChannelClosed, ChannelTimeout, and what `check` raises."""
+    asleep = look()
+    if asleep is None:
+        return
     end = None if timeout is None else time.monotonic() + timeout
-    while (asleep := look()) is not None:
+    while asleep is not None:
         if ring.closed:
             raise ChannelClosed("the compiled graph was torn down")
-        left = SLICE_SECONDS if end is None else min(end - time.monotonic(), SLICE_SECONDS)
-        if left <= 0:
-            raise ChannelTimeout(f"{what} within {timeout:g} s")
-        began = time.monotonic()
-        ring.sleep(*asleep, left)
-        if time.monotonic() - began >= SLICE_SECONDS / 2:
+        left = SLICE_SECONDS
+        if end is not None and (rest := end - time.monotonic()) < SLICE_SECONDS:
+            if rest <= 0:
+                raise ChannelTimeout(f"{what} within {timeout:g} s")
+            left = rest
+        if not ring.sleep(*asleep, left):
             check()
+        asleep = look()
 
 
 class Writer:
