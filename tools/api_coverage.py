@@ -42,6 +42,8 @@ MADE_BY_THE_SYSTEM = frozenset(
         "ray.actor.ActorHandle",
         "ray.actor.ActorMethod",
         "ray.client_builder.ClientContext",
+        "ray.experimental.compiled_dag_ref.CompiledDAGFuture",
+        "ray.experimental.compiled_dag_ref.CompiledDAGRef",
         "ray.remote_function.RemoteFunction",
         "ray.runtime_context.RuntimeContext",
         "ray.types.ObjectRef",

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from shoal.dag import CapacityExceeded as RayCgraphCapacityExceeded
+from shoal.dag import ChannelError as RayChannelError
+from shoal.dag import ChannelTimeout as RayChannelTimeoutError
 from shoal.errors import ActorDied as ActorDiedError
 from shoal.errors import ActorError as RayActorError
 from shoal.errors import ActorNameTaken as ActorAlreadyExistsError
@@ -112,18 +115,6 @@ class OufOfBandObjectRefSerializationException(RayError, TypeError):
 
 class PlasmaObjectNotAvailable(RayError):
     """An object was not in the local store within the time given."""
-
-
-class RayChannelError(RaySystemError):
-    """A channel of a compiled graph failed."""
-
-
-class RayChannelTimeoutError(RayChannelError, TimeoutError):
-    """A channel of a compiled graph had nothing within the time given."""
-
-
-class RayCgraphCapacityExceeded(RaySystemError):
-    """A compiled graph has as many calls in flight as it takes."""
 
 
 class RayDirectTransportError(RaySystemError):

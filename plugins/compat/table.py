@@ -72,8 +72,15 @@ MODULES: dict[str, tuple[Source, ...]] = {
     "ray._raylet": (_IDS, _MORE_IDS, _STREAMS),
     "ray.actor": (_ACTOR, _of("shoal.compat.calls", "ActorClassInheritanceException")),
     "ray.client_builder": (_CLIENT,),
+    "ray.dag.base": (_of("shoal.interfaces.graphs", "DAGNodeBase=GraphNode"),),
+    "ray.dag.compiled_dag_node": (
+        _of("shoal.dag", "CompiledDAG build_compiled_dag_from_ray_dag=build_compiled_dag"),
+    ),
     "ray.exceptions": (_of("shoal.compat.exceptions"),),
     "ray.experimental": (),  # has sub-modules only
+    "ray.experimental.channel": (),  # has sub-modules only
+    "ray.experimental.channel.torch_tensor_type": (_of("shoal.dag", "TorchTensorType"),),
+    "ray.experimental.compiled_dag_ref": (_of("shoal.dag", "CompiledDAGFuture CompiledDAGRef"),),
     "ray.experimental.tqdm_ray": (_of("shoal.util.tqdm", "tqdm"),),
     "ray.internal": (_of("shoal", "free"),),
     "ray.internal.internal_api": (_of("shoal", "free"),),
@@ -115,6 +122,13 @@ MODULES: dict[str, tuple[Source, ...]] = {
 
 # Further paths of modules above, or of modules that the rule finds.
 SAME_AS: dict[str, str] = {
+    "ray.dag.class_node": "ray.dag",
+    "ray.dag.context": "ray.dag",
+    "ray.dag.dag_node": "ray.dag",
+    "ray.dag.function_node": "ray.dag",
+    "ray.dag.input_node": "ray.dag",
+    "ray.dag.output_node": "ray.dag",
+    "ray.dag.vis_utils": "ray.dag",
     "ray.experimental.multiprocessing": "ray.util.multiprocessing",
     "ray.experimental.multiprocessing.pool": "ray.util.multiprocessing",
     "ray.runtime_env.runtime_env": "ray.runtime_env",

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from shoal.dag.compiled import CompiledDAG, CompiledDAGFuture, CompiledDAGRef, build_compiled_dag
 from shoal.dag.context import DAGContext
-from shoal.dag.failures import CapacityExceeded, ChannelClosed, ChannelTimeout, GraphError, ValueTooLarge
+from shoal.dag.failures import (
+    CapacityExceeded,
+    ChannelClosed,
+    ChannelError,
+    ChannelTimeout,
+    GraphError,
+    ValueTooLarge,
+)
+from shoal.dag.inputs import InputAttributeNode, InputNode
+from shoal.dag.node import DAGInputData, DAGNode
 from shoal.dag.nodes import (
     BIND_INDEX_KEY,
     COLLECTIVE_OPERATION_KEY,
@@ -14,11 +23,7 @@ from shoal.dag.nodes import (
     PREV_CLASS_METHOD_CALL_KEY,
     ClassMethodNode,
     ClassNode,
-    DAGInputData,
-    DAGNode,
     FunctionNode,
-    InputAttributeNode,
-    InputNode,
     MultiOutputNode,
 )
 from shoal.dag.tensors import TorchTensorType
@@ -33,6 +38,7 @@ __all__ = [
     "PREV_CLASS_METHOD_CALL_KEY",
     "CapacityExceeded",
     "ChannelClosed",
+    "ChannelError",
     "ChannelTimeout",
     "ClassMethodNode",
     "ClassNode",

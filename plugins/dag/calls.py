@@ -9,7 +9,7 @@ from typing import Any
 import shoal
 from shoal.dag.backend import Backend, Outcome
 from shoal.dag.failures import ChannelClosed, ChannelTimeout
-from shoal.dag.nodes import DAGNode
+from shoal.dag.node import DAGNode
 from shoal.dag.plan import Graph, needed_nodes, template_of
 from shoal.dag.steps import fill
 from shoal.errors import GetTimeout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -15,13 +16,15 @@ from shoal.dag import loop
 from shoal.dag.backend import Backend, Outcome
 from shoal.dag.context import DAGContext
 from shoal.dag.failures import ChannelClosed, GraphError
-from shoal.dag.nodes import ClassMethodNode, DAGNode, InputNode
+from shoal.dag.inputs import InputNode
+from shoal.dag.node import DAGNode
+from shoal.dag.nodes import ClassMethodNode
 from shoal.dag.plan import DRIVER, Channel, Graph, needed_nodes, template_of
 from shoal.dag.relay import Relay, RelayWriter
 from shoal.dag.ring import ERROR, Reader, Ring, RingPlan, Writer, make_ring
 from shoal.dag.steps import ActorPlan, Inlet, Outlet, Step
 from shoal.dag.tensors import receive
-from shoal.errors import ActorDied, ActorError, GetTimeout, ShoalError
+from shoal.errors import ActorDied, GetTimeout, ShoalError
 from shoal.values import pack, unpack_error
 
 _START_SECONDS = 120.0  # for actors that are still being made
@@ -280,8 +283,6 @@ class ChannelSet(Backend):
         del self._pings[actor]
         try:
             reason = shoal.get(ref)
-        except ActorError as error:
-            self._break(error)
         except ShoalError as error:
             self._break(error)
         else:
@@ -292,12 +293,14 @@ class ChannelSet(Backend):
         if self._broken is None:
             self._broken = error
         self._close_rings()
-        raise self._broken
+        # The engine may keep the error for others who ask: it must not keep these frames, and so the graph.
+        error.__traceback__ = None
+        raise copy.copy(self._broken)
 
     def _explain(self) -> None:
         """The channels were closed: raise why, if it was an actor's death."""
         if self._broken is not None:
-            raise self._broken
+            raise copy.copy(self._broken)
         if not shoal.is_initialized():
             return
         refs = {actor: actor.__shoal_call__.remote(loop.trouble, self._name) for actor in self._graph.actors}

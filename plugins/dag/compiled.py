@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import threading
 import time
 import uuid
@@ -17,7 +18,7 @@ from shoal.dag.calls import CalledGraph
 from shoal.dag.channels import ChannelSet
 from shoal.dag.context import DAGContext
 from shoal.dag.failures import CapacityExceeded, ChannelClosed, ChannelTimeout, GraphError
-from shoal.dag.nodes import DAGNode
+from shoal.dag.node import DAGNode
 from shoal.dag.plan import Graph, check_graph, with_actors
 from shoal.dag.visualize import as_dot, as_text, render
 from shoal.errors import ConfigError, describe
@@ -230,7 +231,7 @@ class CompiledDAG:
 
     def _open_backend(self) -> Backend:
         if self._failed is not None:
-            raise self._failed
+            raise copy.copy(self._failed)
         if self._closed or self._backend is None:
             raise ChannelClosed("the compiled graph was torn down: compile it again")
         return self._backend
@@ -271,7 +272,7 @@ class CompiledDAG:
             raise
         except BaseException as error:
             if not isinstance(error, KeyboardInterrupt):
-                self._failed = error
+                self._failed = copy.copy(error)
             raise
         execution = self._read
         self._read += 1
@@ -431,3 +432,6 @@ def build_compiled_dag(
     )
     compiled._compile(dag)
     return compiled
+
+
+DAGNode.compiler = staticmethod(build_compiled_dag)

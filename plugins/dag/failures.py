@@ -9,11 +9,15 @@ class GraphError(ShoalError):
     """A compiled graph cannot be used as it was: it was torn down, or its shape does not fit."""
 
 
-class ChannelClosed(GraphError):
+class ChannelError(GraphError):
+    """A channel of a compiled graph cannot be used now."""
+
+
+class ChannelClosed(ChannelError):
     """The graph was torn down while something waited for it, or before it was used."""
 
 
-class ChannelTimeout(GraphError, GetTimeout):
+class ChannelTimeout(ChannelError, GetTimeout):
     """Nothing came, or no room became free, within the time given. The graph goes on: try again."""
 
 

@@ -7,17 +7,9 @@ from typing import Any
 import attrs
 
 from shoal.dag.failures import GraphError
-from shoal.dag.nodes import (
-    ClassMethodNode,
-    ClassNode,
-    DAGNode,
-    FunctionNode,
-    InputAttributeNode,
-    InputNode,
-    MultiOutputNode,
-    find_nodes,
-    replace_nodes,
-)
+from shoal.dag.inputs import InputAttributeNode, InputNode
+from shoal.dag.node import DAGNode, find_nodes, replace_nodes
+from shoal.dag.nodes import ClassMethodNode, ClassNode, FunctionNode, MultiOutputNode
 from shoal.dag.steps import WHOLE, InputPart, Source
 
 DRIVER = None  # stands for the driver where an actor's handle may

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from shoal.dag.failures import GraphError
-from shoal.dag.nodes import DAGInputData
+from shoal.dag.node import DAGInputData
 from shoal.dag.tensors import TensorHint
 from shoal.errors import describe
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.util
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 
@@ -22,6 +22,7 @@ _TRANSPORTS = {
     "accelerator": AUTO,
     "shm": SHM,
     "object_store": SHM,
+    "cpu": SHM,
     "cuda_ipc": CUDA_IPC,
     "nccl": CUDA_IPC,
 }
@@ -39,6 +40,10 @@ class TensorHint:
 class TorchTensorType:
     """The reference's way to say how tensors travel: `node.with_type_hint(TorchTensorType(transport="shm"))`."""
 
+    AUTO: ClassVar[str] = "auto"
+    ACCELERATOR: ClassVar[str] = "accelerator"
+    CPU: ClassVar[str] = "cpu"
+
     def __init__(
         self,
         transport: Any = "auto",
@@ -48,7 +53,23 @@ class TorchTensorType:
     ) -> None:
         hint = check_transport(transport, device, _static_shape, _direct_return)
         self.transport: str = hint.transport
-        self.device: str = hint.device
+        self._device = hint.device
+        self._promises = bool(_static_shape), bool(_direct_return)
+
+    @property
+    def device(self) -> str:
+        """Where readers want the tensor."""
+        return self._device
+
+    @property
+    def static_shape(self) -> bool:
+        """Whether the same shape was promised for each execution; nothing here relies on it."""
+        return self._promises[0]
+
+    @property
+    def direct_return(self) -> bool:
+        """Whether a bare tensor was promised; nothing here relies on it."""
+        return self._promises[1]
 
 
 def check_transport(transport: Any, device: Any, static_shape: bool, direct_return: bool) -> TensorHint:

@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import webbrowser
 
-from shoal.dag.nodes import DAGNode, InputAttributeNode
+from shoal.dag.inputs import InputAttributeNode
+from shoal.dag.node import DAGNode
 from shoal.errors import ConfigError
 
 _DRAW_SECONDS = 60
