@@ -19,6 +19,7 @@ FAMILIES = (
     "async_actors",
     "waiting",
     "groups",
+    "graphs",
     "utilities",
     "scale",
     "scheduling",

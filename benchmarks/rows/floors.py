@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import multiprocessing
 import os
 import pickle
+import platform
 import socket
 import struct
 import tempfile
@@ -209,3 +211,57 @@ def standard_imap(bench: Bench) -> Reading:
     n = bench.size(10_000, 500)
     with multiprocessing.get_context("fork").Pool(2) as pool:
         return bench.rate(lambda: list(pool.imap(abs, range(n))), n)
+
+
+@ROWS.row("futexes over 4 processes")
+def futex_chain(bench: Bench) -> Reading:
+    """A number through shared memory from process to process and back, each asleep until the one before wakes it."""
+    call = ctypes.CDLL(None).syscall
+    call.argtypes = [
+        ctypes.c_long,
+        ctypes.c_void_p,
+        *[ctypes.c_int] * 2,
+        *[ctypes.c_void_p] * 2,
+        ctypes.c_int,
+    ]
+    number = {"x86_64": 202, "aarch64": 98}[platform.machine()]
+    memory = mmap.mmap(-1, mmap.PAGESIZE)
+    words = (ctypes.c_uint32 * 1024).from_buffer(memory)
+    places = [(16 * index, ctypes.addressof(words) + 64 * index) for index in range(4)]
+    end = 0xFFFFFFFF
+
+    def put(index: int, value: int) -> None:
+        place, address = places[index]
+        words[place] = value
+        call(number, address, 1, 1, None, None, 0)
+
+    def take(index: int, seen: int) -> int:
+        place, address = places[index]
+        while words[place] == seen:
+            call(number, address, 0, ctypes.c_int32(seen).value, None, None, 0)
+        return words[place]
+
+    children = []
+    for index in range(3):
+        pid = os.fork()
+        if pid == 0:
+            value = 0
+            while value != end:
+                value = take(index, value)
+                put(index + 1, value)
+            os._exit(0)
+        children.append(pid)
+    now = 0
+
+    def step() -> None:
+        nonlocal now
+        now += 1
+        put(0, now)
+        take(3, now - 1)
+
+    try:
+        return bench.rate(step)
+    finally:
+        put(0, end)
+        for pid in children:
+            os.waitpid(pid, 0)
