@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class Outcome:
     """What one output of one execution came to: a value, or the error to raise for it."""
 

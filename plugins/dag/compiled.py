@@ -247,7 +247,8 @@ class CompiledDAG:
                 f"nothing came within {seconds:g} s: another thread waits for the graph's results"
             )
         try:
-            self._forget_dropped()
+            if self._dropped:
+                self._forget_dropped()
             while execution not in self._results:
                 if self._read < execution and len(self._results) >= self._context.max_buffered_results:
                     raise CapacityExceeded(
@@ -277,7 +278,8 @@ class CompiledDAG:
         execution = self._read
         self._read += 1
         self._results[execution] = dict(enumerate(outcomes))
-        self._forget_dropped()
+        if self._dropped:
+            self._forget_dropped()
 
     def _forget_dropped(self) -> None:
         """Throw away the outcomes whose references were dropped. The reading lock is held."""

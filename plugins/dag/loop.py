@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -76,6 +75,10 @@ class GraphLoop:
             self._readers = [Prefetcher(reader, self._check) for reader in readers]
         self._senders = [None if step.outlet is None else _Sender(step.outlet) for step in plan.steps]
         self._methods = [getattr(instance, step.method) if step.pick is None else None for step in plan.steps]
+        self._work = [
+            (step, method, sender, step.reads)
+            for step, method, sender in zip(plan.steps, self._methods, self._senders, strict=True)
+        ]
         try:
             self._event_loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
         except RuntimeError:
@@ -134,8 +137,8 @@ class GraphLoop:
         """Do all steps once."""
         values: list[Any] = [None] * self._plan.slots
         check = self._check
-        for step, method, sender in zip(self._plan.steps, self._methods, self._senders, strict=True):
-            for number in step.reads:
+        for step, method, sender, reads in self._work:
+            for number in reads:
                 self._read(number, values)
             value = self._value(step, method, values)
             values[step.slot] = value
@@ -168,7 +171,7 @@ class GraphLoop:
                 value = method(*args, **{key: fill(arg, values) for key, arg in step.kwargs.items()})
             else:
                 value = method(*args)
-            if inspect.isawaitable(value):
+            if hasattr(type(value), "__await__"):
                 value = self._await(value)
             if step.returns > 1:
                 value = _several(value, step.returns)
