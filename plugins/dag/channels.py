@@ -21,7 +21,7 @@ from shoal.dag.node import DAGNode
 from shoal.dag.nodes import ClassMethodNode
 from shoal.dag.plan import DRIVER, Channel, Graph, needed_nodes, template_of
 from shoal.dag.relay import Relay, RelayWriter
-from shoal.dag.ring import ERROR, Reader, Ring, RingPlan, Writer, make_ring
+from shoal.dag.ring import ERROR, Reader, Ring, RingPlan, Writer, make_ring, remove_ring
 from shoal.dag.steps import ActorPlan, Inlet, Outlet, Step
 from shoal.dag.tensors import receive
 from shoal.errors import ActorDied, GetTimeout, ShoalError
@@ -44,8 +44,7 @@ def make_here(instance: Any, name: str, slots: int, size: int, readers: int) -> 
 
 def forget_here(instance: Any, path: str) -> None:
     """Remove the name of a ring that all its users have mapped."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
+    remove_ring(path)
 
 
 @attrs.define

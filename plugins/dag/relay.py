@@ -5,7 +5,6 @@ The calls go over the cluster's own connections, so nothing else listens and not
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections import deque
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from typing import Any
 
 import shoal
 from shoal.dag.failures import ValueTooLarge
-from shoal.dag.ring import PLAIN, VALUE, Ring, RingPlan, Writer, make_ring
+from shoal.dag.ring import PLAIN, VALUE, Ring, RingPlan, Writer, make_ring, remove_ring
 from shoal.values import PackedValue
 
 
@@ -33,8 +32,7 @@ class Relay:
 
     def forget_name(self) -> None:
         """Remove the file: all readers have it mapped."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._path)
+        remove_ring(self._path)
 
     def deliver(self, kind: int, body: bytes) -> None:
         """Write one value, waiting for room as long as the graph lives: the graph's end kills this actor."""
