@@ -5,8 +5,8 @@ closed; for each reader how much it has read and whether it sleeps. Then come th
 and the value. A slot is written again once every reader has released it, so a full ring holds the writer back.
 
 A reader that finds nothing sleeps at a named pipe of its own, its bell. Of what wakes another process this is the
-fastest measured: the system runs whoever reads a pipe next on the core of who writes, since that is about to sleep, where
-it looks for an idle core for who waits for a futex. A writer without room, which is rare, sleeps at a futex.
+fastest measured: the system runs whoever reads a pipe next on the core of who writes, since that is about to sleep; for
+who waits for a futex it looks for an idle core. A writer without room, which is rare, sleeps at a futex.
 
 A value's large parts are read as views of the slot. A slot is released only when nothing uses these views any more: an
 array that an actor keeps stays as it was, and holds its slot.

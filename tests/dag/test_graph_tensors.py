@@ -74,7 +74,7 @@ def test_a_device_that_is_not_there_is_said_at_once() -> None:
     maker, reader = Holder.remote(), Holder.remote()
     with InputNode() as inp:
         graph = reader.describe.bind(maker.make.bind(inp).with_tensor_transport("nccl"))
-    with pytest.raises(ConfigError, match="CUDA device in each|need torch"):
+    with pytest.raises(ConfigError, match=r"CUDA device in each|need torch"):
         graph.experimental_compile()
     assert shoal.get(maker.__shoal_ready__.remote(), timeout=SECONDS)
 
@@ -91,4 +91,8 @@ def test_tensors_from_device_to_device() -> None:
             graph = reader.describe.bind(made)
         with graph.experimental_compile() as compiled:
             for _ in range(15):
-                assert shoal.get(compiled.execute(1_000), timeout=SECONDS) == (2000.0, "cuda", "torch.float32")
+                assert shoal.get(compiled.execute(1_000), timeout=SECONDS) == (
+                    2000.0,
+                    "cuda",
+                    "torch.float32",
+                )
