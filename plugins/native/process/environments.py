@@ -51,18 +51,23 @@ JOB = "job"  # beside the user's keys, in a cluster: whose program it is, see pr
 
 
 def build_environment(environment: dict[str, Any], folder: str) -> WorkerChanges:
-    """Build every part of a checked environment below `folder`; return all changes joined. Raises RuntimeEnvSetup."""
+    """Build every part of a checked environment below `folder`; return all changes joined. Raises RuntimeEnvSetup.
+
+    No step is imported that is not asked for: in a cluster every worker has at least its job's environment, and a
+    hundred nodes of one machine would look for plugins at the same time.
+    """
     import os
 
     variables: dict[str, str] = {}
     path: list[str] = []
     working_folder = ""
     command: list[str] = []
-    known = steps()
+    asked = environment.keys() - {JOB}
+    known = steps() if asked else {}
     job = environment.get(JOB)
     if job is not None and os.path.isdir(job["folder"]):
         working_folder = job["folder"]
-    for key in sorted(environment.keys() - {JOB}, key=lambda key: known[key].order):
+    for key in sorted(asked, key=lambda key: known[key].order):
         part = os.path.join(folder, key)
         os.makedirs(part, exist_ok=True)
         changes = known[key].build(environment[key], part)
