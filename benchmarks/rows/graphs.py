@@ -15,22 +15,18 @@ ROWS = Rows()
 _BYTES = 8_000_000
 
 
-class Stage:
-    """What the graph's actors are."""
-
-    def step(self, value: Any) -> Any:
-        """Return what came."""
-        return value
-
-    def length(self, value: Any) -> int:
-        """Return how long it is: the driver gets a number."""
-        return len(value)
-
-
 @contextmanager
 def compiled(bench: Bench, methods: tuple[str, ...], **options: Any) -> Iterator[Any]:
     """A chain of actors as a compiled graph."""
     api = bench.api
+
+    class Stage:  # defined here, so that it travels by value: the other system's workers know no module of ours
+        def step(self, value: Any) -> Any:
+            return value
+
+        def length(self, value: Any) -> int:
+            return len(value)  # the driver gets a number
+
     dag = importlib.import_module(f"{api.__name__}.dag")
     actors = [api.remote(Stage).options(num_cpus=0).remote() for _ in methods]
     with dag.InputNode() as inp:

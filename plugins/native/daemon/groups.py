@@ -40,7 +40,8 @@ class LocalGroups:
             return
         self._states[group_id] = state
         self._places[group_id] = places
-        self._daemon.schedule()
+        if state == "CREATED":  # nothing can go to a group that is not
+            self._daemon.schedule()
 
     def begin_anew(self) -> None:
         """The head is there again, and will tell of every group: others were removed meanwhile."""
