@@ -156,9 +156,10 @@ def test_a_head_that_comes_later_is_found(tmp_path: Path, tmp_path_factory: pyte
             "--credentials",
             str(credentials_file),
         ]
-        subprocess.run(
-            [SHOAL, *start, "--temp-dir", folder], check=True, capture_output=True, timeout=SECONDS
+        started = subprocess.run(
+            [SHOAL, *start, "--temp-dir", folder], capture_output=True, text=True, timeout=SECONDS
         )
+        assert started.returncode == 0, started.stderr
         try:
             said, wrong = waiting.communicate(timeout=SECONDS)
         finally:
@@ -232,6 +233,7 @@ def test_strangers_at_a_clients_gateway_are_shut_out(cluster: Cluster) -> None:
 
 
 def test_garbage_instead_of_a_greeting(cluster: Cluster) -> None:
+    wait_for(lambda: not gateways(cluster), "those of earlier clients have ended", SECONDS)
     host, _, port = cluster.address.rpartition(":")
     for said in (
         preamble.naming(preamble.CLIENT) + secrets.token_bytes(200),
