@@ -37,13 +37,17 @@ class NativeEngine(Engine):
     capabilities: ClassVar[frozenset[str]] = frozenset(
         {
             "async_actors",
+            "clean_close",
             "durable_actors",
+            "exit_signals",
             "kill_process",
             "logs",
+            "ordered_async",
             "parallel",
             "placement_groups",
             "processes",
             "runtime_env",
+            "stream_errors",
             "streaming",
         }
     )
