@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ class Looking:
     def __init__(self, engine: RayEngine) -> None:
         self._engine = engine
         self._fixed: ExecutionContext | None = None  # what never changes in this process
+        self._restarted: bool | None = None
 
     def view(self) -> ClusterView:
         """Return the nodes as Ray knows them now."""
@@ -122,11 +124,19 @@ class Looking:
                 **engine.config.runtime_env,
                 **(pickle.loads(now.runtime_env) if now.runtime_env else {}),
             },
-            actor_was_restarted=bool(info) and context.was_current_actor_reconstructed,
+            actor_was_restarted=bool(info) and self._was_restarted(context),
             cancelled=not info and context.is_canceled(),
             # Ray's own context has no word for it.
             attempt=part("_private.worker").global_worker.core_worker.get_current_task_attempt_number(),
         )
+
+    def _was_restarted(self, context: Any) -> bool:
+        """Ask Ray once: it asks its head, and a process never changes its answer."""
+        if self._restarted is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Ray's own property uses another that Ray deprecates
+                self._restarted = bool(context.was_current_actor_reconstructed)
+        return self._restarted
 
     def explain(self, target: ObjectRef[Any] | bytes) -> Explanation:
         """Say what is known of why a reference or actor is not ready."""
