@@ -20,7 +20,7 @@ from shoal.errors import (
     WorkerCrashed,
 )
 from shoal.testing.engine_base import EnginePart, get, has, needs
-from shoal.testing.engine_gates import Gate, Marks
+from shoal.testing.engine_gates import Gate, Marks, wait_for
 
 
 class ErrorPart(EnginePart):
@@ -362,7 +362,7 @@ class CancelPart(EnginePart):
 
         door = Door.remote()
         ref = door.wait.remote()
-        assert get(door.seen.remote()) == ["waits"]
+        wait_for(lambda: get(door.seen.remote()) == ["waits"], "the call to begin")
         with pytest.raises(ValueError, match="kill"):
             shoal.cancel(ref, force=True)
         shoal.cancel(ref)

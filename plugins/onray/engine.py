@@ -5,13 +5,14 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import pickle
+import socket
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from shoal.config import Config
-from shoal.errors import GetTimeout, ObjectFreed, SystemFailure
+from shoal.errors import ConfigError, GetTimeout, ObjectFreed, SystemFailure
 from shoal.interfaces.engine import CallResult, Engine
 from shoal.interfaces.refs import ObjectRef, ObjectRefGenerator
 from shoal.onray.actors import Actors
@@ -27,6 +28,8 @@ from shoal.serial import dump_call, dump_function
 from shoal.spec.calls import ActorInfo, ActorTemplate, ExecutionContext, MethodTemplate, TaskTemplate
 from shoal.spec.strategy import PlacementGroupStrategy
 from shoal.spec.view import ClusterView, Explanation, GroupSpec
+
+_REACH_SECONDS = 10.0  # for a connection to a cluster's address
 
 
 class RayEngine(Engine):
@@ -73,10 +76,13 @@ class RayEngine(Engine):
         scheduler = load_driver(SCHEDULERS, config.scheduler, config.scheduler_options)
         scheduler(config.scheduler_options)
         ray = load_ray()
+        if config.address is not None:
+            _check_reachable(config.address)
         try:
             ray.init(**_init_arguments(config))
         except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
-            raise SystemFailure(f"Ray did not come up: {error}") from error
+            hint = "; if it asks for a token, set RAY_AUTH_MODE=token as well" if config.address else ""
+            raise SystemFailure(f"Ray did not come up: {error}{hint}") from error
         try:
             return cls(config, ray.get_runtime_context().namespace, True)
         except BaseException:
@@ -332,6 +338,22 @@ class RayEngine(Engine):
             for event in (events[-most:] if most else [])
             if event["cat"].startswith("task::")
         ]
+
+
+def _check_reachable(address: str) -> None:
+    """Raise ConfigError for another kind of address, SystemFailure if nobody is there: Ray itself tries for minutes."""
+    if address in ("auto", "local"):
+        return
+    host, _, port = address.rpartition(":")
+    if "://" in address or not host or not port.isdigit():
+        raise ConfigError(
+            f"address {address!r} is no address of a Ray cluster's control service; "
+            "pass HOST:PORT (Ray's port is 6379 unless told otherwise), or 'auto' on a machine of the cluster"
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _REACH_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise SystemFailure(f"no Ray cluster can be reached at {address}: {error}") from error
 
 
 def _init_arguments(config: Config) -> dict[str, Any]:

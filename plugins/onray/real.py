@@ -22,7 +22,9 @@ def load_ray() -> Any:
             f"engine 'ray' needs Ray, and it cannot be imported ({error}); "
             "install it (`pip install ray`), or choose engine='native'"
         ) from error
-    if not hasattr(ray, "_raylet"):
+    if not hasattr(
+        getattr(ray, "_raylet", None), "CoreWorker"
+    ):  # the alias has only names for annotations there
         raise ConfigError(
             "engine 'ray' needs Ray itself, but `import ray` gives the alias of shoal.compat in this process; "
             "call shoal.compat.uninstall() first, or write the program with `import shoal`"
