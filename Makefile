@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv servers view check lint format types layers test test-all test-slow test-oldest chaos third-party demo docs bench protocol lock clean
+.PHONY: help venv servers view check lint format types layers test test-all test-slow test-oldest test-ray chaos third-party demo docs bench protocol lock clean
 
 # Without bytecode every worker process parses its modules again and starts three times slower.
 unexport PYTHONDONTWRITEBYTECODE
@@ -64,6 +64,16 @@ test-oldest: venv servers  ## the fast tests with the lowest versions that pypro
 	  --resolution lowest-direct --editable '.[dev]'
 	.venv-oldest/bin/pytest -n auto -m "not slow"
 
+# Ray brings versions of its own of what it needs, so it has an environment of its own. Now and then a check of Ray's own
+# fails in a cancelled task and ends the process ("You have likely discovered a bug in Ray"): hence a process that can be
+# replaced (-n 1), and what failed is tried once more.
+TEST_RAY = timeout --kill-after=30 15m .venv-ray/bin/pytest -n 1 tests/conformance/test_ray_engine.py tests/onray
+test-ray: $(STAMP)  ## the engine `ray`: its contract and our libraries on a real Ray; about six minutes
+	test -x .venv-ray/bin/python || $(BIN)/python -m venv --without-pip .venv-ray
+	$(BIN)/uv pip install --quiet --python .venv-ray/bin/python --compile-bytecode \
+	  --constraints constraints.txt --build-constraints constraints.txt --editable '.[dev,ray]'
+	$(TEST_RAY) || $(TEST_RAY) --last-failed --last-failed-no-failures none
+
 chaos: venv  ## two minutes of workloads while workers, nodes and the head are killed; SEED=… replays one
 	$(BIN)/python tests/chaos/killer.py --seconds 120 $(if $(SEED),--seed $(SEED))
 
@@ -94,4 +104,4 @@ lock: venv  ## resolve again and write constraints.txt
 	  --output-file constraints.txt pyproject.toml
 
 clean:
-	rm -rf .venv .venv-oldest .venv-bench .servers .view build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-oldest .venv-bench .venv-ray .servers .view build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

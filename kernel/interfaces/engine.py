@@ -22,7 +22,9 @@ class Engine(ABC):
 
     `capabilities` names what tests may expect beyond the least: "processes" (work runs in other processes),
     "parallel" (two tasks can run at once), "async_actors", "kill_process", "placement_groups", "logs", "runtime_env",
-    "streaming", "durable_actors". A capability that is absent is skipped by the conformance suite with that reason.
+    "streaming", "durable_actors", "ordered_async" (calls of async actors begin in order), "exit_signals" (errors of
+    dead processes name the signal), "stream_errors" (`completed` of a stream has its error), "clean_close" (`close`
+    leaves no thread and no descriptor in this process). What is absent is skipped by the conformance suite, saying so.
 
     The result of a call follows `num_returns`: 0 gives None, 1 one `ObjectRef`, more a list, "dynamic" one `ObjectRef`
     whose value is a `DynamicObjectRefGenerator`, "streaming" an `ObjectRefGenerator`.

@@ -20,10 +20,11 @@ _OURS = (
     "shoal.api",
     "shoal.dag",
     "shoal.inline",
-    "shoal.native",
-    "shoal.serial",
     "shoal.interfaces",
     "shoal.machines",
+    "shoal.native",
+    "shoal.onray",
+    "shoal.serial",
 )
 
 _AS_IS, _TASK, _TEXT = range(3)

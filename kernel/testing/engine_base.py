@@ -11,6 +11,8 @@ import pytest
 
 import shoal
 from shoal.interfaces.current import current
+from shoal.registry.drivers import load_driver
+from shoal.registry.groups import ENGINES
 from shoal.testing.engine_gates import SECONDS, Gate, Marks
 from shoal.testing.leaks import no_leaks
 
@@ -46,7 +48,7 @@ class EnginePart:
         cls = type(self)
         if cls._open is None:
             with contextlib.ExitStack() as stack:
-                stack.enter_context(no_leaks(shared_prefix=None))
+                stack.enter_context(no_leaks_of(engine_name))
                 stack.enter_context(shoal.init(engine=engine_name, **{**SETTINGS, **settings}))
                 cls._open = stack.pop_all()
 
@@ -76,6 +78,17 @@ class EnginePart:
     def marks(self, tmp_path: Path) -> Marks:
         """No marks yet."""
         return Marks(str(tmp_path / "marks"))
+
+
+def has(capability: str) -> bool:
+    """Tell whether the engine of this session declares a capability."""
+    return current.engine is not None and capability in current.engine.capabilities
+
+
+def no_leaks_of(engine_name: str) -> contextlib.AbstractContextManager[None]:
+    """Watch that a session leaves no process, and with "clean_close" no thread and no descriptor either."""
+    clean = "clean_close" in load_driver(ENGINES, engine_name).capabilities
+    return no_leaks(shared_prefix=None, processes_only=not clean)
 
 
 def needs(*capabilities: str) -> Callable[[F], F]:

@@ -14,8 +14,7 @@ import pytest
 import shoal
 from shoal.errors import ActorUnschedulable, ConfigError, NotInitialized, TaskUnschedulable
 from shoal.testing.engine_actors import Counter
-from shoal.testing.engine_base import get
-from shoal.testing.leaks import no_leaks
+from shoal.testing.engine_base import get, no_leaks_of
 
 
 class EngineSessionContract:
@@ -27,9 +26,9 @@ class EngineSessionContract:
         raise NotImplementedError("return the engine's name")
 
     @pytest.fixture(autouse=True)
-    def _no_session_is_left(self) -> Iterator[None]:
+    def _no_session_is_left(self, engine_name: str) -> Iterator[None]:
         assert not shoal.is_initialized()
-        with no_leaks(shared_prefix=None):
+        with no_leaks_of(engine_name):
             yield
             shoal.shutdown()
 

@@ -52,15 +52,18 @@ class Traces:
 
 
 @contextmanager
-def no_leaks(seconds: float = SECONDS, shared_prefix: str | None = "shoal") -> Iterator[None]:
+def no_leaks(
+    seconds: float = SECONDS, shared_prefix: str | None = "shoal", processes_only: bool = False
+) -> Iterator[None]:
     """Raise AssertionError if the block leaves anything behind that does not end by itself within some seconds.
 
-    `shared_prefix` says which files in shared memory are looked at; see `Traces.now`.
+    `shared_prefix` says which files in shared memory are looked at; see `Traces.now`. `processes_only` leaves out what
+    is in this process: for libraries that keep threads and descriptors of their own.
     """
     before = Traces.now(shared_prefix)
     yield
     limit = time.monotonic() + seconds
-    while left := Traces.now(shared_prefix).since(before):
+    while left := _since(before, shared_prefix, processes_only):
         if time.monotonic() > limit:
             raise AssertionError("left behind:\n  " + "\n  ".join(left))
         time.sleep(0.01)
@@ -106,3 +109,10 @@ def _read(path: str) -> str:
             return file.read()
     except OSError:
         return ""
+
+
+def _since(before: Traces, shared_prefix: str | None, processes_only: bool) -> list[str]:
+    now = Traces.now(shared_prefix)
+    if processes_only:
+        now = attrs.evolve(now, threads=before.threads, descriptors=before.descriptors)
+    return now.since(before)

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from shoal.config import Config
@@ -286,6 +286,22 @@ class Core:
                 },
             }
         )
+
+    # Turns: only where the order is explored
+
+    def turn(self, refs: Sequence[ObjectRef[Any]] = ()) -> None:
+        """Let others go first, where the order is explored. `refs` are what the caller is about to wait for."""
+
+    def order(self) -> tuple[str, ...]:
+        """Return who had a turn, in order; nothing where everything runs as it is called."""
+        return ()
+
+    def stuck(self) -> list[str]:
+        """Return what else to say of a wait that can never end, a line each."""
+        return []
+
+    def end_turns(self) -> None:
+        """Let everything that has begun come to its end."""
 
     def here(self) -> ExecutionContext:
         """Return where the calling code runs."""

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
+import attrs
+
 from shoal.config import Config
 from shoal.errors import (
     ActorUnschedulable,
@@ -16,11 +18,13 @@ from shoal.errors import (
     PlacementGroupRemoved,
     SystemFailure,
     TaskUnschedulable,
+    describe,
 )
 from shoal.inline.actors import Actors
 from shoal.inline.calls import DONE, Call
 from shoal.inline.core import Core, nothing
 from shoal.inline.explain import explain_actor, explain_result
+from shoal.inline.exploring import ExploringActors, ExploringCore, ExploringTasks
 from shoal.inline.node import Group
 from shoal.inline.results import Result
 from shoal.inline.tasks import Tasks, check_environment
@@ -33,6 +37,21 @@ from shoal.spec.calls import ActorInfo, ActorTemplate, ExecutionContext, MethodT
 from shoal.spec.view import ClusterView, Explanation, GroupSpec
 
 
+def _one_of(*allowed: str) -> Any:
+    def check(options: object, field: attrs.Attribute[Any], value: Any) -> None:
+        if value not in allowed:
+            raise ConfigError(
+                f"{field.name} of the engine 'inline' must be one of {', '.join(allowed)}, not {describe(value)}"
+            )
+
+    return check
+
+
+def _seed(options: object, field: attrs.Attribute[Any], value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigError(f"seed of the engine 'inline' must be a whole number, not {describe(value)}")
+
+
 class InlineEngine(Engine):
     """Runs tasks at submit in the calling thread, actors at the call, async methods on one private event loop.
 
@@ -43,14 +62,41 @@ class InlineEngine(Engine):
 
     name: ClassVar[str] = "inline"
     capabilities: ClassVar[frozenset[str]] = frozenset(
-        {"async_actors", "durable_actors", "placement_groups", "streaming"}
+        {
+            "async_actors",
+            "clean_close",
+            "durable_actors",
+            "ordered_async",
+            "placement_groups",
+            "stream_errors",
+            "streaming",
+        }
     )
+
+    @attrs.frozen(kw_only=True)
+    class Options:
+        """What `engine_options` may say.
+
+        `order`: "calls" runs everything as it is called; "random" lets tasks and actor calls take turns, in an order
+        that depends on `seed` alone.
+        """
+
+        order: str = attrs.field(default="calls", validator=_one_of("calls", "random"))
+        seed: int = attrs.field(default=0, validator=_seed)
 
     def __init__(self, config: Config) -> None:
         scheduler = load_driver(SCHEDULERS, config.scheduler, config.scheduler_options)
-        self._core = Core(self, config, scheduler(config.scheduler_options))
-        self._tasks = Tasks(self._core)
-        self._actors = Actors(self._core, self._tasks)
+        if config.engine_options.get("order") == "random":
+            seed = config.engine_options.get("seed", 0)
+            exploring = ExploringCore(self, config, scheduler(config.scheduler_options), seed)
+            in_turns = ExploringTasks(exploring)
+            self._core: Core = exploring
+            self._tasks: Tasks = in_turns
+            self._actors: Actors = ExploringActors(exploring, in_turns)
+        else:
+            self._core = Core(self, config, scheduler(config.scheduler_options))
+            self._tasks = Tasks(self._core)
+            self._actors = Actors(self._core, self._tasks)
         self._keys: dict[tuple[str, bytes], bytes] = {}
 
     # Life
@@ -62,6 +108,7 @@ class InlineEngine(Engine):
                 f"address={config.address!r}: the inline engine joins no cluster; leave the address out"
             )
         check_environment(config.runtime_env)
+        cls.Options(**config.engine_options)
         return cls(config)
 
     def close(self) -> None:
@@ -71,6 +118,7 @@ class InlineEngine(Engine):
                 return
             core.closed = True
             core.changed.notify_all()
+        core.end_turns()
         core.loop.close()
         self._actors.close()
 
@@ -78,8 +126,15 @@ class InlineEngine(Engine):
     def closed(self) -> bool:
         return self._core.closed
 
-    def _begin(self) -> None:
+    @property
+    def order(self) -> tuple[str, ...]:
+        """Who had a turn, in order, with order="random": names of tasks and methods, and "the program"."""
+        return self._core.order()
+
+    def _begin(self, refs: Sequence[ObjectRef[Any]] = ()) -> None:
+        """Look after what every call does first; `refs` are what the caller is about to wait for."""
         self._core.check_open()
+        self._core.turn(refs)
         self._actors.reap()
 
     # Work
@@ -128,7 +183,7 @@ class InlineEngine(Engine):
         return self._core.ref(result)
 
     def get(self, refs: Sequence[ObjectRef[Any]], timeout: float | None) -> list[Any]:
-        self._begin()
+        self._begin(refs)
         values = []
         for ref in refs:
             result: Result = ref.record
@@ -155,7 +210,13 @@ class InlineEngine(Engine):
 
     def _hopeless(self, ref: ObjectRef[Any]) -> Exception:
         why = self.explain(ref)
-        message = f"{ref!r} can never be ready, since nothing runs that could make it so.\n{why}"
+        message = "\n".join(
+            [
+                f"{ref!r} can never be ready, since nothing runs that could make it so.",
+                f"{why}",
+                *self._core.stuck(),
+            ]
+        )
         call = ref.record.call
         if call is not None and call.actor is not None and call.actor.state == "PENDING":
             return ActorUnschedulable(message)
@@ -289,6 +350,7 @@ class InlineEngine(Engine):
             return self._core.node.view()
 
     def kv_put(self, key: bytes, value: bytes, overwrite: bool, namespace: str) -> bool:
+        self._core.turn()  # keys are state that tasks share
         with self._core.lock:
             new = (namespace, key) not in self._keys
             if new or overwrite:
@@ -296,14 +358,17 @@ class InlineEngine(Engine):
             return new
 
     def kv_get(self, key: bytes, namespace: str) -> bytes | None:
+        self._core.turn()  # keys are state that tasks share
         with self._core.lock:
             return self._keys.get((namespace, key))
 
     def kv_delete(self, key: bytes, namespace: str) -> bool:
+        self._core.turn()  # keys are state that tasks share
         with self._core.lock:
             return self._keys.pop((namespace, key), None) is not None
 
     def kv_keys(self, prefix: bytes, namespace: str) -> list[bytes]:
+        self._core.turn()  # keys are state that tasks share
         with self._core.lock:
             return sorted(key for space, key in self._keys if space == namespace and key.startswith(prefix))
 

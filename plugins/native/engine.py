@@ -37,13 +37,17 @@ class NativeEngine(Engine):
     capabilities: ClassVar[frozenset[str]] = frozenset(
         {
             "async_actors",
+            "clean_close",
             "durable_actors",
+            "exit_signals",
             "kill_process",
             "logs",
+            "ordered_async",
             "parallel",
             "placement_groups",
             "processes",
             "runtime_env",
+            "stream_errors",
             "streaming",
         }
     )
@@ -221,6 +225,8 @@ class NativeEngine(Engine):
                     client.pulls.begin(missing, settle_soon)
                     client.reactor.flush()
                 return
+            if promised:
+                client.reactor.keep_promise()
             if not future.set_running_or_notify_cancel():
                 return
             try:
@@ -232,10 +238,13 @@ class NativeEngine(Engine):
             keep.clear()
 
         tried: list[bool] = []
+        promised: list[bool] = []
         keep = [ref]  # the reference lives as long as somebody waits for it
         with client.reactor.lock:
             if record.status is None:
                 client.check_usable()
+                promised.append(True)
+                client.reactor.promise()
                 record.watch(settle_soon)
                 client.objects.want([record])
                 client.reactor.flush()

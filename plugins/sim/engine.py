@@ -74,7 +74,15 @@ class SimEngine(InlineEngine):
 
     name: ClassVar[str] = "sim"
     capabilities: ClassVar[frozenset[str]] = frozenset(
-        {"async_actors", "durable_actors", "placement_groups", "streaming"}
+        {
+            "async_actors",
+            "clean_close",
+            "durable_actors",
+            "ordered_async",
+            "placement_groups",
+            "stream_errors",
+            "streaming",
+        }
     )
 
     @attrs.frozen(kw_only=True)
@@ -144,8 +152,8 @@ class SimEngine(InlineEngine):
             self._mover.join()
         self._sim.end()
 
-    def _begin(self) -> None:
-        super()._begin()
+    def _begin(self, refs: Sequence[ObjectRef[Any]] = ()) -> None:
+        super()._begin(refs)
         self._sim.called = time.monotonic()
 
     def _start_mover(self) -> None:

@@ -39,6 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shoal": ENGINE | {"shoal.api", "shoal.exceptions", "shoal.values"},
     "shoal.inline": ENGINE,
     "shoal.native": ENGINE,
+    "shoal.onray": ENGINE,
     # runs programs as inline does, but in virtual time and on many nodes
     "shoal.sim": ENGINE | {"shoal.inline"},
     # values as bytes, for libraries with channels of their own

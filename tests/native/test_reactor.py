@@ -268,6 +268,21 @@ def test_it_reads_while_nobody_waits(served: Reactor, pipe: Pipe) -> None:
     assert threading.get_ident() not in pipe.threads
 
 
+def test_it_does_not_pause_while_a_callback_is_promised(
+    reactor: Reactor, pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Output makes it step back for the thread that will wait; for a future's callback nobody does."""
+    monkeypatch.setattr("shoal.native.transport.reactor._WATCH_SECONDS", 600.0)
+    reactor.start_background("test-io")
+    with reactor.lock:
+        reactor.promise()
+    for number in range(1, 4):
+        reactor.nudge()
+        pipe.write(b"x")
+        eventually(lambda number=number: len(pipe.seen) == number)  # type: ignore[misc]
+    reactor.keep_promise()
+
+
 def test_it_runs_timers_and_unlocked_callbacks(served: Reactor) -> None:
     ran: list[str] = []
     with served.lock:

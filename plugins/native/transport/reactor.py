@@ -116,6 +116,7 @@ class Reactor:
         self._background_gate = threading.Semaphore(0)
         self._background_idle = False  # the background thread leads and blocks in poll
         self._background_dozes = False  # it looks rarely, since a thread of the program serves for long
+        self._promised = 0  # futures with callbacks: nobody waits, and still somebody wants to know at once
         self._kicked = False
         self._was_kicked = False  # the program is active: look often for a while instead of sleeping in poll
         self.spin: Spin | None = None  # whether to look a few times before sleeping; None: never
@@ -370,6 +371,17 @@ class Reactor:
         self._background = threading.Thread(target=self._serve_in_background, name=name, daemon=True)
         self._background.start()
 
+    def promise(self) -> None:
+        """Serve without pause, since a callback is to run as soon as it can. Called with the lock held."""
+        self._promised += 1
+        if self._promised == 1 and not self._background_idle:
+            self._background_gate.release()
+
+    def keep_promise(self) -> None:
+        """Undo one `promise`."""
+        with self.lock:
+            self._promised -= 1
+
     def nudge(self) -> None:
         """Tell that a timer or output was left: the background thread is to look within a millisecond or so."""
         if self._background_idle and not self._kicked:
@@ -392,9 +404,10 @@ class Reactor:
                 seen = self._leads
                 quiet = 0
                 pause = _WATCH_SECONDS
-                continue
+                if not self._promised:
+                    continue
             quiet += 1
-            if quiet < _QUIET_LOOKS:
+            if quiet < _QUIET_LOOKS and not self._promised:
                 continue
             if not self._leader.acquire(blocking=False):
                 pause = min(0.05, pause * 2)  # somebody waits for long: it serves
@@ -427,7 +440,8 @@ class Reactor:
                 self._background_idle = False
             if self._was_kicked:
                 self._was_kicked = False
-                return
+                if not self._promised:
+                    return
 
     # With asyncio
 
