@@ -547,7 +547,8 @@ class Client:
         """An object of ours is gone: it may have been an actor's lifetime."""
         if self.call_sites:
             self.call_sites.pop(record.object_id, None)
-        self.actors.token_released(record.object_id)
+        if self.actors.tokens:
+            self.actors.token_released(record.object_id)
 
     # Life
 

@@ -154,7 +154,7 @@ class Objects:
                 return
             self._table.pop(record.object_id, None)
             self._discard_value(record)
-            if record.status is not None:
+            if record.task is not None and record.status is not None:
                 self._drop_lineage(record)
             self._client.on_released(record)
         else:

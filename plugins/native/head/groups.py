@@ -168,7 +168,9 @@ class GroupsShell:
         if before is None:
             return
         self._save(group_id)
-        self._head.broadcast([control.GROUP, group_id, "REMOVED", {}], soon=False)  # gives back what is held there
+        self._head.broadcast(
+            [control.GROUP, group_id, "REMOVED", {}], soon=False
+        )  # gives back what is held there
         self._tell(group_id, "REMOVED")
         self._head.actors.group_removed(group_id)
         self._head.try_pending()
