@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar
 
 import attrs
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from shoal.api.options import MethodOptions
 
 T_co = TypeVar("T_co", covariant=True)
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # Engines run this method themselves: its first argument is a function, which gets the actor's instance and the rest.
 CALL = MethodTemplate(name="__shoal_call__")
@@ -214,3 +216,12 @@ class ActorHandle(Generic[T_co]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ActorHandle, (self._shoal_info, self._shoal_lifetime)
+
+
+if TYPE_CHECKING:
+    # What `shoal.mypy_plugin` takes the methods of a handle for, as far as it knows the actor's class.
+
+    class TypedMethod(ActorMethod, Generic[P, R]):
+        """A method whose parameters and result are known."""
+
+        def remote(self, *args: P.args, **kwargs: P.kwargs) -> R: ...

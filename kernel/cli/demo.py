@@ -226,7 +226,7 @@ def run(engine: str, files: int) -> Outcome:
         task = shoal.remote(count_part)
         tally = shoal.remote(Tally).remote()
         shoal.get([tally.add.remote(task.remote(shared, part)) for part in split(corpus.spans, TASKS)])
-        total, places = shoal.get([tally.total.remote(), tally.places.remote()])
+        total, places = shoal.get(tally.total.remote()), shoal.get(tally.places.remote())
         done = time.perf_counter()
     finally:
         shoal.shutdown()

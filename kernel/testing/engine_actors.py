@@ -104,17 +104,17 @@ class ActorPart(EnginePart):
     def test_wrong_arguments_raise_at_the_call(self) -> None:
         remote_counter = shoal.remote(Counter)
         with pytest.raises(TypeError, match="Counter"):
-            remote_counter.remote(1, 2)
+            remote_counter.remote(1, 2)  # type: ignore[call-arg]
         counter = remote_counter.remote()
         with pytest.raises(TypeError, match="add"):
-            counter.add.remote(1, 2)
+            counter.add.remote(1, 2)  # type: ignore[call-arg]
         with pytest.raises(TypeError, match="add"):
-            counter.add.remote(nothing=1)
+            counter.add.remote(nothing=1)  # type: ignore[call-arg]
 
     def test_an_unknown_method_lists_those_there_are(self) -> None:
         counter = shoal.remote(Counter).remote()
         with pytest.raises(AttributeError, match="'ad'; it has: add, fail, leave"):
-            counter.ad.remote()
+            counter.ad.remote()  # type: ignore[misc]
 
     def test_direct_use_says_what_to_write(self) -> None:
         remote_counter = shoal.remote(Counter)

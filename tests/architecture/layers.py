@@ -49,6 +49,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shoal.cluster_utils": LIBRARY,
     "shoal.util": LIBRARY,
     "shoal.compat": LIBRARY | {"shoal.dag", "shoal.util"},
+    # read by mypy, not by programs
+    "shoal.mypy_plugin": set(),
     # 6: commands are the kernel's, so they too ask the registry for a driver and never name its module
     "shoal.cli": ENGINE | {"shoal.api", "shoal"},
     # contracts compare drivers with the plain reference driver of their kind
@@ -61,6 +63,7 @@ ONLY_FOR: dict[str, tuple[str, ...]] = {
     "google": ("shoal.native",),
     "grpc": ("shoal.native",),
     "hypothesis": ("shoal.testing",),
+    "mypy": ("shoal.mypy_plugin",),
     "pytest": ("shoal.testing", "shoal.compat.pytest_plugin"),
     "stevedore": ("shoal.registry.discover",),
 }
@@ -72,6 +75,7 @@ LATE: dict[str, tuple[str, ...]] = {
     "google": ("shoal.native.wire.protobuf",),
     "grpc": ("shoal.native.head.rpc", "shoal.native.daemon.remote_head"),
     "joblib": ("shoal.util.joblib.backend",),
+    "mypy": ("shoal.mypy_plugin",),
     "numpy": ("shoal.serial.numpy",),
     "pandas": (),
     "pyarrow": ("shoal.stores.arrow", "shoal.serial.arrow"),

@@ -97,7 +97,7 @@ class Tasks:
             return client.streams.open(task)
         # There may be thousands: what is the same for all is looked up once.
         prefix, engine, drop = client.object_id(task.counter, 0)[:-4], client.engine, client.objects.drop
-        refs = []
+        refs: list[ObjectRef[Any]] = []
         for index in range(function.count):
             object_id = prefix + index.to_bytes(4, "big")
             record = Record(object_id, True, task)
