@@ -56,7 +56,11 @@ class ActorClass(Generic[T]):
         constructor = self._constructor
         if kwargs or not constructor.least <= len(args) <= constructor.most:
             constructor.check(args, kwargs, short_name(self.__wrapped__))
-        info, lifetime = engine.create_actor(self._template, args, kwargs)
+        follower = current.follower
+        if follower is not None:
+            info, lifetime = follower.create_actor(engine, self._template, args, kwargs)
+        else:
+            info, lifetime = engine.create_actor(self._template, args, kwargs)
         return ActorHandle(info, lifetime, self._arguments)
 
     def bind(self, *args: Any, **kwargs: Any) -> Any:

@@ -84,6 +84,8 @@ class RemoteFunction(Generic[P, R]):
             engine = engine_or_start()
         if kwargs or not self._least <= len(args) <= self._most:
             self._arguments.check(args, kwargs, self._template.name)
+        if current.follower is not None:
+            return current.follower.submit(engine, self._template, args, kwargs)
         return engine.submit(self._template, args, kwargs)
 
     def bind(self, *args: Any, **kwargs: Any) -> Any:

@@ -67,6 +67,8 @@ class ActorMethod:
             ended(f"actor {self._info.class_name}")
         if kwargs or not self._least <= len(args) <= self._most:
             self._arguments.check(args, kwargs, f"{self._info.class_name}.{self._template.name}")
+        if current.follower is not None:
+            return current.follower.call_actor(engine, self._info, self._template, args, kwargs)
         return engine.call_actor(self._info, self._template, args, kwargs)
 
     def bind(self, *args: Any, **kwargs: Any) -> Any:

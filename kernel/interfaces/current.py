@@ -10,15 +10,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from shoal.interfaces.engine import Engine
+    from shoal.interfaces.following import Follower
 
 
 class CurrentEngine:
-    """Holds the engine that the public API talks to. A worker process sets it before it runs user code."""
+    """Holds the engine that the public API talks to. A worker process sets it before it runs user code.
 
-    __slots__ = ("engine",)
+    `follower` is who stands between the API and the engine when calls are followed to where they run; None: nobody.
+    """
+
+    __slots__ = ("engine", "follower")
 
     def __init__(self) -> None:
         self.engine: Engine | None = None
+        self.follower: Follower | None = None
 
 
 current: CurrentEngine = CurrentEngine()

@@ -18,7 +18,7 @@ __version__ = "2.60.0"
 __commit__ = ""
 
 # Arguments with a leading underscore are the reference's own switches. These have a meaning here.
-_OURS = frozenset({"_memory", "_temp_dir"})
+_OURS = frozenset({"_memory", "_temp_dir", "_tracing_startup_hook"})
 
 
 def init(
@@ -57,6 +57,7 @@ def init(
     job = job_config if job_config is not None else JobConfig()
     if logging_config is not None:
         job.set_py_logging_config(logging_config)
+    tracing_hook = kwargs.pop("_tracing_startup_hook", None)
     left_out = [name for name in kwargs if name.startswith("_") and name not in _OURS]
     for name in left_out:
         del kwargs[name]
@@ -79,7 +80,7 @@ def init(
         job.py_logging_config.apply()
     elif logging_format is not None and configure_logging:
         logging.basicConfig(format=logging_format)
-    return shoal.init(
+    session = shoal.init(
         None if address is None else shoal_address(address),
         num_cpus=num_cpus,
         num_gpus=num_gpus,
@@ -95,3 +96,14 @@ def init(
         runtime_env=runtime_env if runtime_env is not None else job.runtime_env or None,
         **kwargs,
     )
+    if tracing_hook is not None:
+        from shoal.util.tracing import enable_tracing
+
+        enable_tracing(_ours(tracing_hook))
+    return session
+
+
+def _ours(hook: Any) -> Any:
+    """Return the hook by our name for it where it is the reference's own: workers import it by that."""
+    theirs, ours = "ray.util.tracing.setup_local_tmp_tracing:", "shoal.util.tracing.local_files:"
+    return ours + hook.removeprefix(theirs) if isinstance(hook, str) and hook.startswith(theirs) else hook

@@ -113,6 +113,8 @@ MODULES: dict[str, tuple[Source, ...]] = {
     "ray.util.state": (_of("shoal.util.state"),),
     "ray.util.state.common": (_of("shoal.util.state.records"), _of("shoal.util.state.requests")),
     "ray.util.state.exception": (_of("shoal.util.state.failures"),),
+    "ray.util.tracing": (_of("shoal.util.tracing"),),
+    "ray.util.tracing.setup_local_tmp_tracing": (_of("shoal.util.tracing.local_files", "setup_tracing"),),
     "ray.worker": (
         _of("shoal", "get kill put remote"),
         _of("shoal.compat.calls", "wait cancel shutdown"),

@@ -77,6 +77,7 @@ LATE: dict[str, tuple[str, ...]] = {
     "joblib": ("shoal.util.joblib.backend",),
     "mypy": ("shoal.mypy_plugin",),
     "numpy": ("shoal.serial.numpy",),
+    "opentelemetry": (),
     "pandas": (),
     "pyarrow": ("shoal.stores.arrow", "shoal.serial.arrow"),
     "redis": (),
