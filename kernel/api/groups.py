@@ -20,19 +20,28 @@ class PlacementGroup:
 
     __slots__ = ("_bundles", "id")
 
-    def __init__(self, id: PlacementGroupID, bundles: Sequence[Mapping[str, float]] = ()) -> None:  # noqa: A002
+    def __init__(
+        self,
+        id: PlacementGroupID,  # noqa: A002
+        bundle_cache: Sequence[Mapping[str, float]] | None = None,
+    ) -> None:
+        """Name a group. Without `bundle_cache`, its bundles, these are asked for when somebody wants to know them."""
         self.id: PlacementGroupID = id
-        self._bundles = tuple(dict(bundle) for bundle in bundles)
+        self._bundles: tuple[dict[str, float], ...] | None = (
+            None if bundle_cache is None else tuple(dict(bundle) for bundle in bundle_cache)
+        )
 
     @property
     def bundle_specs(self) -> list[dict[str, float]]:
-        """The bundles as they were asked for."""
-        return [dict(bundle) for bundle in self._bundles]
+        """The bundles as they were asked for. Raises ValueError if nobody knows the group."""
+        if self._bundles is None and not self.id.is_nil():
+            self._bundles = _known_bundles(self.id)
+        return [dict(bundle) for bundle in self._bundles or ()]
 
     @property
     def bundle_count(self) -> int:
         """How many bundles there are."""
-        return len(self._bundles)
+        return len(self.bundle_specs)
 
     @property
     def is_empty(self) -> bool:
@@ -70,7 +79,7 @@ class PlacementGroup:
         return hash(self.id)
 
     def __repr__(self) -> str:
-        return f"PlacementGroup({self.id.hex()}, {list(self._bundles)})"
+        return f"PlacementGroup({self.id.hex()}, {list(self._bundles or ())})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PlacementGroup, (self.id, self._bundles)
@@ -201,6 +210,13 @@ def _record(group: Mapping[str, Any]) -> dict[str, Any]:
         "bundles": {index: dict(bundle) for index, bundle in group["bundles"].items()},
         "bundles_to_node_id": dict(group["bundle_nodes"]),
     }
+
+
+def _known_bundles(group_id: PlacementGroupID) -> tuple[dict[str, float], ...]:
+    for group in engine_or_start().groups():
+        if _id_of(group) == group_id:
+            return tuple(dict(bundle) for _, bundle in sorted(group["bundles"].items()))
+    raise ValueError(f"the placement group {group_id.hex()} is not known to this session")
 
 
 def _from_record(group: Mapping[str, Any]) -> PlacementGroup:

@@ -190,6 +190,9 @@ class PlacementGroupPart(EnginePart):
         get(group.ready())
         wait_for(lambda: shoal.available_resources().get("CPU") == 1, "the rest to be free")
         assert (group.bundle_count, group.bundle_specs) == (2, [{"CPU": 1, "widget": 1}, {"CPU": 2}])
+        assert shoal.PlacementGroup(group.id).bundle_specs == group.bundle_specs
+        with pytest.raises(ValueError, match="is not known"):
+            _ = shoal.PlacementGroup(shoal.PlacementGroupID.from_random()).bundle_count
         record = shoal.placement_group_table(group)
         assert record["state"] == "CREATED"
         assert record["bundles"] == {0: {"CPU": 1, "widget": 1}, 1: {"CPU": 2}}

@@ -97,7 +97,8 @@ MODULES: dict[str, tuple[Source, ...]] = {
     "ray.util.check_serialize": (_of("shoal.util.serializability"),),
     "ray.util.client_connect": (_of("shoal.compat.client", "connect disconnect"),),
     "ray.util.dask": (
-        _of("shoal.util.dask", "RayDaskCallback local_ray_callbacks unpack_ray_callbacks"),
+        _of("shoal.util.dask", "ProgressBarCallback RayDaskCallback local_ray_callbacks"),
+        _of("shoal.util.dask", "dataframe_optimize unpack_ray_callbacks"),
         _of("shoal.util.dask", "ray_dask_get=shoal_dask_get ray_dask_get_sync=shoal_dask_get_sync"),
         _of("shoal.util.dask", "ray_dask_persist=shoal_dask_persist enable_dask_on_ray=enable_dask"),
         _of("shoal.util.dask", "disable_dask_on_ray=disable_dask"),
@@ -109,7 +110,13 @@ MODULES: dict[str, tuple[Source, ...]] = {
     "ray.util.placement_group": (_GROUPS,),
     "ray.util.rpdb": (_of("shoal.util.debugger", "set_trace"),),
     "ray.util.scheduling_strategies": (_of("shoal.util.scheduling_strategies"),),
-    "ray.util.serialization": (_of("shoal", "register_serializer deregister_serializer"),),
+    "ray.util.serialization": (
+        _of("shoal", "register_serializer deregister_serializer"),
+        _of("shoal.compat.serializers", "StandaloneSerializationContext"),
+    ),
+    "ray.util.serialization_addons": (
+        _of("shoal.compat.serializers", "apply register_starlette_serializer"),
+    ),
     "ray.util.state": (_of("shoal.util.state"),),
     "ray.util.state.common": (_of("shoal.util.state.records"), _of("shoal.util.state.requests")),
     "ray.util.state.exception": (_of("shoal.util.state.failures"),),

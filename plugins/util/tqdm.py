@@ -131,6 +131,21 @@ class tqdm:  # noqa: N801  the name that everybody knows
         if time.monotonic() - self._told >= self._interval:
             self._tell()
 
+    @property
+    def n(self) -> int:
+        """How many items are done."""
+        return int(self._state["done"])
+
+    @property
+    def total(self) -> int | None:
+        """How many items there are; it may change while the bar moves, and is drawn when it moves next."""
+        total: int | None = self._state["total"]
+        return total
+
+    @total.setter
+    def total(self, total: int | None) -> None:
+        self._state["total"] = total
+
     def refresh(self) -> None:
         """Draw it now."""
         self._tell()

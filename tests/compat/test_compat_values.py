@@ -16,6 +16,7 @@ from shoal.compat.exceptions import ObjectFetchTimedOutError, RpcError
 from shoal.compat.job_config import JobConfig
 from shoal.compat.logging_config import VARIABLE, LoggingConfig
 from shoal.compat.runtime_env import RuntimeEnv, RuntimeEnvConfig
+from shoal.compat.serializers import StandaloneSerializationContext, apply
 from shoal.compat.stability import AnnotationType, Deprecated, PublicAPI, RayDeprecationWarning
 from shoal.errors import ActorDied, ObjectLost, ShoalError, TaskCancelled, TaskError
 
@@ -154,3 +155,32 @@ def test_errors_take_what_the_references_constructors_take() -> None:
         ObjectLost(nonsense=1)
     assert issubclass(ObjectFetchTimedOutError, ObjectLost)
     assert RpcError("no", 14).rpc_code == 14
+
+
+class Point:
+    """A class that nobody can pickle."""
+
+    def __init__(self, x: int) -> None:
+        self.x = x
+
+    def __reduce__(self) -> Any:
+        raise TypeError("not this way")
+
+
+def _point_from(x: int) -> Point:
+    return Point(x)
+
+
+def test_a_context_tells_how_a_class_is_pickled() -> None:
+    context = StandaloneSerializationContext()
+    apply(context)
+    with shoal.init(engine="inline"):
+        context._register_cloudpickle_serializer(Point, lambda point: point.x, _point_from)
+        try:
+            assert shoal.get(shoal.put(Point(3))).x == 3
+            context._register_cloudpickle_reducer(Point, lambda point: (_point_from, (point.x + 1,)))
+            assert shoal.get(shoal.put(Point(3))).x == 4
+        finally:
+            context._unregister_cloudpickle_reducer(Point)
+        with pytest.raises(TypeError):
+            shoal.put(Point(3))

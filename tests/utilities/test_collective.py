@@ -119,6 +119,63 @@ class TestGloo:
         assert (zero["mine"], one["mine"]) == (2.0, 4.0)
         assert zero["at_zero"] == 2.0
 
+    def test_members_with_several_devices(self) -> None:
+        @shoal.remote(num_cpus=0)
+        class Member:
+            def work(self, rank: int) -> dict[str, Any]:
+                import torch
+
+                collective.init_collective_group(2, rank, "gloo", "several")
+                mine = [torch.tensor([1.0 + rank * 2 + i]) for i in range(2)]  # 1 2 at rank 0, 3 4 at rank 1
+                found: dict[str, Any] = {}
+
+                def copies() -> list[Any]:
+                    return [one.clone() for one in mine]
+
+                for op in (ReduceOp.SUM, ReduceOp.PRODUCT, ReduceOp.MIN, ReduceOp.MAX):
+                    every = copies()
+                    collective.allreduce_multigpu(every, "several", op)
+                    found[op.name] = [one.item() for one in every]
+                at_one = copies()
+                collective.reduce_multigpu(at_one, 1, 0, "several")
+                found["reduced"] = [one.item() for one in at_one]
+                copied = copies()
+                collective.broadcast_multigpu(copied, 1, 0, "several")
+                found["copied"] = [one.item() for one in copied]
+                gathered = [[torch.zeros(1) for _ in range(4)] for _ in range(2)]
+                collective.allgather_multigpu(gathered, mine, "several")
+                found["gathered"] = [[one.item() for one in each] for each in gathered]
+                scattered = [torch.zeros(1) for _ in range(2)]
+                lists = [[one * k for k in range(1, 5)] for one in mine]
+                collective.reducescatter_multigpu(scattered, lists, "several")
+                found["scattered"] = [one.item() for one in scattered]
+                sent = torch.arange(4.0) * (1 - rank)
+                if rank == 0:
+                    collective.send_multigpu(sent, 1, 0, "several", n_elements=3)
+                    collective.send_multigpu(sent, 1, 7, "several")
+                else:
+                    collective.recv_multigpu(sent, 0, 0, "several", n_elements=3)
+                    with pytest.raises(ValueError, match="to device 7 here"):
+                        collective.recv_multigpu(torch.zeros(4), 0, 0, "several")
+                found["sent"] = sent.tolist()
+                with pytest.raises(ValueError, match="2 lists, each with 4"):
+                    collective.allgather_multigpu([[torch.zeros(1)]], mine, "several")
+                with pytest.raises(TypeError, match="list of torch tensors"):
+                    collective.allreduce_multigpu([1.0], "several")
+                collective.destroy_collective_group("several")
+                return found
+
+        members = [Member.remote() for _ in range(2)]
+        zero, one = shoal.get([member.work.remote(rank) for rank, member in enumerate(members)], timeout=60)
+        for found in (zero, one):
+            assert (found["SUM"], found["PRODUCT"]) == ([10.0] * 2, [24.0] * 2)
+            assert (found["MIN"], found["MAX"]) == ([1.0] * 2, [4.0] * 2)
+            assert found["copied"] == [3.0] * 2
+            assert found["gathered"] == [[1.0, 2.0, 3.0, 4.0]] * 2
+        assert (zero["reduced"], one["reduced"]) == ([1.0, 2.0], [10.0, 4.0])
+        assert (zero["scattered"], one["scattered"]) == ([10.0, 20.0], [30.0, 40.0])
+        assert one["sent"] == [0.0, 1.0, 2.0, 0.0]
+
     def test_a_group_is_made_from_outside(self) -> None:
         @shoal.remote(num_cpus=0)
         class Member:

@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+import shoal
 from shoal.util.dask import (
+    ProgressBarCallback,
     RayDaskCallback,
+    dataframe_optimize,
     disable_dask,
     enable_dask,
     shoal_dask_get,
@@ -85,3 +88,24 @@ def test_an_error_is_of_the_users_class() -> None:
 
     with pytest.raises(KeyError):
         shoal_dask_get({"a": (fail,)}, "a")
+
+
+def test_a_bar_of_the_nodes_and_their_times() -> None:
+    graph = {"a": (add, 1, 2), "b": (add, "a", "a"), "c": (add, "b", "a")}
+    with ProgressBarCallback() as progress:
+        assert shoal_dask_get(graph, "c") == 9
+    assert isinstance(progress, ProgressBarCallback)
+    assert shoal.get(progress.pb.result.remote()) == (3, 3)
+    report = shoal.get(progress.pb.report.remote())
+    assert set(report) == {"a", "b", "c"}
+    assert all(times["execution_time"] >= 0 <= times["scheduling_time"] for times in report.values())
+
+
+def test_a_graph_is_made_smaller() -> None:
+    graph = {"a": 1, "b": (add, "a", 2), "c": (add, "b", 3), "d": (add, "c", 4), "unused": (add, 1, 1)}
+    smaller = dataframe_optimize(graph, ["d"])
+    assert "unused" not in smaller
+    assert len(smaller) < 4
+    assert shoal_dask_get(smaller, "d") == shoal_dask_get(graph, "d") == 10
+    with pytest.raises(TypeError, match="no options, so not fast"):
+        dataframe_optimize(graph, ["d"], fast=True)

@@ -23,6 +23,15 @@ from shoal.util.collective.operations import (
     reducescatter,
     send,
 )
+from shoal.util.collective.several_devices import (
+    allgather_multigpu,
+    allreduce_multigpu,
+    broadcast_multigpu,
+    recv_multigpu,
+    reduce_multigpu,
+    reducescatter_multigpu,
+    send_multigpu,
+)
 from shoal.util.collective.types import Backend, ReduceOp
 
 __all__ = [
@@ -30,9 +39,12 @@ __all__ = [
     "CollectiveGroup",
     "ReduceOp",
     "allgather",
+    "allgather_multigpu",
     "allreduce",
+    "allreduce_multigpu",
     "barrier",
     "broadcast",
+    "broadcast_multigpu",
     "create_collective_group",
     "destroy_collective_group",
     "get_collective_group_size",
@@ -44,8 +56,12 @@ __all__ = [
     "is_group_initialized",
     "nccl_available",
     "recv",
+    "recv_multigpu",
     "reduce",
+    "reduce_multigpu",
     "reducescatter",
+    "reducescatter_multigpu",
     "register_collective_backend",
     "send",
+    "send_multigpu",
 ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from shoal.util.dask.callbacks import (
+    ProgressBarCallback,
     RayDaskCallback,
     local_ray_callbacks,
     unpack_ray_callbacks,
 )
+from shoal.util.dask.optimizations import dataframe_optimize
 from shoal.util.dask.scheduler import (
     disable_dask,
     enable_dask,
@@ -16,7 +18,9 @@ from shoal.util.dask.scheduler import (
 )
 
 __all__ = [
+    "ProgressBarCallback",
     "RayDaskCallback",
+    "dataframe_optimize",
     "disable_dask",
     "enable_dask",
     "local_ray_callbacks",

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
+
+import shoal
 
 
 class RayCallback(NamedTuple):
@@ -80,6 +83,78 @@ class RayDaskCallback:
     def unregister(self) -> None:
         """Be told no more."""
         type(self).active.discard(self.__dict__.pop("_registered", self._callback))
+
+
+class ProgressBarCallback(RayDaskCallback):
+    """Draws a bar of the nodes that have been computed, and keeps their times.
+
+    `pb` is an actor: `pb.result` gives how many nodes were submitted and how many are done, `pb.report` the seconds
+    that each waited ("scheduling_time") and ran ("execution_time").
+
+    Example:
+        with ProgressBarCallback() as progress:
+            array.sum().compute(scheduler=shoal_dask_get)
+        shoal.get(progress.pb.report.remote())
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pb = shoal.remote(_Progress).options(num_cpus=0).remote()
+
+    def _ray_presubmit(self, task: Any, key: Any, deps: Any) -> None:
+        self.pb.submit.remote(key, time.time())
+
+    def _ray_pretask(self, key: Any, object_refs: Any) -> None:
+        self.pb.begin.remote(key, time.time())
+
+    def _ray_posttask(self, key: Any, result: Any, pre_state: Any) -> None:
+        # Waited for, so that whoever has the graph's result finds every node counted.
+        shoal.get(self.pb.end.remote(key, time.time()))
+
+
+class _Progress:
+    """Counts the nodes of a graph, in an actor of its own; the bar is drawn at the driver."""
+
+    def __init__(self) -> None:
+        from shoal.util.tqdm import tqdm
+
+        self._times: dict[Any, list[float]] = {}
+        self._done = 0
+        self._bar = tqdm(desc="dask", total=0)
+
+    def submit(self, key: Any, now: float) -> None:
+        """A node was submitted."""
+        self._at(key)[0] = now
+        self._draw()
+
+    def begin(self, key: Any, now: float) -> None:
+        """A node begins to run."""
+        self._at(key)[1] = now
+
+    def end(self, key: Any, now: float) -> None:
+        """A node is done."""
+        self._at(key)[2] = now
+        self._done += 1
+        self._draw()
+
+    def result(self) -> tuple[int, int]:
+        """Return how many nodes were submitted and how many are done."""
+        return len(self._times), self._done
+
+    def report(self) -> dict[Any, dict[str, float]]:
+        """Return the times of the nodes that are done, in seconds."""
+        return {
+            key: {"execution_time": end - begin, "scheduling_time": begin - submitted}
+            for key, (submitted, begin, end) in self._times.items()
+            if end
+        }
+
+    def _at(self, key: Any) -> list[float]:
+        return self._times.setdefault(key, [0.0, 0.0, 0.0])
+
+    def _draw(self) -> None:
+        self._bar.total = len(self._times)
+        self._bar.update(self._done - self._bar.n)
 
 
 def normalize_ray_callback(cb: Any) -> RayCallback:
