@@ -46,7 +46,7 @@ class Cluster:
 
         with Cluster(initialize_head=True, head_node_args={"num_cpus": 1}) as cluster:
             cluster.add_node(num_cpus=4, resources={"special": 1})
-            shoal.init(address=cluster.address)
+            shoal.init(**cluster.init_arguments())
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Cluster:
 
     @property
     def address(self) -> str:
-        """The address to give to `shoal.init(address=…)`. Raises RuntimeError if there is no node."""
+        """The address of the head; programs join with `init_arguments()`. Raises RuntimeError if there is no node."""
         if not self._nodes:
             raise RuntimeError("the cluster has no node; call add_node() first")
         return self._nodes[0].head_address
@@ -180,7 +180,7 @@ class Cluster:
     # Life
 
     def connect(self, namespace: str | None = None) -> Any:
-        """Make this process a driver of the cluster, as `shoal.init(address=cluster.address)` does."""
+        """Make this process a driver of the cluster, as `shoal.init(**cluster.init_arguments())` does."""
         context = shoal.init(address=self.address, temp_dir=self._folder, namespace=namespace)
         self._connected = True
         return context
