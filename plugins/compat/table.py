@@ -69,6 +69,9 @@ MODULES: dict[str, tuple[Source, ...]] = {
         _of("shoal.compat.logging_config", "LoggingConfig"),
         _of("shoal.compat.client", "ClientBuilder client"),
     ),
+    # Private, but libraries take this from there.
+    "ray._private": (),  # has sub-modules only
+    "ray._private.services": (_of("shoal.util", "get_node_ip_address"),),
     "ray._raylet": (_IDS, _MORE_IDS, _STREAMS),
     "ray.actor": (_ACTOR, _of("shoal.compat.calls", "ActorClassInheritanceException")),
     "ray.client_builder": (_CLIENT,),
