@@ -213,6 +213,21 @@ def standard_imap(bench: Bench) -> Reading:
         return bench.rate(lambda: list(pool.imap(abs, range(n))), n)
 
 
+def parallel_calls(bench: Bench, backend: str) -> Reading:
+    """2,000 calls of abs() through one of joblib's backends, with processes that are kept between the runs."""
+    import joblib
+
+    n = bench.size(2_000, 200)
+    with joblib.parallel_config(backend=backend, n_jobs=2):
+        return bench.rate(lambda: joblib.Parallel()(joblib.delayed(abs)(-i) for i in range(n)), n)
+
+
+@ROWS.row("joblib with loky")
+def joblib_with_loky(bench: Bench) -> Reading:
+    """2,000 calls of abs() through joblib's own backend, two processes."""
+    return parallel_calls(bench, "loky")
+
+
 @ROWS.row("futexes over 4 processes")
 def futex_chain(bench: Bench) -> Reading:
     """A number through shared memory from process to process and back, each asleep until the one before wakes it."""

@@ -7,6 +7,8 @@ import importlib
 from harness.declare import Rows
 from harness.measure import Bench, Reading
 
+from rows.floors import parallel_calls
+
 ROWS = Rows()
 CALLS = 100_000
 
@@ -39,3 +41,11 @@ def pool_imap(bench: Bench) -> Reading:
     n = bench.size(10_000, 500)
     with pool_of(2) as pool:
         return bench.rate(lambda: list(pool.imap(abs, range(n))), n)
+
+
+@ROWS.row("joblib, 2,000 calls", floor="joblib with loky", share=1.0, seconds=120)
+def joblib_calls(bench: Bench) -> Reading:
+    """2,000 calls of abs() in two processes, which are there already."""
+    name = bench.api.__name__
+    getattr(importlib.import_module(f"{name}.util.joblib"), f"register_{name}")()
+    return parallel_calls(bench, name)
