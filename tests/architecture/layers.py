@@ -48,7 +48,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shoal.dag": LIBRARY | {"shoal.values"},
     "shoal.cluster_utils": LIBRARY,
     "shoal.util": LIBRARY,
-    "shoal.compat": LIBRARY | {"shoal.dag", "shoal.util"},
+    "shoal.data": LIBRARY | {"shoal.util"},  # progress bars
+    "shoal.compat": LIBRARY | {"shoal.dag", "shoal.data", "shoal.util"},
     # read by mypy, not by programs
     "shoal.mypy_plugin": set(),
     # 6: commands are the kernel's, so they too ask the registry for a driver and never name its module
@@ -68,7 +69,8 @@ ONLY_FOR: dict[str, tuple[str, ...]] = {
     "stevedore": ("shoal.registry.discover",),
 }
 
-# Outside packages that are slow or optional: imported inside functions, except in the modules named for them.
+# Outside packages that are slow or optional: imported inside functions, except in the modules named for them; a name
+# that ends in a dot stands for all modules below it.
 LATE: dict[str, tuple[str, ...]] = {
     "dask": (),
     "cryptography": (),
@@ -76,10 +78,11 @@ LATE: dict[str, tuple[str, ...]] = {
     "grpc": ("shoal.native.head.rpc", "shoal.native.daemon.remote_head"),
     "joblib": ("shoal.util.joblib.backend",),
     "mypy": ("shoal.mypy_plugin",),
-    "numpy": ("shoal.serial.numpy",),
+    "numpy": ("shoal.serial.numpy", "shoal.data."),
     "opentelemetry": (),
+    "PIL": (),
     "pandas": (),
-    "pyarrow": ("shoal.stores.arrow", "shoal.serial.arrow"),
+    "pyarrow": ("shoal.stores.arrow", "shoal.serial.arrow", "shoal.data."),
     "redis": (),
     "stevedore": (),
     "torch": ("shoal.serial.tensor",),
@@ -87,6 +90,11 @@ LATE: dict[str, tuple[str, ...]] = {
 }
 
 OUR_FOLDERS = ("kernel", "plugins", "schedulers", "stores", "accelerators")
+
+
+def is_named(module: str, named: tuple[str, ...]) -> bool:
+    """Whether a module is one of those named in a line of LATE."""
+    return module in named or module.startswith(tuple(each for each in named if each.endswith(".")))
 
 
 def unit_of(name: str) -> str | None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from layers import LATE
+from layers import LATE, is_named
 from tree import modules
 
 NAMES = [module.name for module in modules()]
@@ -16,7 +16,7 @@ NAMES = [module.name for module in modules()]
 @pytest.mark.parametrize("name", NAMES)
 def test_imports_in_a_fresh_interpreter(name: str) -> None:
     for package, named_for_it in LATE.items():
-        if name in named_for_it and importlib.util.find_spec(package) is None:
+        if is_named(name, named_for_it) and importlib.util.find_spec(package) is None:
             pytest.skip(f"the module is for {package}, which is not installed here")
     # -I keeps the current folder and the environment out; a warning at import is a fault of ours.
     command = [sys.executable, "-I", "-W", "error", "-c", f"import {name}"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from layers import LATE, MAY_IMPORT, ONLY_FOR, OUR_FOLDERS, unit_of
+from layers import LATE, MAY_IMPORT, ONLY_FOR, OUR_FOLDERS, is_named, unit_of
 from tree import ROOT, Import, Module, imports_of, modules
 
 MODULES = modules()
@@ -31,7 +31,7 @@ def forbidden(module: Module, found: Import) -> str | None:
         return f"{where} {found.target} is a folder; import it as shoal.…"
     if top in ONLY_FOR and not module.name.startswith(ONLY_FOR[top]):
         return f"{where} only {', '.join(ONLY_FOR[top])} may import {top}"
-    if top in LATE and not (found.in_function or found.for_types_only or module.name in LATE[top]):
+    if top in LATE and not (found.in_function or found.for_types_only or is_named(module.name, LATE[top])):
         return f"{where} import {top} inside the function that needs it"
     if top != "shoal":
         return None

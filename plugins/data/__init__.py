@@ -1,0 +1,129 @@
+"""Data for machine learning: rows that stream from files through functions to files and loops, in bounded memory.
+
+Written on the public API alone. Names are imported when they are first used; most need the extra `data`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shoal.data import aggregate
+    from shoal.data.aggregate import AggregateFn
+    from shoal.data.compute import ActorPoolStrategy, TaskPoolStrategy
+    from shoal.data.context import DataContext, ExecutionOptions
+    from shoal.data.dataset import Dataset, GroupedData, MaterializedDataset
+    from shoal.data.making import (
+        from_arrow,
+        from_arrow_refs,
+        from_blocks,
+        from_items,
+        from_numpy,
+        from_pandas,
+        range,  # noqa: A004
+        range_tensor,
+    )
+    from shoal.data.reading import (
+        read_binary_files,
+        read_csv,
+        read_datasource,
+        read_images,
+        read_json,
+        read_numpy,
+        read_parquet,
+        read_text,
+    )
+    from shoal.data.resources import ExecutionResources
+    from shoal.data.schema import Schema
+    from shoal.data.sinks.datasink import Datasink, TaskContext, WriteResult
+    from shoal.data.sinks.files import SaveMode
+    from shoal.data.sources.datasource import BlockMetadata, Datasource, ReadTask
+    from shoal.data.sources.paths import FileShuffleConfig
+
+__all__ = [
+    "ActorPoolStrategy",
+    "AggregateFn",
+    "BlockMetadata",
+    "DataContext",
+    "Dataset",
+    "Datasink",
+    "Datasource",
+    "ExecutionOptions",
+    "ExecutionResources",
+    "FileShuffleConfig",
+    "GroupedData",
+    "MaterializedDataset",
+    "ReadTask",
+    "SaveMode",
+    "Schema",
+    "TaskContext",
+    "TaskPoolStrategy",
+    "WriteResult",
+    "aggregate",
+    "from_arrow",
+    "from_arrow_refs",
+    "from_blocks",
+    "from_items",
+    "from_numpy",
+    "from_pandas",
+    "range",
+    "range_tensor",
+    "read_binary_files",
+    "read_csv",
+    "read_datasource",
+    "read_images",
+    "read_json",
+    "read_numpy",
+    "read_parquet",
+    "read_text",
+]
+
+_HOMES = {
+    "shoal.data.aggregate": ("AggregateFn",),
+    "shoal.data.compute": ("ActorPoolStrategy", "TaskPoolStrategy"),
+    "shoal.data.context": ("DataContext", "ExecutionOptions"),
+    "shoal.data.dataset": ("Dataset", "GroupedData", "MaterializedDataset"),
+    "shoal.data.making": (
+        "from_arrow",
+        "from_arrow_refs",
+        "from_blocks",
+        "from_items",
+        "from_numpy",
+        "from_pandas",
+        "range",
+        "range_tensor",
+    ),
+    "shoal.data.reading": (
+        "read_binary_files",
+        "read_csv",
+        "read_datasource",
+        "read_images",
+        "read_json",
+        "read_numpy",
+        "read_parquet",
+        "read_text",
+    ),
+    "shoal.data.resources": ("ExecutionResources",),
+    "shoal.data.schema": ("Schema",),
+    "shoal.data.sinks.datasink": ("Datasink", "TaskContext", "WriteResult"),
+    "shoal.data.sinks.files": ("SaveMode",),
+    "shoal.data.sources.datasource": ("BlockMetadata", "Datasource", "ReadTask"),
+    "shoal.data.sources.paths": ("FileShuffleConfig",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+_MODULES = ("aggregate",)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"shoal.data.{name}")
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'shoal.data' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,235 @@
+"""Blocks: the Arrow tables that a dataset is made of, and how they become rows and batches and are made from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from shoal.errors import describe
+
+Block: TypeAlias = Any  # a pyarrow.Table; pyarrow comes without types
+Row = dict[str, Any]
+FORMATS = ("numpy", "pandas", "pyarrow")
+DEFAULT_COLUMN = "data"  # where the values of an array without a name go
+ITEM_COLUMN = "item"  # where the items that are no mappings go
+
+
+def check_format(batch_format: str | None) -> str:
+    """Return a batch format in its one form; "default" and None are "numpy" and "pyarrow".
+
+    Raises ValueError naming the formats that there are.
+
+    Example: `check_format("default")  # "numpy"`
+    """
+    known = {"default": "numpy", None: "pyarrow", "arrow": "pyarrow"}
+    name = known.get(batch_format, batch_format)
+    if name not in FORMATS:
+        raise ValueError(f"batch_format must be one of {', '.join(FORMATS)}, not {describe(batch_format)}")
+    return name
+
+
+def to_batch(table: Block, batch_format: str) -> Any:
+    """Return a table as a batch: a dict of arrays ("numpy"), a DataFrame ("pandas") or itself ("pyarrow").
+
+    Example: `to_batch(table, "numpy")["x"].mean()`
+    """
+    if batch_format == "pyarrow":
+        return table
+    if batch_format == "numpy":
+        return {name: to_numpy(table.column(name)) for name in table.column_names}
+    import pandas as pd
+
+    plain = [name for name in table.column_names if not _is_tensor(table.schema.field(name).type)]
+    frame = table.select(plain).to_pandas()
+    for position, name in enumerate(table.column_names):
+        if name not in frame.columns:
+            frame.insert(position, name, pd.Series(list(to_numpy(table.column(name))), index=frame.index))
+    return frame
+
+
+def to_numpy(column: Any) -> Any:
+    """Return a column as an array; a column of tensors as one with more dimensions. May be a read-only view.
+
+    Example: `to_numpy(table.column("x"))`
+    """
+    if _is_tensor(column.type):
+        combined = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+        if isinstance(combined, pa.ChunkedArray):  # no chunks at all
+            return np.empty((0, *column.type.shape), dtype=column.type.value_type.to_pandas_dtype())
+        return combined.to_numpy_ndarray()
+    if isinstance(column, pa.ChunkedArray):
+        if column.num_chunks == 1:
+            column = column.chunk(0)
+        elif column.num_chunks == 0:
+            column = pa.array([], type=column.type)
+        else:
+            return column.to_numpy()
+    return column.to_numpy(zero_copy_only=False)
+
+
+def from_batch(batch: Any) -> Block:
+    """Return the table of a batch in any of the formats. Raises TypeError or ValueError that says what came.
+
+    Example: `from_batch({"x": np.arange(3)})`
+    """
+    if isinstance(batch, pa.Table):
+        return batch
+    if isinstance(batch, pa.RecordBatch):
+        return pa.Table.from_batches([batch])
+    if isinstance(batch, Mapping):
+        return _from_columns(batch)
+    if type(batch).__module__.partition(".")[0] == "pandas" and hasattr(batch, "columns"):
+        return _from_pandas(batch)
+    raise TypeError(
+        "a function given to map_batches must return (or yield) a dict of arrays, a pandas.DataFrame or a "
+        f"pyarrow.Table, not {describe(batch)}"
+    )
+
+
+def from_rows(rows: Sequence[Mapping[str, Any]]) -> Block:
+    """Return the table of rows, whose columns are all names in order of appearance; what a row lacks is null.
+
+    Raises TypeError for a row that is no mapping and ValueError for values of one column that do not fit together.
+
+    Example: `from_rows([{"x": 1}, {"x": 2, "y": "b"}])`
+    """
+    names: dict[str, None] = {}
+    for row in rows:
+        if not isinstance(row, Mapping):
+            raise TypeError(
+                f'a row must be a mapping of names to values, such as {{"x": 1}}, not {describe(row)}'
+            )
+        names.update(dict.fromkeys(row))
+    return _from_columns({name: [row.get(name) for row in rows] for name in names}, rows=len(rows))
+
+
+def to_column(name: str, values: Any) -> Any:
+    """Return values as an Arrow array: arrays of more than one dimension become fixed-shape tensors.
+
+    Raises ValueError naming the column if the values have no common type.
+
+    Example: `to_column("image", np.zeros((8, 32, 32)))`
+    """
+    if isinstance(values, (pa.Array, pa.ChunkedArray)):
+        return values
+    try:
+        array = values if isinstance(values, np.ndarray) else _stacked(values)
+        if isinstance(array, np.ndarray):
+            if array.ndim > 1:
+                return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(array))
+            if array.ndim == 0:
+                raise ValueError("a single value stands where a column of values is needed")
+            return pa.array(array.tolist() if array.dtype == object else array)
+        return pa.array(array)
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        raise ValueError(f"the values of column {name!r} do not make one column: {error}") from error
+
+
+def rows_of(table: Block) -> Iterable[Row]:
+    """Yield the rows of a table as dicts of Python values; tensors as arrays.
+
+    Example: `for row in rows_of(table): ...`
+    """
+    if not table.num_columns:
+        return
+    columns = [
+        list(to_numpy(column)) if _is_tensor(column.type) else column.to_pylist() for column in table.columns
+    ]
+    names = table.column_names
+    for values in zip(*columns, strict=True):
+        yield dict(zip(names, values, strict=True))
+
+
+def concat(tables: Sequence[Block]) -> Block:
+    """Return tables as one. Columns that some lack are null there, and numbers take the wider type.
+
+    Raises ValueError naming what does not fit together.
+
+    Example: `concat([a, b]).num_rows == a.num_rows + b.num_rows`
+    """
+    filled = [table for table in tables if table.num_columns] or list(tables[:1])
+    if not filled:
+        return pa.table({})
+    if all(table.schema.equals(filled[0].schema) for table in filled):
+        return pa.concat_tables(filled)
+    try:
+        return pa.concat_tables(filled, promote_options="permissive")
+    except pa.ArrowException as error:
+        shown = "; ".join(
+            sorted({", ".join(f"{f.name}: {f.type}" for f in table.schema) for table in filled})
+        )
+        raise ValueError(
+            f"blocks of different columns or types cannot be joined: {shown} ({error})"
+        ) from error
+
+
+def size_of(table: Block) -> int:
+    """Return how many bytes the table's values take, slices counted by their own length.
+
+    Example: `size_of(pa.table({"x": [1, 2]}))  # 16`
+    """
+    return int(table.nbytes)
+
+
+def take_rows(table: Block, indices: Any) -> Block:
+    """Return the rows at the given positions, in that order; tensors of any shape included.
+
+    Example: `take_rows(table, np.array([2, 0]))`
+    """
+    if not any(_is_tensor(field.type) for field in table.schema):
+        return table.take(pa.array(indices))
+    columns = []
+    for field, column in zip(table.schema, table.columns, strict=True):
+        if _is_tensor(field.type):
+            columns.append(to_column(field.name, to_numpy(column)[np.asarray(indices)]))
+        else:
+            columns.append(pc.take(column, pa.array(indices)))
+    return pa.table(columns, names=table.column_names)
+
+
+def _is_tensor(kind: Any) -> bool:
+    return isinstance(kind, pa.FixedShapeTensorType)
+
+
+def _stacked(values: Any) -> Any:
+    """Arrays of one shape as one array; other values as they are."""
+    values = list(values)
+    if values and all(isinstance(value, np.ndarray) for value in values):
+        if len({(value.shape, value.dtype) for value in values}) == 1:
+            return np.stack(values)
+        if any(value.ndim > 1 for value in values):
+            shapes = sorted({str(value.shape) for value in values})
+            raise ValueError(
+                f"arrays of different shapes ({', '.join(shapes)}) cannot be one column of tensors"
+            )
+    return [value.item() if isinstance(value, np.generic) else value for value in values]
+
+
+def _from_columns(columns: Mapping[Any, Any], rows: int | None = None) -> Block:
+    arrays: dict[str, Any] = {}
+    for name, values in columns.items():
+        if not isinstance(name, str):
+            raise TypeError(f"the names of columns must be text, not {describe(name)}")
+        if not isinstance(values, (list, tuple, np.ndarray, pa.Array, pa.ChunkedArray)) and (
+            isinstance(values, (str, bytes)) or not hasattr(values, "__len__")
+        ):
+            raise TypeError(f"column {name!r} must be a list or an array, not {describe(values)}")
+        arrays[name] = to_column(name, values)
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        shown = ", ".join(f"{name}: {length}" for name, length in lengths.items())
+        raise ValueError(f"the columns of a batch must have the same length, not {shown}")
+    return pa.table(arrays)
+
+
+def _from_pandas(frame: Any) -> Block:
+    columns = {}
+    for name in frame.columns:
+        values = frame[name]
+        is_tensors = len(values) and isinstance(values.iloc[0], np.ndarray)
+        columns[str(name)] = list(values) if is_tensors else pa.Array.from_pandas(values, from_pandas=True)
+    return _from_columns(columns)

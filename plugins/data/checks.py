@@ -1,0 +1,31 @@
+"""Checks of parameters that many verbs have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shoal.errors import describe
+
+
+def check_count(name: str, value: Any, least: int = 1, *, optional: bool = True) -> None:
+    """Raise ValueError, naming the parameter, unless it is a whole number of at least `least` (or None, if optional).
+
+    Example: `check_count("batch_size", 256)`
+    """
+    if value is None and optional:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{name} must be a whole number ≥ {least}, not {describe(value)}")
+
+
+def check_names(name: str, given: Any) -> list[str]:
+    """Return names of columns as a list. Raises TypeError for anything but text, ValueError for doubles.
+
+    Example: `check_names("cols", "id")  # ["id"]`
+    """
+    names = [given] if isinstance(given, str) else given
+    if not isinstance(names, (list, tuple)) or not all(isinstance(each, str) for each in names):
+        raise TypeError(f"{name} must be the name of a column or a list of names, not {describe(given)}")
+    if len(set(names)) != len(names):
+        raise ValueError(f"{name} has a column twice: {', '.join(names)}")
+    return list(names)

@@ -1,0 +1,267 @@
+"""Datasets: what they can do is in `verbs`; what makes further kinds of datasets is here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import shoal
+from shoal.data.aggregate import AggregateFn, Count, Max, Mean, Min, Std, Sum
+from shoal.data.block import check_format
+from shoal.data.checks import check_count, check_names
+from shoal.data.compute import placement
+from shoal.data.context import DataContext
+from shoal.data.exchanges import Aggregate, MapGroups
+from shoal.data.execution.barriers import slices_of
+from shoal.data.execution.bundle import Bundle
+from shoal.data.execution.worker import run_gather
+from shoal.data.plan.logical import AllToAll, InputBlocks, Node
+from shoal.data.transforms import UserFunction
+from shoal.data.verbs.aggregating import Aggregating, check_aggregates
+from shoal.data.verbs.consuming import Consuming
+from shoal.data.verbs.exchanging import Exchanging
+from shoal.data.verbs.transforming import Transforming
+from shoal.data.verbs.writing import Writing
+from shoal.errors import describe
+
+_TIMEOUT = 600.0  # seconds for cutting one block
+
+
+class Dataset(Transforming, Exchanging, Aggregating, Consuming, Writing):
+    """Rows in blocks, which are Arrow tables, and what is to be done with them.
+
+    A dataset is a plan: it is immutable, each verb returns another one, and nothing runs before rows are asked for.
+    Then blocks stream through all steps at once, in bounded memory. Made by the functions `read_…` and `from_…`.
+
+    Example: `shoal.data.range(1000).map_batches(lambda batch: {"half": batch["id"] / 2}).take(3)`
+    """
+
+    def materialize(self) -> MaterializedDataset:
+        """Execute the plan and return a dataset of the blocks, which stay in the object store while it lives.
+
+        Example: `kept = ds.materialize()`
+        """
+        made = MaterializedDataset(InputBlocks(tuple(self._bundles())), self._context)
+        made._stats, made._known_schema = self._stats, self._known_schema
+        return made
+
+    def groupby(self, key: str | Sequence[str] | None, num_partitions: int | None = None) -> GroupedData:
+        """Group rows by one or more columns (None: all rows are one group), for what `GroupedData` offers.
+
+        Example: `ds.groupby("city").mean("fare")`
+        """
+        keys = [] if key is None else check_names("key", key)
+        return GroupedData(self, tuple(keys), num_partitions)
+
+    def num_blocks(self) -> int:
+        """Return how many blocks there are. Raises NotImplementedError unless the dataset is materialized.
+
+        Example: `ds.materialize().num_blocks()`
+        """
+        raise NotImplementedError("how many blocks there will be is not known; materialize() makes them")
+
+    def split(self, n: int, *, equal: bool = False) -> list[MaterializedDataset]:
+        """Return `n` datasets that together are this one; with `equal` of the same length, and rows too many left out.
+
+        Example: `left, right = ds.split(2)`
+        """
+        check_count("n", n, optional=False)
+        whole = self.materialize()
+        rows = whole.count()
+        if equal:
+            return whole._cut([number * (rows // n) for number in range(n)], rows // n * n)
+        return whole._cut([number * rows // n for number in range(n)], rows)
+
+    def split_at_indices(self, indices: Sequence[int]) -> list[MaterializedDataset]:
+        """Return the datasets between row numbers: before the first, between it and the next, … after the last.
+
+        Raises ValueError for numbers that do not rise or are below 0.
+
+        Example: `head, rest = ds.split_at_indices([100])`
+        """
+        places = list(indices)
+        if (
+            not places
+            or not all(type(place) is int and place >= 0 for place in places)
+            or places != sorted(places)
+        ):
+            raise ValueError(
+                f"indices must be whole numbers ≥ 0 that rise, at least one, not {describe(indices)}"
+            )
+        whole = self.materialize()
+        rows = whole.count()
+        return whole._cut([0, *(min(place, rows) for place in places)], rows)
+
+    def split_proportionately(self, proportions: Sequence[float]) -> list[MaterializedDataset]:
+        """Return a dataset for each share, and one for what is left.
+
+        Raises ValueError for shares that are not above 0 and below 1 together.
+
+        Example: `train, valid, test = ds.split_proportionately([0.8, 0.1])`
+        """
+        shares = list(proportions)
+        if not shares or any(share <= 0 for share in shares) or sum(shares) >= 1:
+            raise ValueError(f"proportions must be above 0 and below 1 together, not {describe(proportions)}")
+        whole = self.materialize()
+        rows = whole.count()
+        edges = [0]
+        for share in shares:
+            edges.append(min(rows, edges[-1] + int(rows * share)))
+        return whole._cut(edges, rows)
+
+    def train_test_split(
+        self, test_size: int | float, *, shuffle: bool = False, seed: int | None = None
+    ) -> tuple[MaterializedDataset, MaterializedDataset]:
+        """Return a dataset to train with and one to test with: a share below 1, or a number of rows.
+
+        Example: `train, test = ds.train_test_split(0.2, shuffle=True, seed=1)`
+        """
+        whole = (self.random_shuffle(seed=seed) if shuffle else self).materialize()
+        rows = whole.count()
+        is_share = isinstance(test_size, float) and 0 < test_size < 1
+        if not is_share and (
+            isinstance(test_size, bool) or not isinstance(test_size, int) or not 0 < test_size < rows
+        ):
+            raise ValueError(
+                f"test_size must be a share above 0 and below 1, or a number of rows from 1 to {rows - 1}, "
+                f"not {describe(test_size)}"
+            )
+        # As many as scikit-learn takes: what is left to train with is rounded down.
+        test = -int(-rows * test_size // 1) if is_share else int(test_size)
+        left, right = whole._cut([0, rows - test], rows)
+        return left, right
+
+    @classmethod
+    def _made_of(cls, plan: Node, context: DataContext) -> Dataset:
+        return Dataset(plan, context)
+
+
+class MaterializedDataset(Dataset):
+    """A dataset whose blocks exist.
+
+    Example: `ds.materialize().num_blocks()`
+    """
+
+    def num_blocks(self) -> int:
+        """Return how many blocks there are."""
+        return len(self._existing())
+
+    def count(self) -> int:
+        """Return how many rows there are; nothing has to be computed."""
+        return sum(bundle.rows for bundle in self._existing())
+
+    def materialize(self) -> MaterializedDataset:
+        """Return this dataset."""
+        return self
+
+    def _existing(self) -> tuple[Bundle, ...]:
+        assert isinstance(self._plan, InputBlocks)
+        return self._plan.bundles
+
+    def _cut(self, starts: Sequence[int], end: int) -> list[MaterializedDataset]:
+        """The stretches that begin at the given rows; whole blocks are shared, others are cut."""
+        return [self._stretch(start, stop) for start, stop in zip(starts, [*starts[1:], end], strict=True)]
+
+    def _stretch(self, start: int, stop: int) -> MaterializedDataset:
+        bundles: list[Bundle] = []
+        for bundle, low, high in slices_of(self._existing(), start, stop):
+            if (low, high) == (0, bundle.rows):
+                bundles.append(bundle)
+                continue
+            ref, facts = shoal.remote(num_returns=2)(_cut_block).remote(bundle.ref, low, high)
+            made = shoal.get(facts, timeout=_TIMEOUT)
+            bundles.append(Bundle(ref, made.rows, made.size, made.schema))
+        part = MaterializedDataset(InputBlocks(tuple(bundles)), self._context)
+        part._known_schema = self._known_schema
+        return part
+
+
+def _cut_block(block: Any, low: int, high: int) -> tuple[Any, Any]:
+    made, facts = run_gather([(low, high)], block)
+    return made, facts
+
+
+class GroupedData:
+    """Rows grouped by keys. Each verb returns a dataset with a row for each group, in which groups have any order.
+
+    Example: `ds.groupby("city").sum("rides")`
+    """
+
+    def __init__(self, dataset: Dataset, keys: tuple[str, ...], partitions: int | None) -> None:
+        self._dataset = dataset
+        self._keys = keys
+        self._partitions = partitions if keys else 1
+
+    def aggregate(self, *aggs: AggregateFn) -> Dataset:
+        """Aggregate each group.
+
+        Example: `ds.groupby("city").aggregate(Sum("rides"), Mean("fare"))`
+        """
+        check_aggregates(aggs)
+        return self._over(Aggregate(self._partitions, keys=self._keys, aggregates=tuple(aggs)))
+
+    def count(self) -> Dataset:
+        """Count the rows of each group, as "count()".
+
+        Example: `ds.groupby("city").count()`
+        """
+        return self.aggregate(Count())
+
+    def sum(self, on: str | Sequence[str], ignore_nulls: bool = True) -> Dataset:
+        """Add one or more columns up.
+
+        Example: `ds.groupby("city").sum(["rides", "fare"])`
+        """
+        return self.aggregate(*[Sum(name, ignore_nulls) for name in check_names("on", on)])
+
+    def min(self, on: str | Sequence[str], ignore_nulls: bool = True) -> Dataset:
+        """Find the least value of one or more columns.
+
+        Example: `ds.groupby("city").min("fare")`
+        """
+        return self.aggregate(*[Min(name, ignore_nulls) for name in check_names("on", on)])
+
+    def max(self, on: str | Sequence[str], ignore_nulls: bool = True) -> Dataset:
+        """Find the greatest value of one or more columns.
+
+        Example: `ds.groupby("city").max("fare")`
+        """
+        return self.aggregate(*[Max(name, ignore_nulls) for name in check_names("on", on)])
+
+    def mean(self, on: str | Sequence[str], ignore_nulls: bool = True) -> Dataset:
+        """Average one or more columns.
+
+        Example: `ds.groupby("city").mean("fare")`
+        """
+        return self.aggregate(*[Mean(name, ignore_nulls) for name in check_names("on", on)])
+
+    def std(self, on: str | Sequence[str], ddof: int = 1, ignore_nulls: bool = True) -> Dataset:
+        """Find the standard deviation of one or more columns.
+
+        Example: `ds.groupby("city").std("fare")`
+        """
+        return self.aggregate(*[Std(name, ddof, ignore_nulls) for name in check_names("on", on)])
+
+    def map_groups(
+        self,
+        fn: Callable[..., Any],
+        *,
+        batch_format: str | None = "default",
+        fn_args: Iterable[Any] | None = None,
+        fn_kwargs: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Dataset:
+        """Replace each group by the batch that `fn(group)` returns; a group is one batch, whatever its size.
+
+        Example: `ds.groupby("city").map_groups(lambda group: {"first": group["fare"][:1]})`
+        """
+        if not callable(fn):
+            raise TypeError(f"a function is needed, not {describe(fn)}")
+        function = UserFunction(fn, tuple(fn_args or ()), dict(fn_kwargs or {}))
+        kind = check_format(batch_format)
+        exchange = MapGroups(self._partitions, keys=self._keys, function=function, batch_format=kind)
+        return self._over(exchange, options)
+
+    def _over(self, exchange: Aggregate | MapGroups, options: Mapping[str, Any] | None = None) -> Dataset:
+        dataset = self._dataset
+        return Dataset(AllToAll(dataset._plan, exchange, placement(options or {})), dataset.context)

@@ -1,0 +1,1 @@
+"""How a plan is carried out: a state machine that decides, and a shell that talks to the session."""

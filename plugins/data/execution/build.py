@@ -1,0 +1,212 @@
+"""From an optimised plan to operators, and to what their tasks are told."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+import pyarrow as pa
+
+from shoal.data.block import Block
+from shoal.data.compute import ActorPoolStrategy, TaskPoolStrategy
+from shoal.data.context import DataContext
+from shoal.data.exchanges import Exchange
+from shoal.data.execution.barriers import (
+    ExchangeOperator,
+    RealignOperator,
+    ShuffleBlocksOperator,
+    ZipOperator,
+)
+from shoal.data.execution.bundle import Bundle
+from shoal.data.execution.operators import LimitOperator, MapOperator, Operator, Source, UnionOperator
+from shoal.data.execution.pool import ActorPool
+from shoal.data.plan import logical
+from shoal.data.sinks.datasink import Datasink, TaskContext
+from shoal.data.tasks import TASK
+from shoal.data.transforms import Step, Transform
+
+_IN_FLIGHT = 2  # tasks that an actor is given ahead
+_READ_TASKS_PER_CPU = 4
+
+
+@attrs.frozen(eq=False)
+class Recipe:
+    """What the tasks of an operator are told.
+
+    Parameters: `chain` is for maps, `exchange` for exchanges; `options` are those of tasks and actors.
+    """
+
+    chain: tuple[Transform, ...] = ()
+    exchange: Exchange | None = None
+    options: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen(eq=False)
+class Pipeline:
+    """Operators in an order in which each comes after its inputs, who takes what each makes, and their recipes."""
+
+    operators: list[Operator]
+    consumers: list[tuple[int, int] | None]
+    recipes: list[Recipe]
+
+
+def build(node: logical.Node, context: DataContext, cpus: float) -> Pipeline:
+    """Return the operators of a plan. Raises what looking at a source raises.
+
+    Example: `build(optimise(plan), DataContext.get_current(), cpus=4)`
+    """
+    pipeline = Pipeline([], [], [])
+    _Builder(pipeline, context, cpus).add(node)
+    return pipeline
+
+
+@attrs.frozen(eq=False)
+class _Builder:
+    pipeline: Pipeline
+    context: DataContext
+    cpus: float
+
+    def add(self, node: logical.Node) -> int:
+        """Add the operators of a node and of all before it; return the number of its own."""
+        inputs = [self.add(each) for each in node.inputs]
+        operator, recipe = self._make(node)
+        if isinstance(node, logical.Read):
+            inputs = [self._place(Source(node.label, self._pieces(node)), Recipe(), [])]
+        return self._place(operator, recipe, inputs)
+
+    def _place(self, operator: Operator, recipe: Recipe, inputs: list[int]) -> int:
+        number = len(self.pipeline.operators)
+        self.pipeline.operators.append(operator)
+        self.pipeline.recipes.append(recipe)
+        self.pipeline.consumers.append(None)
+        for port, each in enumerate(inputs):
+            self.pipeline.consumers[each] = (number, port)
+        return number
+
+    def _make(self, node: logical.Node) -> tuple[Operator, Recipe]:
+        how: dict[str, Any] = {"ordered": self.context.execution_options.preserve_order}
+        name = node.label
+        if isinstance(node, logical.Read):
+            return self._map(
+                name, (_Reading(), *node.transforms), TaskPoolStrategy(node.concurrency), node.options
+            )
+        if isinstance(node, logical.InputBlocks):
+            return Source(name, node.bundles), Recipe()
+        if isinstance(node, logical.Map):
+            return self._map(name, node.transforms, node.compute, node.options, node.rows_at_least)
+        if isinstance(node, logical.Write):
+            chain = (_Writing(node.sink),)
+            return self._map(
+                name, chain, TaskPoolStrategy(node.concurrency), node.options, node.sink.min_rows_per_write
+            )
+        if isinstance(node, logical.Limit):
+            return LimitOperator(name, node.rows), Recipe()
+        if isinstance(node, logical.AllToAll):
+            how["cpus"] = node.options.get("num_cpus", 1)
+            exchange, context = node.exchange, self.context
+            count = functools.partial(
+                exchange.partitions, target=context.target_max_block_size, most=context.max_shuffle_partitions
+            )
+            recipe = Recipe(exchange=exchange, options=node.options)
+            return ExchangeOperator(name, exchange.samples, count, **how), recipe
+        if isinstance(node, logical.Repartition):
+            return RealignOperator(name, functools.partial(_starts, node.blocks, node.rows), **how), Recipe()
+        if isinstance(node, logical.ShuffleBlocks):
+            return ShuffleBlocksOperator(name, node.seed), Recipe()
+        if isinstance(node, logical.Union):
+            return UnionOperator(name, len(node.parts), how["ordered"]), Recipe()
+        if isinstance(node, logical.Zip):
+            return ZipOperator(name, **how), Recipe()
+        raise TypeError(f"nothing carries out {node!r}")
+
+    def _map(
+        self,
+        name: str,
+        chain: tuple[Transform, ...],
+        compute: TaskPoolStrategy | ActorPoolStrategy,
+        options: Mapping[str, Any],
+        rows_at_least: int | None = None,
+    ) -> tuple[Operator, Recipe]:
+        ordered = self.context.execution_options.preserve_order
+        cpus = options.get("num_cpus", 0 if options.get("num_gpus") else 1)
+        recipe = Recipe(chain, options={**options, "num_cpus": cpus})
+        if isinstance(compute, TaskPoolStrategy):
+            return (
+                MapOperator(name, rows_at_least, cpus=cpus, most=compute.size, ordered=ordered),
+                recipe,
+            )
+        pool = ActorPool(
+            compute.first, compute.most, cpus, compute.max_tasks_in_flight_per_actor or _IN_FLIGHT
+        )
+        return MapOperator(name, rows_at_least, pool, cpus=0.0, ordered=ordered), recipe
+
+    def _pieces(self, node: logical.Read) -> tuple[Bundle, ...]:
+        size = node.source.estimate_inmemory_data_size()
+        pieces = node.blocks or self._pieces_for(size)
+        tasks = node.source.get_read_tasks(pieces, node.limit)
+        return tuple(Bundle(task, task.metadata.num_rows or 0, 0, task.schema) for task in tasks)
+
+    def _pieces_for(self, size: int | None) -> int:
+        """Enough pieces for all CPUs, unless they become small; and so many that none is much larger than a block."""
+        wanted = max(1, int(self.cpus * _READ_TASKS_PER_CPU))
+        if size is None:
+            return wanted
+        return max(
+            1,
+            min(wanted, size // self.context.target_min_block_size),
+            -(-size // self.context.target_max_block_size),
+        )
+
+
+def _starts(blocks: int | None, rows_each: int | None, rows: int) -> list[int]:
+    """The first row of each block when `rows` rows are cut into so many blocks, or into blocks of so many rows."""
+    if blocks is not None:
+        return [number * rows // blocks for number in range(blocks)]
+    return list(range(0, rows, rows_each or 1)) or [0]
+
+
+@attrs.frozen
+class _Reading(Transform):
+    """Reads pieces of a source."""
+
+    @property
+    def label(self) -> str:
+        """What a person calls this step."""
+        return "Read"
+
+    def open(self) -> Step:
+        """Return what does it."""
+        return lambda pieces: (table for piece in pieces for table in piece())
+
+
+@attrs.frozen(eq=False)
+class _Writing(Transform):
+    """Writes to a sink; gives a row with what the sink returned, and how much was written."""
+
+    sink: Datasink[Any]
+
+    @property
+    def label(self) -> str:
+        """What a person calls this step."""
+        return f"Write{self.sink.describe()}"
+
+    def open(self) -> Step:
+        """Return what does it."""
+        return self._write
+
+    def _write(self, blocks: Iterator[Block]) -> Iterator[Block]:
+        import cloudpickle
+
+        rows = size = 0
+
+        def counted() -> Iterator[Block]:
+            nonlocal rows, size
+            for block in blocks:
+                rows += block.num_rows
+                size += block.nbytes
+                yield block
+
+        result = self.sink.write(counted(), TaskContext(TASK.get()))
+        yield pa.table({"rows": [rows], "bytes": [size], "result": [cloudpickle.dumps(result)]})

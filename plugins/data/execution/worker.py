@@ -1,0 +1,103 @@
+"""What runs in tasks and actors: the stages of operators."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from shoal.data.block import Block, concat, size_of
+from shoal.data.exchanges import Exchange
+from shoal.data.execution.bundle import BlockFacts
+from shoal.data.tasks import TASK
+from shoal.data.transforms import Transform, shaped
+
+
+def run_map(chain: Sequence[Transform], target: int, index: int, *blocks: Any) -> Iterator[Any]:
+    """Run a chain of transforms; yield each block and, after it, its facts."""
+    return run_steps([transform.open() for transform in chain], target, index, blocks)
+
+
+def run_steps(
+    steps: Sequence[Callable[[Iterator[Any]], Iterator[Block]]],
+    target: int,
+    index: int,
+    blocks: Iterable[Any],
+) -> Iterator[Any]:
+    """Run opened transforms on blocks; yield each block and, after it, its facts."""
+    TASK.set(index)  # for this task's steps, which begin below; the next task sets its own
+    made: Iterator[Any] = iter(blocks)
+    for step in steps:
+        made = step(made)
+    yield from _told(shaped(made, target))
+
+
+def run_gather(places: Sequence[tuple[int, int]], *blocks: Block) -> Iterator[Any]:
+    """Put slices of blocks together."""
+    return _told([_cut(places, blocks)])
+
+
+def run_zip(places: Sequence[tuple[int, int]], left: Block, *blocks: Block) -> Iterator[Any]:
+    """Put slices of blocks beside another block; a name that is there already gets a number."""
+    right = _cut(places, blocks)
+    columns = dict(zip(left.column_names, left.columns, strict=True))
+    for name, column in zip(right.column_names, right.columns, strict=True):
+        free, number = name, 1
+        while free in columns:
+            free, number = f"{name}_{number}", number + 1
+        columns[free] = column
+    return _told([type(left).from_pydict(columns)])
+
+
+def run_sample(exchange: Exchange, block: Block) -> tuple[Any, ...]:
+    """Return a sample of a block."""
+    return _with_facts([exchange.sample(block)], time.perf_counter())
+
+
+def run_plan(exchange: Exchange, partitions: int, *samples: Block) -> tuple[Any, ...]:
+    """Return what splitting needs to know."""
+    begun = time.perf_counter()
+    plan = exchange.plan(samples, partitions)
+    return (plan, [BlockFacts(0, 0, None, time.perf_counter() - begun)])
+
+
+def run_split(exchange: Exchange, partitions: int, index: int, plan: Any, block: Block) -> tuple[Any, ...]:
+    """Return the parts of a block."""
+    return _with_facts(exchange.split(block, plan, partitions, index), time.perf_counter())
+
+
+def run_reduce(exchange: Exchange, target: int, index: int, *parts: Block) -> Iterator[Any]:
+    """Reduce the parts of a partition."""
+    return _told(shaped(exchange.reduce(parts, index), target))
+
+
+class MapActor:
+    """Keeps a chain's instances of users' classes, and runs the chain with them."""
+
+    def __init__(self, chain: Sequence[Transform], target: int) -> None:
+        self._steps = [transform.open() for transform in chain]
+        self._target = target
+
+    def run(self, index: int, *blocks: Any) -> Iterator[Any]:
+        """Run the chain; yield each block and, after it, its facts."""
+        yield from run_steps(self._steps, self._target, index, blocks)
+
+
+def _cut(places: Sequence[tuple[int, int]], blocks: Sequence[Block]) -> Block:
+    return concat(
+        [block.slice(start, stop - start) for block, (start, stop) in zip(blocks, places, strict=True)]
+    )
+
+
+def _told(blocks: Iterable[Block]) -> Iterator[Any]:
+    begun = time.perf_counter()
+    for block in blocks:
+        facts = BlockFacts(block.num_rows, size_of(block), block.schema, time.perf_counter() - begun)
+        yield block
+        yield facts
+        begun = time.perf_counter()
+
+
+def _with_facts(blocks: Sequence[Block], begun: float) -> tuple[Any, ...]:
+    seconds = (time.perf_counter() - begun) / len(blocks)
+    return (*blocks, [BlockFacts(block.num_rows, size_of(block), None, seconds) for block in blocks])

@@ -1,0 +1,40 @@
+"""The order of a table's rows by some of its columns, and the groups that it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from shoal.data.block import Block, take_rows
+
+
+def groups_of(table: Block, keys: Sequence[str]) -> Iterator[Block]:
+    """Yield the groups of rows with equal keys, in the order of the keys; without keys, the table.
+
+    Example: `for group in groups_of(table, ["city"]): ...`
+    """
+    if not keys:
+        yield table
+        return
+    ordered = take_rows(table, order_of(table, tuple((name, False) for name in keys)).to_numpy())
+    changes = np.zeros(ordered.num_rows - 1, dtype=bool)
+    for name in keys:
+        codes = ordered.column(name).combine_chunks()
+        numbers = pc.dictionary_encode(codes, null_encoding="encode").indices.to_numpy(zero_copy_only=False)
+        changes = changes | (numbers[1:] != numbers[:-1])
+    edges = [0, *(np.flatnonzero(changes) + 1).tolist(), ordered.num_rows]
+    for start, end in pairwise(edges):
+        yield ordered.slice(start, end - start)
+
+
+def order_of(table: Block, keys: Sequence[tuple[str, bool]]) -> Any:
+    """Return the positions of a table's rows in the order of (name, descending) keys; stable, nulls last.
+
+    Example: `order_of(table, [("price", True), ("name", False)])`
+    """
+    directions = [(name, "descending" if down else "ascending") for name, down in keys]
+    return pc.sort_indices(table.select([name for name, _ in keys]), sort_keys=directions)

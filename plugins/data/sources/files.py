@@ -1,0 +1,150 @@
+"""The source of files: pieces of nearly equal size, each a few files (or parts of one) that one task reads."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import attrs
+import pyarrow as pa
+
+from shoal.data.block import Block
+from shoal.data.sources.datasource import BlockMetadata, Datasource, ReadTask
+from shoal.data.sources.paths import File
+
+PATH_COLUMN = "path"
+
+
+class FileFormat(ABC):
+    """How the bytes of a file are tables. It travels to tasks."""
+
+    name: str = ""
+    expands: float = 1.0  # bytes in memory for each byte of the file, roughly
+
+    @abstractmethod
+    def read(self, filesystem: Any, file: File, part: Any) -> Iterator[Block]:
+        """Yield a file's tables, of a part of it only if `parts` gave parts. Raises what reading raises."""
+
+    def parts(self, filesystem: Any, file: File, wanted: int) -> list[Any]:
+        """Return the parts in which a large file can be read, about `wanted`; [None] for the whole of it."""
+        return [None]
+
+    def with_columns(self, columns: Sequence[str]) -> FileFormat | None:
+        """Return a format that reads these columns only; None if it cannot leave any out."""
+        return None
+
+    def with_filter(self, expression: Any) -> FileFormat | None:
+        """Return a format that leaves rows out for which an Arrow expression does not hold; None if it cannot."""
+        return None
+
+
+@attrs.frozen(eq=False)
+class FileDatasource(Datasource):
+    """Files of one format.
+
+    Parameters: `columns` are those to give, in this order (None: all), `include_paths` adds the column "path", and
+    `expression` is an Arrow expression for the rows to give.
+
+    Example: `read_datasource(FileDatasource(CsvFormat(), filesystem, files))`
+    """
+
+    format: FileFormat
+    filesystem: Any
+    files: tuple[File, ...]
+    include_paths: bool = False
+    columns: tuple[str, ...] | None = None
+    expression: Any = None
+
+    def estimate_inmemory_data_size(self) -> int | None:
+        """Return how many bytes all rows take, judged by the files' sizes."""
+        return int(sum(file.size for file in self.files) * self.format.expands)
+
+    def get_read_tasks(self, parallelism: int, per_task_row_limit: int | None = None) -> list[ReadTask]:
+        """Return groups of files, or parts of large files, of nearly equal size."""
+        total = sum(file.size for file in self.files) or 1
+        share = max(1, total // max(1, parallelism))
+        tasks: list[ReadTask] = []
+        group: list[tuple[File, Any]] = []
+        size = 0
+        for file in self.files:
+            wanted = -(-file.size // share)
+            parts = self.format.parts(self.filesystem, file, wanted) if wanted > 1 else [None]
+            for part in parts:
+                group.append((file, part))
+                size += max(1, file.size // len(parts))
+                if size >= share:
+                    tasks.append(self._task(group))
+                    group, size = [], 0
+        if group:
+            tasks.append(self._task(group))
+        return tasks
+
+    def describe(self) -> str:
+        """Return what a person calls this source."""
+        columns = "" if self.columns is None else f", columns: {', '.join(self.columns)}"
+        filtered = "" if self.expression is None else f", where {self.expression}"
+        return f"{self.format.name}({len(self.files)} files{columns}{filtered})"
+
+    def project(self, columns: Sequence[str]) -> FileDatasource:
+        """Return the same source with these columns only, in this order."""
+        return attrs.evolve(self, columns=tuple(columns))
+
+    def restrict(self, expression: Any) -> FileDatasource:
+        """Return the same source with the rows only for which an Arrow expression holds."""
+        both = expression if self.expression is None else self.expression & expression
+        return attrs.evolve(self, expression=both)
+
+    def _task(self, group: list[tuple[File, Any]]) -> ReadTask:
+        paths = list(dict.fromkeys(file.path for file, _ in group))
+        # Without `files`: the other files' names need not travel with each piece.
+        return ReadTask(_Piece(attrs.evolve(self, files=()), tuple(group)), BlockMetadata(input_files=paths))
+
+
+@attrs.frozen(eq=False)
+class _Piece:
+    """Some files or parts of files, as a function that reads them."""
+
+    source: FileDatasource
+    group: tuple[tuple[File, Any], ...]
+
+    def __call__(self) -> Iterator[Block]:
+        source = self.source
+        for file, part in self.group:
+            added = {**file.partition, **({PATH_COLUMN: file.path} if source.include_paths else {})}
+            format_ = self._narrowed(added)
+            try:
+                for table in format_.read(source.filesystem, file, part):
+                    yield self._finished(table, added)
+            except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+                # The class stays, so that programs can tell errors apart; the path is what a person needs.
+                error.add_note(f"while reading {file.path}") if hasattr(error, "add_note") else None
+                raise
+
+    def _narrowed(self, added: dict[str, str]) -> FileFormat:
+        """The format, told what it may leave out; columns of the path are not in the file."""
+        found = self.source.format
+        if self.source.columns is not None:
+            wanted = [name for name in self.source.columns if name not in added]
+            if self.source.expression is None:
+                found = found.with_columns(wanted) or found
+        if self.source.expression is not None and not added:
+            found = found.with_filter(self.source.expression) or found
+        return found
+
+    def _finished(self, table: Block, added: dict[str, str]) -> Block:
+        for name, value in added.items():
+            column = pa.repeat(pa.scalar(value), table.num_rows)
+            if name in table.column_names:
+                table = table.set_column(table.column_names.index(name), name, column)
+            else:
+                table = table.append_column(name, column)
+        if self.source.expression is not None:
+            table = table.filter(self.source.expression)
+        if self.source.columns is not None:
+            missing = [name for name in self.source.columns if name not in table.column_names]
+            if missing:
+                have = ", ".join(table.column_names)
+                raise KeyError(f"there is no column {', '.join(map(repr, missing))}; there are {have}")
+            table = table.select(list(self.source.columns))
+        return table

@@ -1,0 +1,182 @@
+"""Files of a source: which there are under what was given, and what their folders' names say."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import posixpath
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import attrs
+import numpy as np
+
+from shoal.errors import describe
+
+
+@attrs.frozen
+class File:
+    """One file: its path in the filesystem, its bytes, and the values that its folders' names give."""
+
+    path: str
+    size: int
+    partition: Mapping[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class FileShuffleConfig:
+    """Files are read in a random order; with a seed in the same one each time.
+
+    Example: `read_parquet("images", shuffle=FileShuffleConfig(seed=1))`
+    """
+
+    seed: int | None = None
+
+
+def to_filesystem(path: str, filesystem: Any) -> tuple[Any, str]:
+    """Return a pyarrow filesystem and the path in it, of a path or URL; fsspec's filesystems are wrapped.
+
+    Raises ValueError for a URL whose filesystem is not known.
+
+    Example: `to_filesystem("s3://bucket/folder", None)`
+    """
+    from pyarrow import fs
+
+    if filesystem is not None:
+        if not isinstance(filesystem, fs.FileSystem):
+            try:
+                filesystem = fs.PyFileSystem(fs.FSSpecHandler(filesystem))
+            except Exception as error:
+                raise TypeError(
+                    f"filesystem must be one of pyarrow.fs or fsspec, not {describe(filesystem)}"
+                ) from error
+        scheme, mark, rest = path.partition("://")
+        return filesystem, (rest if mark and scheme else path)
+    if "://" not in path:
+        return fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(path))
+    if path.startswith(("s3://", "s3a://")):
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        if endpoint:
+            where = urlparse(endpoint)
+            return fs.S3FileSystem(endpoint_override=where.netloc, scheme=where.scheme), path.partition(
+                "://"
+            )[2]
+    try:
+        system, inside = fs.FileSystem.from_uri(path)
+    except Exception as error:
+        raise ValueError(
+            f"no filesystem is known for {path!r} ({error}); give one as filesystem=, of pyarrow.fs or fsspec"
+        ) from error
+    return system, inside
+
+
+def check_paths(paths: Any) -> list[str]:
+    """Return paths as a list of text. Raises TypeError for anything else and ValueError for an empty list.
+
+    Example: `check_paths("a.csv")  # ["a.csv"]`
+    """
+    given = [paths] if isinstance(paths, (str, os.PathLike)) else paths
+    if not isinstance(given, (list, tuple)) or not all(
+        isinstance(each, (str, os.PathLike)) for each in given
+    ):
+        raise TypeError(f"paths must be a path or a list of paths, not {describe(paths)}")
+    if not given:
+        raise ValueError("paths must name at least one file or folder")
+    return [os.fspath(each) for each in given]
+
+
+def find_files(
+    paths: Sequence[str],
+    filesystem: Any,
+    extensions: Sequence[str] | None,
+    ignore_missing: bool,
+    partitioning: str | None,
+) -> tuple[Any, list[File]]:
+    """Return the filesystem, and the files that paths, folders (with all that is in them) and globs name.
+
+    Of folders and globs, files whose names begin with "." or "_" are left out, and with `extensions` those that end
+    otherwise. Files come in the order of their paths. `partitioning` "hive" reads `name=value` from folders' names.
+    Raises FileNotFoundError for a path that is not there, unless `ignore_missing`.
+
+    Example: `find_files(["logs/2024-*/"], None, ["csv"], False, "hive")`
+    """
+    from pyarrow import fs
+
+    found: list[File] = []
+    system = filesystem
+    for path in paths:
+        system, inside = to_filesystem(path, filesystem)
+        is_glob = any(mark in inside for mark in "*?[")
+        base = _before_glob(inside) if is_glob else inside
+        info = system.get_file_info(base)
+        if info.type == fs.FileType.NotFound:
+            if ignore_missing:
+                continue
+            raise FileNotFoundError(
+                f"there is no file or folder {path!r}; ignore_missing_paths=True leaves it out"
+            )
+        if info.type == fs.FileType.File:
+            infos = [info]
+        else:
+            listed = system.get_file_info(fs.FileSelector(base, recursive=True))
+            infos = [
+                each for each in listed if each.type == fs.FileType.File and not _is_hidden(each.path, base)
+            ]
+            if is_glob:
+                pattern = inside.rstrip("/")
+                infos = [each for each in infos if _matches(each.path, pattern)]
+            if extensions is not None:
+                endings = tuple("." + each.lstrip(".").lower() for each in extensions)
+                infos = [each for each in infos if each.path.lower().endswith(endings)]
+        found += [
+            File(each.path, each.size or 0, _partition(each.path, base) if partitioning == "hive" else {})
+            for each in sorted(infos, key=lambda each: each.path)
+        ]
+        if is_glob and not infos and not ignore_missing:
+            raise FileNotFoundError(f"no file matches {path!r}; ignore_missing_paths=True leaves it out")
+    return system, found
+
+
+def in_order(files: Sequence[File], shuffle: Any) -> list[File]:
+    """Return files in the order in which they are to be read: as they are, or shuffled. Raises ValueError.
+
+    Example: `in_order(files, "files")`
+    """
+    if shuffle is None:
+        return list(files)
+    if shuffle == "files":
+        shuffle = FileShuffleConfig()
+    if not isinstance(shuffle, FileShuffleConfig):
+        raise ValueError(f'shuffle must be None, "files" or a FileShuffleConfig, not {describe(shuffle)}')
+    return [files[place] for place in np.random.default_rng(shuffle.seed).permutation(len(files))]
+
+
+def _before_glob(path: str) -> str:
+    parts = path.split("/")
+    first = next(number for number, part in enumerate(parts) if any(mark in part for mark in "*?["))
+    return "/".join(parts[:first]) or "/"
+
+
+def _matches(path: str, pattern: str) -> bool:
+    """Whether a path, or a folder that it lies in, matches; `*` does not cross a slash, `**` does."""
+    wanted, have = pattern.strip("/").split("/"), path.strip("/").split("/")
+    return _match_parts(have, wanted)
+
+
+def _match_parts(have: list[str], wanted: list[str]) -> bool:
+    if not wanted:
+        return True  # it lies in a folder that matches
+    if wanted[0] == "**":
+        return any(_match_parts(have[skipped:], wanted[1:]) for skipped in range(len(have) + 1))
+    return bool(have) and fnmatch.fnmatchcase(have[0], wanted[0]) and _match_parts(have[1:], wanted[1:])
+
+
+def _is_hidden(path: str, base: str) -> bool:
+    return any(part.startswith((".", "_")) for part in posixpath.relpath(path, base).split("/"))
+
+
+def _partition(path: str, base: str) -> dict[str, str]:
+    folders = posixpath.dirname(path).split("/")
+    pairs = [folder.partition("=") for folder in folders if "=" in folder]
+    return {unquote(name): unquote(value) for name, mark, value in pairs if mark and name}

@@ -1,0 +1,1 @@
+"""What a dataset can do, family by family; `Dataset` has them all."""

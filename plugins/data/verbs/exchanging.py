@@ -1,0 +1,117 @@
+"""Verbs that move rows between blocks, and those that bring datasets together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from shoal.data.checks import check_count, check_names
+from shoal.data.compute import placement
+from shoal.data.exchanges import Exchange, HashPartition, RandomShuffle, Sort
+from shoal.data.plan.logical import AllToAll, Repartition, ShuffleBlocks, Union, Zip
+from shoal.data.verbs.base import Planned
+from shoal.errors import describe
+
+D = TypeVar("D", bound="Exchanging")
+
+
+class Exchanging(Planned):
+    """sort, shuffle, repartition, union and zip."""
+
+    def repartition(
+        self: D,
+        num_blocks: int | None = None,
+        target_num_rows_per_block: int | None = None,
+        *,
+        shuffle: bool = False,
+        keys: Sequence[str] | None = None,
+        sort: bool = False,
+    ) -> D:
+        """Cut the same rows into `num_blocks` blocks of nearly equal length, or into blocks of so many rows.
+
+        Without `shuffle` and `keys` rows keep their order. With `keys`, rows of equal keys come into one block, and
+        with `sort` in the order of the keys.
+        Raises ValueError for numbers that are no whole numbers ≥ 1, or that contradict each other.
+
+        Example: `ds.repartition(8)`
+        """
+        check_count("num_blocks", num_blocks)
+        check_count("target_num_rows_per_block", target_num_rows_per_block)
+        if (num_blocks is None) == (target_num_rows_per_block is None):
+            raise ValueError("repartition takes exactly one of num_blocks and target_num_rows_per_block")
+        if sort and not keys:
+            raise ValueError("sort=True needs keys")
+        if keys:
+            return self._exchanged(HashPartition(num_blocks, keys=tuple(keys), sort=sort))
+        if shuffle:
+            return self._exchanged(RandomShuffle(num_blocks))
+        return self._with(Repartition(self._plan, num_blocks, target_num_rows_per_block))
+
+    def random_shuffle(
+        self: D, *, seed: int | None = None, num_blocks: int | None = None, **options: Any
+    ) -> D:
+        """Put all rows in a random order; with a seed in the same one each time, if the blocks are the same.
+
+        Example: `ds.random_shuffle(seed=1)`
+        """
+        return self._exchanged(RandomShuffle(num_blocks, seed), **options)
+
+    def randomize_block_order(self: D, *, seed: int | None = None) -> D:
+        """Put the blocks in a random order, and leave each as it is: far cheaper than a shuffle of rows.
+
+        Example: `ds.randomize_block_order(seed=1)`
+        """
+        return self._with(ShuffleBlocks(self._plan, seed))
+
+    def sort(
+        self: D,
+        key: str | Sequence[str],
+        descending: bool | Sequence[bool] = False,
+        boundaries: Sequence[Any] | None = None,
+    ) -> D:
+        """Sort by one or more columns. Nulls come last; rows of equal keys keep their order.
+
+        Parameters: `descending` is one for all keys or one for each. `boundaries` are values of the first key at which
+        blocks begin, instead of ones drawn from samples.
+        Raises TypeError or ValueError for wrong keys; a column that is not there raises KeyError when it runs.
+
+        Example: `ds.sort(["city", "rides"], descending=[False, True])`
+        """
+        names = check_names("key", key)
+        downs = [descending] * len(names) if isinstance(descending, bool) else list(descending)
+        if len(downs) != len(names) or not all(isinstance(down, bool) for down in downs):
+            raise ValueError(f"descending must be True or False, or one of them for each of {names}")
+        if boundaries is not None and len(names) > 1:
+            raise ValueError("boundaries are values of one key; sort by one column only")
+        bounds = None if boundaries is None else tuple(sorted(boundaries, reverse=downs[0]))
+        return self._exchanged(Sort(keys=tuple(zip(names, downs, strict=True)), boundaries=bounds))
+
+    def union(self: D, *other: Planned) -> D:
+        """Return the rows of this dataset and of others, one dataset after the other.
+
+        Example: `ds.union(more, yet_more)`
+        """
+        self._check(other)
+        return self._with(Union((self._plan, *(each._plan for each in other))))
+
+    def zip(self: D, *other: Planned) -> D:
+        """Return the columns of this dataset and of others side by side; a name that is there already gets a number.
+
+        Raises, when it runs, ValueError for datasets of different lengths.
+
+        Example: `ds.zip(labels)`
+        """
+        self._check(other)
+        plan = self._plan
+        for each in other:
+            plan = Zip(plan, each._plan)
+        return self._with(plan)
+
+    def _exchanged(self: D, exchange: Exchange, **options: Any) -> D:
+        return self._with(AllToAll(self._plan, exchange, placement(options)))
+
+    @staticmethod
+    def _check(others: Sequence[Any]) -> None:
+        for each in others:
+            if not isinstance(each, Planned):
+                raise TypeError(f"a Dataset is needed, not {describe(each)}")

@@ -1,0 +1,274 @@
+"""Verbs that make new rows of rows. Nothing runs until rows are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
+
+import attrs
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from shoal.data.block import check_format, from_batch
+from shoal.data.checks import check_count, check_names
+from shoal.data.compute import ActorPoolStrategy, TaskPoolStrategy, choose_compute, placement
+from shoal.data.plan.logical import Limit, Map
+from shoal.data.transforms import (
+    Drop,
+    FilterExpression,
+    MapBatches,
+    MapRows,
+    Project,
+    Rename,
+    Sample,
+    Transform,
+    UserFunction,
+)
+from shoal.data.verbs.base import Planned
+from shoal.errors import describe
+
+Compute = TaskPoolStrategy | ActorPoolStrategy | None
+Concurrency = int | tuple[int, int] | tuple[int, int, int] | None
+
+
+D = TypeVar("D", bound="Transforming")
+
+
+class Transforming(Planned):
+    """map, filter and their like."""
+
+    def map(
+        self: D,
+        fn: Callable[..., Any],
+        *,
+        compute: Compute = None,
+        fn_args: Iterable[Any] | None = None,
+        fn_kwargs: Mapping[str, Any] | None = None,
+        fn_constructor_args: Iterable[Any] | None = None,
+        fn_constructor_kwargs: Mapping[str, Any] | None = None,
+        concurrency: Concurrency = None,
+        **options: Any,
+    ) -> D:
+        """Replace each row by what `fn(row)` returns.
+
+        Parameters: `fn` takes a dict of Python values and returns one; a class is made once in each of a pool of actors
+        and then called. `fn_args` and `fn_kwargs` follow the row, `fn_constructor_args` and `fn_constructor_kwargs` go
+        to the class. `compute` or `concurrency` say how many run at a time. `options` are those of tasks and actors:
+        num_cpus, num_gpus, memory, resources, runtime_env and the like.
+        Raises TypeError for what is no function; what `fn` raises comes when rows are asked for.
+
+        Example: `ds.map(lambda row: {"double": row["id"] * 2})`
+        """
+        function = _function(fn, fn_args, fn_kwargs, fn_constructor_args, fn_constructor_kwargs)
+        return self._mapped(MapRows(function, "map"), choose_compute(fn, compute, concurrency), options)
+
+    def flat_map(
+        self: D,
+        fn: Callable[..., Any],
+        *,
+        compute: Compute = None,
+        fn_args: Iterable[Any] | None = None,
+        fn_kwargs: Mapping[str, Any] | None = None,
+        fn_constructor_args: Iterable[Any] | None = None,
+        fn_constructor_kwargs: Mapping[str, Any] | None = None,
+        concurrency: Concurrency = None,
+        **options: Any,
+    ) -> D:
+        """Replace each row by the rows that `fn(row)` returns. The parameters are those of `map`.
+
+        Example: `ds.flat_map(lambda row: [row] * 2)`
+        """
+        function = _function(fn, fn_args, fn_kwargs, fn_constructor_args, fn_constructor_kwargs)
+        return self._mapped(MapRows(function, "flat_map"), choose_compute(fn, compute, concurrency), options)
+
+    def filter(
+        self: D,
+        fn: Callable[..., Any] | None = None,
+        expr: Any = None,
+        *,
+        compute: Compute = None,
+        fn_args: Iterable[Any] | None = None,
+        fn_kwargs: Mapping[str, Any] | None = None,
+        fn_constructor_args: Iterable[Any] | None = None,
+        fn_constructor_kwargs: Mapping[str, Any] | None = None,
+        concurrency: Concurrency = None,
+        **options: Any,
+    ) -> D:
+        """Keep the rows for which `fn(row)` is true, or the Arrow expression `expr` holds.
+
+        An expression (`pyarrow.compute.field("x") > 3`) is many times faster, and a source that can leaves the other
+        rows unread. The further parameters are those of `map`.
+        Raises ValueError unless exactly one of `fn` and `expr` is given.
+
+        Example: `ds.filter(lambda row: row["id"] % 2 == 0)`
+        """
+        if (fn is None) == (expr is None):
+            raise ValueError("filter takes a function or an expression: exactly one of fn and expr")
+        if fn is None:
+            if not isinstance(expr, pc.Expression):
+                raise TypeError(
+                    f'expr must be an Arrow expression, such as pyarrow.compute.field("x") > 3, not {describe(expr)}'
+                )
+            return self._mapped(FilterExpression(expr), choose_compute(None, compute, concurrency), options)
+        function = _function(fn, fn_args, fn_kwargs, fn_constructor_args, fn_constructor_kwargs)
+        return self._mapped(MapRows(function, "filter"), choose_compute(fn, compute, concurrency), options)
+
+    def map_batches(
+        self: D,
+        fn: Callable[..., Any],
+        *,
+        batch_size: int | Literal["default"] | None = None,
+        compute: Compute = None,
+        batch_format: str | None = "default",
+        zero_copy_batch: bool = True,
+        fn_args: Iterable[Any] | None = None,
+        fn_kwargs: Mapping[str, Any] | None = None,
+        fn_constructor_args: Iterable[Any] | None = None,
+        fn_constructor_kwargs: Mapping[str, Any] | None = None,
+        concurrency: Concurrency = None,
+        **options: Any,
+    ) -> D:
+        """Replace each batch of rows by what `fn(batch)` returns, or by all that it yields.
+
+        Parameters: `batch_size` is in rows (None: whole blocks, "default": the context's). `batch_format` is "numpy" (a
+        dict of arrays; also "default"), "pandas" or "pyarrow". `fn` returns any of the three forms. With
+        `zero_copy_batch` the arrays may be read-only views of the store; without it they are copies that `fn` may
+        change. The further parameters are those of `map`.
+        Raises ValueError or TypeError for wrong parameters; what `fn` raises comes when rows are asked for.
+
+        Example: `ds.map_batches(lambda batch: {"double": batch["id"] * 2}, batch_size=1000)`
+        """
+        size = self._context.default_batch_size if batch_size == "default" else batch_size
+        check_count("batch_size", size)
+        function = _function(fn, fn_args, fn_kwargs, fn_constructor_args, fn_constructor_kwargs)
+        transform = MapBatches(function, size, check_format(batch_format), zero_copy_batch)
+        return self._mapped(transform, choose_compute(fn, compute, concurrency), options, size)
+
+    def add_column(
+        self: D,
+        col: str,
+        fn: Callable[[Any], Any],
+        *,
+        batch_format: str | None = "pandas",
+        compute: Compute = None,
+        concurrency: Concurrency = None,
+        **options: Any,
+    ) -> D:
+        """Add (or replace) a column with what `fn(batch)` returns for each batch; `options` as in `map`.
+
+        Example: `ds.add_column("double", lambda batch: batch["id"] * 2, batch_format="numpy")`
+        """
+        if not isinstance(col, str):
+            raise TypeError(f"col must be the name of a column, not {describe(col)}")
+        add = _AddColumn(col, _function(fn).fn, check_format(batch_format))
+        return self.map_batches(
+            add, batch_format=batch_format, compute=compute, concurrency=concurrency, **options
+        )
+
+    def select_columns(self: D, cols: str | Sequence[str], **options: Any) -> D:
+        """Keep these columns only, in this order. A source that can leaves the others unread.
+
+        Example: `ds.select_columns(["id", "name"])`
+        """
+        names = check_names("cols", cols)
+        return self._mapped(Project(tuple((name, name) for name in names)), TaskPoolStrategy(), options)
+
+    def drop_columns(self: D, cols: str | Sequence[str], **options: Any) -> D:
+        """Leave these columns out.
+
+        Example: `ds.drop_columns(["name"])`
+        """
+        return self._mapped(Drop(tuple(check_names("cols", cols))), TaskPoolStrategy(), options)
+
+    def rename_columns(self: D, names: Mapping[str, str] | Sequence[str], **options: Any) -> D:
+        """Give columns new names: a mapping of old to new ones, or the new names of all columns.
+
+        Raises TypeError for anything else, and ValueError for a list of another length than there are columns.
+
+        Example: `ds.rename_columns({"id": "number"})`
+        """
+        if isinstance(names, Mapping):
+            given = dict(names)
+        else:
+            new = check_names("names", names)
+            schema = self._schema()
+            old = list(schema.names) if schema is not None else []
+            if len(new) != len(old):
+                raise ValueError(
+                    f"there are {len(old)} columns ({', '.join(old)}), but {len(new)} names were given"
+                )
+            given = dict(zip(old, new, strict=True))
+        if not all(isinstance(name, str) for pair in given.items() for name in pair):
+            raise TypeError(f"names of columns must be text, not {describe(names)}")
+        return self._mapped(Rename(given), TaskPoolStrategy(), options)
+
+    def random_sample(self: D, fraction: float, *, seed: int | None = None) -> D:
+        """Keep each row with the probability `fraction`.
+
+        Example: `ds.random_sample(0.1, seed=1)`
+        """
+        if type(fraction) not in (int, float) or not 0 <= fraction <= 1:
+            raise ValueError(f"fraction must be a number from 0 to 1, not {describe(fraction)}")
+        return self._mapped(Sample(float(fraction), seed), TaskPoolStrategy(), {})
+
+    def limit(self: D, limit: int) -> D:
+        """Keep the first `limit` rows. What is not needed for them is not computed.
+
+        Example: `ds.limit(10)`
+        """
+        check_count("limit", limit, 0, optional=False)
+        return self._with(Limit(self._plan, limit))
+
+    def _mapped(
+        self: D,
+        transform: Transform,
+        compute: TaskPoolStrategy | ActorPoolStrategy,
+        options: Mapping[str, Any],
+        rows: int | None = None,
+    ) -> D:
+        return self._with(Map(self._plan, (transform,), compute, placement(options), rows))
+
+
+@attrs.frozen
+class _AddColumn:
+    """A function for map_batches that adds a column."""
+
+    name: str
+    fn: Callable[[Any], Any]
+    batch_format: str
+
+    @property
+    def __name__(self) -> str:
+        return f"add_column {self.name}"
+
+    def __call__(self, batch: Any) -> Any:
+        values = self.fn(batch)
+        if self.batch_format == "pyarrow":
+            table = batch.drop_columns([self.name]) if self.name in batch.column_names else batch
+            return table.append_column(self.name, pa.array(values) if isinstance(values, list) else values)
+        if self.batch_format == "pandas":
+            return batch.assign(**{self.name: values})
+        return from_batch({**batch, self.name: values})
+
+
+def _function(
+    fn: Any,
+    args: Iterable[Any] | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    constructor_args: Iterable[Any] | None = None,
+    constructor_kwargs: Mapping[str, Any] | None = None,
+) -> UserFunction:
+    if not callable(fn):
+        raise TypeError(f"a function or a class with __call__ is needed, not {describe(fn)}")
+    if isinstance(fn, type):
+        if not any("__call__" in vars(each) for each in fn.__mro__):
+            raise TypeError(f"the class {fn.__name__} needs a method __call__, which takes each row or batch")
+    elif constructor_args or constructor_kwargs:
+        raise ValueError("fn_constructor_args and fn_constructor_kwargs are for a class, not for a function")
+    return UserFunction(
+        fn,
+        tuple(args or ()),
+        dict(kwargs or {}),
+        tuple(constructor_args or ()),
+        dict(constructor_kwargs or {}),
+    )
