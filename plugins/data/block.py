@@ -231,5 +231,5 @@ def _from_pandas(frame: Any) -> Block:
     for name in frame.columns:
         values = frame[name]
         is_tensors = len(values) and isinstance(values.iloc[0], np.ndarray)
-        columns[str(name)] = list(values) if is_tensors else pa.Array.from_pandas(values, from_pandas=True)
+        columns[str(name)] = list(values) if is_tensors else pa.array(values, from_pandas=True)
     return _from_columns(columns)

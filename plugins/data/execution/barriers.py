@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,7 +26,6 @@ class ExchangeOperator(Operator):
         self._samples = samples
         self._partitions = partitions
         self._count: int | None = None
-        self._todo: deque[tuple[Stage, tuple[Bundle, ...], Any]] = deque()
         self._stage = Stage.SAMPLE
         self._blocks: list[Bundle] = []
         self._gathered: dict[int, list[Bundle]] = {}
@@ -35,7 +33,7 @@ class ExchangeOperator(Operator):
 
     def advance(self) -> None:
         """Go on to the next stage as soon as one is over."""
-        if not all(self.input_ended) or self._todo or self.running:
+        if self.stopped or not all(self.input_ended) or self._todo or self.running:
             return
         if self._count is None:
             self._blocks = list(self.queues[0])
@@ -100,6 +98,11 @@ class ExchangeOperator(Operator):
         if work.stage is Stage.REDUCE:
             self.out.end(task)
 
+    def stop(self) -> list[int]:
+        """Drop what is there and return the tasks that are to be cancelled."""
+        self._blocks, self._gathered, self._plan = [], {}, None
+        return super().stop()
+
     def complete(self) -> bool:
         """Tell whether no more blocks will come out."""
         if self.stopped:
@@ -116,7 +119,6 @@ class RealignOperator(Operator):
         super().__init__(name, 1, **how)
         self.barrier = True
         self._cut = cut
-        self._todo: deque[Slices] = deque()
 
     def advance(self) -> None:
         """Cut, when the last block has come."""
@@ -151,7 +153,6 @@ class ZipOperator(Operator):
     def __init__(self, name: str, **how: Any) -> None:
         super().__init__(name, 2, **how)
         self.barrier = True
-        self._todo: deque[tuple[Bundle, Slices]] = deque()
         self.error: Exception | None = None
 
     def advance(self) -> None:

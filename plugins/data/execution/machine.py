@@ -52,6 +52,9 @@ class Machine:
         self._seen = [(0, 0)] * len(self.operators)  # blocks, and bytes, that each has made
         for number, operator in enumerate(self.operators):
             operator.number = number
+            inputs = [self.operators[each] for each in self._inputs(number)]
+            if operator.passes and inputs and not any(each.makes for each in inputs):
+                operator.makes = False  # blocks that were there before take no room by passing
 
     # Events
 
@@ -166,8 +169,11 @@ class Machine:
 
     def _before(self, number: int) -> list[int]:
         """The operators whose blocks come to this one."""
-        found = [each for each, consumer in enumerate(self.consumers) if consumer and consumer[0] == number]
+        found = self._inputs(number)
         return [further for each in found for further in self._before(each)] + found
+
+    def _inputs(self, number: int) -> list[int]:
+        return [each for each, consumer in enumerate(self.consumers) if consumer and consumer[0] == number]
 
     def _actors(self) -> list[Action]:
         actions: list[Action] = []

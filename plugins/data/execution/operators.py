@@ -126,6 +126,7 @@ class Operator(ABC):
         self.passes = False  # whether blocks go through it without a task
         self.makes = True  # whether its blocks are new, and take room that they did not take before
         self.pool: ActorPool | None = None
+        self._todo: deque[Any] = deque()  # tasks that are known and not begun, of operators that plan ahead
 
     def accept(self, port: int, bundle: Bundle) -> None:
         """Take a block in."""
@@ -165,6 +166,7 @@ class Operator(ABC):
         self.stopped = True
         for queue in self.queues:
             queue.clear()
+        self._todo.clear()
         self.out.clear()
         tasks = list(self.running)
         self.running.clear()

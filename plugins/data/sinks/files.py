@@ -13,10 +13,12 @@ import attrs
 from shoal.data.block import Block, concat, to_numpy
 from shoal.data.checks import check_count
 from shoal.data.ordering import groups_of
-from shoal.data.sinks.datasink import Datasink, TaskContext
+from shoal.data.sinks.datasink import Datasink, TaskContext, WriteResult
 from shoal.data.sources.paths import to_filesystem
 from shoal.data.transforms import batches_of, need_columns
 from shoal.errors import describe
+
+_UNFINISHED = ".unfinished"
 
 
 class SaveMode(enum.Enum):
@@ -192,18 +194,24 @@ class FileDatasink(Datasink[list[str]]):
                 paths.append(self._write_file(folder, ctx.task_idx, number, part))
         return paths
 
+    def on_write_complete(self, write_result: WriteResult[list[str]]) -> None:
+        """Delete what workers that died had not finished."""
+        self._delete_own(_UNFINISHED)
+
     def on_write_failed(self, error: BaseException) -> None:
         """Delete what the write left, as far as that is possible."""
-        from pyarrow import fs
-
         try:
-            there = self._filesystem.get_file_info(fs.FileSelector(self._path, recursive=True))
-            for info in there:
-                if self._id in info.base_name and info.type == fs.FileType.File:
-                    self._filesystem.delete_file(info.path)
+            self._delete_own()
         except OSError as second:  # the first error is the one to tell of
             if hasattr(error, "add_note"):
                 error.add_note(f"what was written to {self._path} could not be deleted: {second}")
+
+    def _delete_own(self, ending: str = "") -> None:
+        from pyarrow import fs
+
+        for info in self._filesystem.get_file_info(fs.FileSelector(self._path, recursive=True)):
+            if self._id in info.base_name and info.type == fs.FileType.File and info.path.endswith(ending):
+                self._filesystem.delete_file(info.path)
 
     def _tables(self, blocks: Iterable[Block]) -> Iterator[Block]:
         if self._max_rows is not None:
@@ -245,7 +253,7 @@ class FileDatasink(Datasink[list[str]]):
                 self._writer.write(table, stream)
             return f"{where}/{name}"
         # The dot keeps readers from taking an unfinished file for a finished one.
-        unfinished = f"{where}/.{uuid.uuid4().hex[:8]}_{name}.unfinished"
+        unfinished = f"{where}/.{uuid.uuid4().hex[:8]}_{name}{_UNFINISHED}"
         try:
             with self._filesystem.open_output_stream(
                 unfinished, compression=None, **self._stream_args
