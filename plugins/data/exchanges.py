@@ -28,10 +28,12 @@ _SAMPLES = 200  # rows of each block that the bounds of a sort are drawn from
 class Exchange(ABC):
     """One way to exchange rows between blocks.
 
-    `blocks` is how many come out; None lets their number follow the data.
+    `blocks` is how many come out; None lets their number follow the data, with about `size` bytes each (None: the
+    context's target).
     """
 
     blocks: int | None = None
+    size: int | None = None
 
     samples = False  # whether `sample` and `plan` are to be called
 
@@ -45,6 +47,7 @@ class Exchange(ABC):
 
         `target` is the size in bytes that a partition should not exceed much, `most` bounds what this method chooses.
         """
+        target = self.size or target
         return self.blocks or max(1, min(max(blocks, -(-size // target)), most))
 
     def sample(self, block: Block) -> Block:
@@ -59,9 +62,17 @@ class Exchange(ABC):
     def split(self, block: Block, plan: Any, partitions: int, index: int) -> list[Block]:
         """Return the parts of block number `index`, one for each partition."""
 
+    def of_side(self, side: int) -> Exchange:
+        """Return what splits the blocks of one input, where there are several."""
+        return self
+
     @abstractmethod
     def reduce(self, parts: Sequence[Block], index: int) -> Iterator[Block]:
         """Yield the blocks of partition number `index`."""
+
+    def reduce_sides(self, sides: Sequence[Sequence[Block]], index: int) -> Iterator[Block]:
+        """Yield the blocks of partition number `index`, of the parts that each input has of it."""
+        return self.reduce(sides[0], index)
 
 
 @attrs.frozen

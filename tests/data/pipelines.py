@@ -213,6 +213,8 @@ class World:
         count = work.argument
         if work.stage is Stage.SPLIT:
             rows = list(work.bundles[-1].ref)
+            count, side = count
+            assert side == 0
             return [bundle([row for row in rows if row % count == p]) for p in range(count)]
         if work.stage in (Stage.SAMPLE, Stage.PLAN):
             return [bundle(())]

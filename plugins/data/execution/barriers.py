@@ -17,17 +17,25 @@ class ExchangeOperator(Operator):
     """Two stages: every block is split into parts, then the parts of each partition are reduced.
 
     Parameters: `samples` tells whether the bounds of partitions are planned from samples first, `partitions(blocks,
-    size)` says how many partitions so many blocks of so many bytes are to have.
+    size)` says how many partitions so many blocks of so many bytes are to have, `ports` how many inputs there are.
     """
 
-    def __init__(self, name: str, samples: bool, partitions: Callable[[int, int], int], **how: Any) -> None:
-        super().__init__(name, 1, **how)
+    def __init__(
+        self,
+        name: str,
+        samples: bool,
+        partitions: Callable[[int, int], int],
+        ports: int = 1,
+        **how: Any,
+    ) -> None:
+        super().__init__(name, ports, **how)
         self.barrier = True
         self._samples = samples
         self._partitions = partitions
         self._count: int | None = None
         self._stage = Stage.SAMPLE
         self._blocks: list[Bundle] = []
+        self._lengths: list[int] = []  # how many blocks each input had
         self._gathered: dict[int, list[Bundle]] = {}
         self._plan: Bundle | None = None
 
@@ -36,20 +44,22 @@ class ExchangeOperator(Operator):
         if self.stopped or not all(self.input_ended) or self._todo or self.running:
             return
         if self._count is None:
-            self._blocks = list(self.queues[0])
-            self.queues[0].clear()
+            self._lengths = [len(queue) for queue in self.queues]
+            self._blocks = [bundle for queue in self.queues for bundle in queue]
+            for queue in self.queues:
+                queue.clear()
             if not self._blocks:
                 return
             self._count = self._partitions(len(self._blocks), sum(block.size for block in self._blocks))
             stage = Stage.SAMPLE if self._samples else Stage.SPLIT
             self._go(stage, [(block,) for block in self._blocks])
         elif self._stage is Stage.SAMPLE:
-            self._go(Stage.PLAN, [tuple(self._results(Stage.SAMPLE))])
+            self._go(Stage.PLAN, [tuple(self._results())])
         elif self._stage is Stage.PLAN:
-            [self._plan] = self._results(Stage.PLAN)
+            [self._plan] = self._results()
             self._go(Stage.SPLIT, [(block,) for block in self._blocks])
         elif self._stage is Stage.SPLIT and self._gathered:
-            parts = self._results(Stage.SPLIT)
+            parts = self._results()
             self._plan = None
             # Parts came block by block: the part of partition p of each block is every count-th from p on.
             self._go(Stage.REDUCE, [tuple(parts[p :: self._count]) for p in range(self._count)])
@@ -59,7 +69,7 @@ class ExchangeOperator(Operator):
         self._blocks = self._blocks if stage in (Stage.SAMPLE, Stage.PLAN) else []
         self._todo.extend((stage, bundles, index) for index, bundles in enumerate(tasks))
 
-    def _results(self, stage: Stage) -> list[Bundle]:
+    def _results(self) -> list[Bundle]:
         """Take what the tasks of a stage made, in the order of the tasks."""
         made = [bundle for index in sorted(self._gathered) for bundle in self._gathered[index]]
         self._gathered = {}
@@ -73,16 +83,26 @@ class ExchangeOperator(Operator):
         """Return the next task of the stage."""
         stage, bundles, index = self._todo.popleft()
         count = self._count or 1
-        plan = () if self._plan is None else (self._plan,)
-        parts = {Stage.SPLIT: count, Stage.SAMPLE: 1, Stage.PLAN: 1}.get(stage, 0)
-        if stage is Stage.REDUCE:
+        argument: Any = count
+        parts = 1
+        if stage is Stage.SPLIT:
+            bundles = (self._plan, *bundles) if self._plan is not None else bundles
+            argument, parts = (count, self._side_of(index)), count
+        elif stage is Stage.REDUCE:
+            argument, parts = tuple(self._lengths), 0
             self.out.open(task)
-        work = Work(
-            task, self.number, stage, plan + bundles if stage is Stage.SPLIT else bundles, index, count, parts
-        )
+        work = Work(task, self.number, stage, bundles, index, argument, parts)
         self.started += 1
         self.running[task] = Running(work)
         return work
+
+    def _side_of(self, index: int) -> int:
+        """Which input block number `index` came from."""
+        for side, length in enumerate(self._lengths):
+            if index < length:
+                return side
+            index -= length
+        raise IndexError(index)
 
     def produced(self, task: int, bundle: Bundle) -> None:
         """Take in a block of the last stage, or what another stage made for the next one."""
@@ -107,7 +127,7 @@ class ExchangeOperator(Operator):
         """Tell whether no more blocks will come out."""
         if self.stopped:
             return True
-        if not all(self.input_ended) or self.queues[0] or self.running or self._todo:
+        if not all(self.input_ended) or any(self.queues) or self.running or self._todo:
             return False
         return self._count is None or self._stage is Stage.REDUCE
 

@@ -103,14 +103,14 @@ class _Builder:
             )
         if isinstance(node, logical.Limit):
             return LimitOperator(name, node.rows), Recipe()
-        if isinstance(node, logical.AllToAll):
+        if isinstance(node, (logical.AllToAll, logical.JoinInputs)):
             how["cpus"] = node.options.get("num_cpus", 1)
             exchange, context = node.exchange, self.context
             count = functools.partial(
                 exchange.partitions, target=context.target_max_block_size, most=context.max_shuffle_partitions
             )
             recipe = Recipe(exchange=exchange, options=node.options)
-            return ExchangeOperator(name, exchange.samples, count, **how), recipe
+            return ExchangeOperator(name, exchange.samples, count, len(node.inputs), **how), recipe
         if isinstance(node, logical.Repartition):
             return RealignOperator(name, functools.partial(_starts, node.blocks, node.rows), **how), Recipe()
         if isinstance(node, logical.ShuffleBlocks):

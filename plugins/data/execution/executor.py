@@ -169,7 +169,9 @@ class Execution:
             task.stream = self._streaming(worker.run_zip, work, work.argument, *refs)
         elif work.stage is Stage.REDUCE:
             exchange = self._chain(work.operator)
-            task.stream = self._streaming(worker.run_reduce, work, exchange, target, work.index, *refs)
+            task.stream = self._streaming(
+                worker.run_reduce, work, exchange, target, work.index, work.argument, *refs
+            )
         else:
             self._start_parts(task, refs)
 
@@ -184,7 +186,7 @@ class Execution:
             function, arguments = worker.run_plan, (exchange, work.argument, *refs)
         else:
             planned = refs if len(refs) == 2 else [None, *refs]
-            function, arguments = worker.run_split, (exchange, work.argument, work.index, *planned)
+            function, arguments = worker.run_split, (exchange, *work.argument, work.index, *planned)
         options = {**self._pipeline.recipes[work.operator].options, "num_returns": work.parts + 1}
         task.parts = tuple(shoal.remote(**options)(function).remote(*arguments))
         number = work.task

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -61,14 +62,21 @@ def run_plan(exchange: Exchange, partitions: int, *samples: Block) -> tuple[Any,
     return (plan, [BlockFacts(0, 0, None, time.perf_counter() - begun)])
 
 
-def run_split(exchange: Exchange, partitions: int, index: int, plan: Any, block: Block) -> tuple[Any, ...]:
-    """Return the parts of a block."""
-    return _with_facts(exchange.split(block, plan, partitions, index), time.perf_counter())
+def run_split(
+    exchange: Exchange, partitions: int, side: int, index: int, plan: Any, block: Block
+) -> tuple[Any, ...]:
+    """Return the parts of a block of one of the inputs."""
+    begun = time.perf_counter()
+    return _with_facts(exchange.of_side(side).split(block, plan, partitions, index), begun)
 
 
-def run_reduce(exchange: Exchange, target: int, index: int, *parts: Block) -> Iterator[Any]:
-    """Reduce the parts of a partition."""
-    return _told(shaped(exchange.reduce(parts, index), target))
+def run_reduce(
+    exchange: Exchange, target: int, index: int, lengths: Sequence[int], *parts: Block
+) -> Iterator[Any]:
+    """Reduce the parts of a partition: of the first input `lengths[0]` of them, and so on."""
+    left = iter(parts)
+    sides = [list(itertools.islice(left, length)) for length in lengths]
+    return _told(shaped(exchange.reduce_sides(sides, index), target))
 
 
 class MapActor:

@@ -170,6 +170,26 @@ class Zip(Node):
         return (self.left, self.right)
 
 
+@attrs.frozen(eq=False)
+class JoinInputs(Node):
+    """Rows of two inputs with equal keys side by side."""
+
+    left: Node
+    right: Node
+    exchange: Exchange
+    options: Mapping[str, Any] = attrs.field(factory=dict)
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        """The steps that this one takes blocks from."""
+        return (self.left, self.right)
+
+    @property
+    def label(self) -> str:
+        """What a person calls this step."""
+        return self.exchange.label
+
+
 def lines(node: Node, depth: int = 0) -> Iterator[str]:
     """Yield the plan as lines, what comes last first, inputs indented below.
 

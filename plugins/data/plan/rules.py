@@ -11,7 +11,7 @@ from collections.abc import Callable
 import attrs
 
 from shoal.data.compute import TaskPoolStrategy
-from shoal.data.plan.logical import Limit, Map, Node, OneInput, Read, Union, Zip
+from shoal.data.plan.logical import JoinInputs, Limit, Map, Node, OneInput, Read, Union, Zip
 from shoal.data.sources.datasource import SupportsPredicate, SupportsProjection
 from shoal.data.transforms import Drop, FilterExpression, Head, MapRows, Project, Rename
 
@@ -139,5 +139,5 @@ def _with_inputs(node: Node, inputs: tuple[Node, ...]) -> Node:
         return attrs.evolve(node, input=inputs[0])
     if isinstance(node, Union):
         return Union(inputs)
-    assert isinstance(node, Zip)
-    return Zip(*inputs)
+    assert isinstance(node, (Zip, JoinInputs))
+    return attrs.evolve(node, left=inputs[0], right=inputs[1])

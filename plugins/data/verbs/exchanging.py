@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from shoal.data.checks import check_count, check_names
 from shoal.data.compute import placement
 from shoal.data.exchanges import Exchange, HashPartition, RandomShuffle, Sort
-from shoal.data.plan.logical import AllToAll, Repartition, ShuffleBlocks, Union, Zip
+from shoal.data.joining import KINDS, Join
+from shoal.data.plan.logical import AllToAll, JoinInputs, Repartition, ShuffleBlocks, Union, Zip
 from shoal.data.verbs.base import Planned
 from shoal.errors import describe
 
@@ -16,7 +17,7 @@ D = TypeVar("D", bound="Exchanging")
 
 
 class Exchanging(Planned):
-    """sort, shuffle, repartition, union and zip."""
+    """sort, shuffle, repartition, join, union and zip."""
 
     def repartition(
         self: D,
@@ -54,7 +55,7 @@ class Exchanging(Planned):
 
         Example: `ds.random_shuffle(seed=1)`
         """
-        return self._exchanged(RandomShuffle(num_blocks, seed), **options)
+        return self._exchanged(RandomShuffle(num_blocks, seed=seed), **options)
 
     def randomize_block_order(self: D, *, seed: int | None = None) -> D:
         """Put the blocks in a random order, and leave each as it is: far cheaper than a shuffle of rows.
@@ -106,6 +107,62 @@ class Exchanging(Planned):
         for each in other:
             plan = Zip(plan, each._plan)
         return self._with(plan)
+
+    def join(
+        self: D,
+        ds: Planned,
+        join_type: str,
+        num_partitions: int | None = None,
+        on: str | Sequence[str] = ("id",),
+        right_on: str | Sequence[str] | None = None,
+        left_suffix: str | None = None,
+        right_suffix: str | None = None,
+        *,
+        partition_size_hint: int | None = None,
+        aggregator_ray_remote_args: Mapping[str, Any] | None = None,
+        validate_schemas: bool = False,
+    ) -> D:
+        """Put rows of this dataset and of `ds` with equal keys side by side. Null keys are equal to nothing.
+
+        Parameters: `join_type` is "inner", "left_outer", "right_outer", "full_outer", "left_semi", "right_semi",
+        "left_anti" or "right_anti". `on` are the columns to compare, `right_on` those of `ds` where they have other
+        names. Columns besides the keys that both have take `left_suffix` and `right_suffix`. `num_partitions` is how
+        many tasks join (None: as the sizes of the data ask for); `partition_size_hint` (bytes) is what a partition
+        should not exceed much. `aggregator_ray_remote_args` are options of these tasks. `validate_schemas` looks before
+        anything else runs whether the keys are there.
+        Raises ValueError or TypeError for wrong parameters; when it runs, KeyError for a key that is not there and
+        ValueError for columns that both have, without suffixes.
+
+        Example: `orders.join(people, "left_outer", on="person", right_on="id")`
+        """
+        self._check([ds])
+        if join_type not in KINDS:
+            raise ValueError(f"join_type must be one of {', '.join(KINDS)}, not {describe(join_type)}")
+        check_count("num_partitions", num_partitions)
+        check_count("partition_size_hint", partition_size_hint)
+        keys = check_names("on", on)
+        right_keys = keys if right_on is None else check_names("right_on", right_on)
+        if not keys or len(keys) != len(right_keys):
+            raise ValueError(f"on and right_on must name as many columns, not {keys} and {right_keys}")
+        if validate_schemas:
+            for side, names in ((self, keys), (ds, right_keys)):
+                schema = side._schema()
+                missing = [] if schema is None else [name for name in names if name not in schema.names]
+                if missing:
+                    raise ValueError(
+                        f"there is no column {', '.join(map(repr, missing))}; there are {', '.join(schema.names)}"
+                    )
+        exchange = Join(
+            num_partitions,
+            partition_size_hint,
+            kind=join_type,
+            left_keys=tuple(keys),
+            right_keys=tuple(right_keys),
+            left_suffix=left_suffix,
+            right_suffix=right_suffix,
+        )
+        options = placement(aggregator_ray_remote_args or {})
+        return self._with(JoinInputs(self._plan, ds._plan, exchange, options))
 
     def _exchanged(self: D, exchange: Exchange, **options: Any) -> D:
         return self._with(AllToAll(self._plan, exchange, placement(options)))
