@@ -9,37 +9,48 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from shoal.data import aggregate
+    from shoal.data import aggregate, expressions
     from shoal.data.aggregate import AggregateFn
     from shoal.data.compute import ActorPoolStrategy, TaskPoolStrategy
     from shoal.data.context import DataContext, ExecutionOptions
     from shoal.data.dataset import Dataset, GroupedData, MaterializedDataset
+    from shoal.data.expressions import col, lit
     from shoal.data.making import (
         from_arrow,
         from_arrow_refs,
         from_blocks,
+        from_dask,
+        from_huggingface,
         from_items,
         from_numpy,
+        from_numpy_refs,
         from_pandas,
+        from_pandas_refs,
+        from_torch,
         range,  # noqa: A004
         range_tensor,
     )
     from shoal.data.reading import (
+        read_avro,
         read_binary_files,
         read_csv,
         read_datasource,
         read_images,
         read_json,
         read_numpy,
+        read_orc,
         read_parquet,
+        read_sql,
         read_text,
+        read_tfrecords,
+        read_webdataset,
     )
     from shoal.data.resources import ExecutionResources
     from shoal.data.schema import Schema
     from shoal.data.sinks.datasink import Datasink, TaskContext, WriteResult
     from shoal.data.sinks.files import SaveMode
     from shoal.data.sources.datasource import BlockMetadata, Datasource, ReadTask
-    from shoal.data.sources.paths import FileShuffleConfig
+    from shoal.data.sources.paths import FileShuffleConfig, Partitioning
 
 __all__ = [
     "ActorPoolStrategy",
@@ -54,6 +65,7 @@ __all__ = [
     "FileShuffleConfig",
     "GroupedData",
     "MaterializedDataset",
+    "Partitioning",
     "ReadTask",
     "SaveMode",
     "Schema",
@@ -61,25 +73,42 @@ __all__ = [
     "TaskPoolStrategy",
     "WriteResult",
     "aggregate",
+    "col",
+    "expressions",
     "from_arrow",
     "from_arrow_refs",
     "from_blocks",
+    "from_dask",
+    "from_huggingface",
     "from_items",
     "from_numpy",
+    "from_numpy_refs",
     "from_pandas",
+    "from_pandas_refs",
+    "from_torch",
+    "lit",
     "range",
     "range_tensor",
+    "read_avro",
     "read_binary_files",
     "read_csv",
     "read_datasource",
     "read_images",
     "read_json",
     "read_numpy",
+    "read_orc",
     "read_parquet",
+    "read_sql",
     "read_text",
+    "read_tfrecords",
+    "read_webdataset",
 ]
 
 _HOMES = {
+    "shoal.data.expressions": (
+        "col",
+        "lit",
+    ),
     "shoal.data.aggregate": ("AggregateFn",),
     "shoal.data.compute": ("ActorPoolStrategy", "TaskPoolStrategy"),
     "shoal.data.context": ("DataContext", "ExecutionOptions"),
@@ -88,31 +117,44 @@ _HOMES = {
         "from_arrow",
         "from_arrow_refs",
         "from_blocks",
+        "from_dask",
+        "from_huggingface",
         "from_items",
         "from_numpy",
+        "from_numpy_refs",
         "from_pandas",
+        "from_pandas_refs",
+        "from_torch",
         "range",
         "range_tensor",
     ),
     "shoal.data.reading": (
+        "read_avro",
         "read_binary_files",
         "read_csv",
         "read_datasource",
         "read_images",
         "read_json",
         "read_numpy",
+        "read_orc",
         "read_parquet",
+        "read_sql",
         "read_text",
+        "read_tfrecords",
+        "read_webdataset",
     ),
     "shoal.data.resources": ("ExecutionResources",),
     "shoal.data.schema": ("Schema",),
     "shoal.data.sinks.datasink": ("Datasink", "TaskContext", "WriteResult"),
     "shoal.data.sinks.files": ("SaveMode",),
     "shoal.data.sources.datasource": ("BlockMetadata", "Datasource", "ReadTask"),
-    "shoal.data.sources.paths": ("FileShuffleConfig",),
+    "shoal.data.sources.paths": (
+        "FileShuffleConfig",
+        "Partitioning",
+    ),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-_MODULES = ("aggregate",)
+_MODULES = ("aggregate", "expressions")
 
 
 def __getattr__(name: str) -> Any:

@@ -32,6 +32,7 @@ class AggregateFn:
     """
 
     on: str | None = None
+    reads_only_on: bool = False  # whether no other column is needed
 
     def kernel(self) -> tuple[str, Any] | None:
         """Return the name and the options of Arrow's own aggregate that does the same for groups; None without one."""
@@ -83,6 +84,7 @@ class _OfColumn(AggregateFn):
     """An aggregate of one column that Arrow has a kernel for."""
 
     _word = ""
+    reads_only_on = True
 
     def __init__(self, on: str | None, ignore_nulls: bool, alias_name: str | None) -> None:
         if on is not None and not isinstance(on, str):

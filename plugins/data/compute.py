@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from shoal.data.checks import check_count
+from shoal.data.keywords import TaskKeywords
 from shoal.errors import describe
 
 
@@ -103,12 +104,7 @@ def choose_compute(
 
 
 # What else a verb may say about the tasks or actors that run it.
-_PLACEMENT = frozenset(
-    {
-        "num_cpus", "num_gpus", "memory", "resources", "accelerator_type", "runtime_env", "label_selector",
-        "fallback_strategy", "scheduling_strategy", "max_retries", "retry_exceptions",
-    }
-)  # fmt: skip
+_PLACEMENT = frozenset(TaskKeywords.__annotations__)
 
 
 def placement(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import shoal
 from shoal.data.aggregate import AggregateFn, Count, Max, Mean, Min, Std, Sum
@@ -15,6 +15,7 @@ from shoal.data.exchanges import Aggregate, MapGroups
 from shoal.data.execution.barriers import slices_of
 from shoal.data.execution.bundle import Bundle
 from shoal.data.execution.worker import run_gather
+from shoal.data.keywords import TaskKeywords
 from shoal.data.plan.logical import AllToAll, InputBlocks, Node
 from shoal.data.transforms import UserFunction
 from shoal.data.verbs.aggregating import Aggregating, check_aggregates
@@ -23,6 +24,9 @@ from shoal.data.verbs.exchanging import Exchanging
 from shoal.data.verbs.transforming import Transforming
 from shoal.data.verbs.writing import Writing
 from shoal.errors import describe
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _TIMEOUT = 600.0  # seconds for cutting one block
 
@@ -249,7 +253,7 @@ class GroupedData:
         batch_format: str | None = "default",
         fn_args: Iterable[Any] | None = None,
         fn_kwargs: Mapping[str, Any] | None = None,
-        **options: Any,
+        **options: Unpack[TaskKeywords],
     ) -> Dataset:
         """Replace each group by the batch that `fn(group)` returns; a group is one batch, whatever its size.
 

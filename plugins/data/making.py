@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import shoal
 from shoal.data.block import DEFAULT_COLUMN, Block, concat, from_batch, size_of, to_column
@@ -11,13 +11,21 @@ from shoal.data.checks import check_count
 from shoal.data.context import DataContext
 from shoal.data.dataset import Dataset, MaterializedDataset
 from shoal.data.execution.bundle import Bundle
+from shoal.data.keywords import SourceKeywords
 from shoal.data.plan.logical import InputBlocks
 from shoal.data.reading import read_datasource
+from shoal.data.sources.collections import IndexedDatasource, IteratedDatasource
 from shoal.data.sources.memory import ItemsDatasource, RangeDatasource, cut
 from shoal.errors import describe
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
-def range(n: int, **how: Any) -> Dataset:  # noqa: A001  the reference's name
+if TYPE_CHECKING:
+    pass
+
+
+def range(n: int, **how: Unpack[SourceKeywords]) -> Dataset:  # noqa: A001  the reference's name
     """Return the whole numbers from 0 up to `n` in the column "id"; `how` is as of `read_datasource`.
 
     Example: `shoal.data.range(1000)`
@@ -26,7 +34,7 @@ def range(n: int, **how: Any) -> Dataset:  # noqa: A001  the reference's name
     return read_datasource(RangeDatasource(n), **how)
 
 
-def range_tensor(n: int, *, shape: tuple[int, ...] = (1,), **how: Any) -> Dataset:
+def range_tensor(n: int, *, shape: tuple[int, ...] = (1,), **how: Unpack[SourceKeywords]) -> Dataset:
     """Return tensors of a shape in the column "data", each full of its own number.
 
     Example: `shoal.data.range_tensor(10, shape=(2, 2))`
@@ -35,7 +43,7 @@ def range_tensor(n: int, *, shape: tuple[int, ...] = (1,), **how: Any) -> Datase
     return read_datasource(RangeDatasource(n, tuple(shape)), **how)
 
 
-def from_items(items: Sequence[Any], **how: Any) -> Dataset:
+def from_items(items: Sequence[Any], **how: Unpack[SourceKeywords]) -> Dataset:
     """Return a dataset of items: mappings are rows, anything else becomes the column "item".
 
     Raises TypeError and ValueError for values of one column that do not fit together, when the dataset is executed.
@@ -82,6 +90,68 @@ def from_blocks(blocks: Sequence[Any]) -> MaterializedDataset:
     return _stored([from_batch(block) for block in blocks], None)
 
 
+def from_numpy_refs(ndarrays: Any) -> MaterializedDataset:
+    """Return a dataset of arrays that references name, in the column "data".
+
+    Example: `shoal.data.from_numpy_refs([shoal.put(np.zeros(3))])`
+    """
+    refs = list(ndarrays) if isinstance(ndarrays, (list, tuple)) else [ndarrays]
+    return _converted([shoal.remote(num_returns=2)(_from_array).remote(ref) for ref in refs])
+
+
+def from_pandas_refs(dfs: Any) -> MaterializedDataset:
+    """Return a dataset of DataFrames that references name.
+
+    Example: `shoal.data.from_pandas_refs([shoal.put(frame)])`
+    """
+    refs = list(dfs) if isinstance(dfs, (list, tuple)) else [dfs]
+    return _converted([shoal.remote(num_returns=2)(_from_frame).remote(ref) for ref in refs])
+
+
+def from_torch(dataset: Any, **how: Unpack[SourceKeywords]) -> Dataset:
+    """Return a dataset of a torch dataset's items: mappings are rows, anything else becomes the column "item".
+
+    One that has a length is read by several tasks, another one by a single task. It travels to them by pickling.
+
+    Example: `shoal.data.from_torch(torchvision_dataset)`
+    """
+    if hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__"):
+        return read_datasource(IndexedDatasource(dataset), **how)
+    if isinstance(dataset, Iterable):
+        return read_datasource(IteratedDatasource(dataset), **how)
+    raise TypeError(f"a torch dataset is needed, not {describe(dataset)}")
+
+
+def from_huggingface(dataset: Any, **how: Unpack[SourceKeywords]) -> Dataset:
+    """Return a dataset of one of Hugging Face's. Its Arrow tables are taken as they are; a stream is read by one task.
+
+    Raises TypeError for anything else, and for a dict of datasets: choose one of its splits.
+
+    Example: `shoal.data.from_huggingface(datasets.Dataset.from_dict({"x": [1, 2]}))`
+    """
+    if type(dataset).__module__.partition(".")[0] != "datasets":
+        raise TypeError(f"a dataset of Hugging Face is needed, not {describe(dataset)}")
+    if isinstance(dataset, Mapping):
+        raise TypeError(f"choose a split, such as dataset[{next(iter(dataset), 'train')!r}]")
+    if hasattr(dataset, "with_format") and hasattr(dataset, "__len__"):
+        table = dataset.with_format("arrow")[:]
+        blocks = how.get("override_num_blocks")
+        return from_arrow(table.replace_schema_metadata(None), override_num_blocks=blocks)
+    return read_datasource(IteratedDatasource(dataset), **how)
+
+
+def from_dask(df: Any) -> MaterializedDataset:
+    """Return a dataset with a block for each partition of a Dask DataFrame, which is computed here.
+
+    Example: `shoal.data.from_dask(dask.dataframe.from_pandas(frame, npartitions=4))`
+    """
+    if not hasattr(df, "to_delayed"):
+        raise TypeError(f"a Dask DataFrame is needed, not {describe(df)}")
+    import dask
+
+    return from_pandas(list(dask.compute(*df.to_delayed())))
+
+
 def from_arrow_refs(tables: Any) -> MaterializedDataset:
     """Return a dataset of tables that references name; they stay where they are.
 
@@ -90,6 +160,21 @@ def from_arrow_refs(tables: Any) -> MaterializedDataset:
     refs = list(tables) if isinstance(tables, (list, tuple)) else [tables]
     facts = shoal.get([shoal.remote(_facts).remote(ref) for ref in refs])
     return _made([Bundle(ref, *each) for ref, each in zip(refs, facts, strict=True)])
+
+
+def _from_array(array: Any) -> tuple[Block, tuple[int, int, Any]]:
+    table = from_batch({DEFAULT_COLUMN: to_column(DEFAULT_COLUMN, array)})
+    return table, _facts(table)
+
+
+def _from_frame(frame: Any) -> tuple[Block, tuple[int, int, Any]]:
+    table = from_batch(frame)
+    return table, _facts(table)
+
+
+def _converted(pairs: Sequence[Any]) -> MaterializedDataset:
+    facts = shoal.get([fact for _, fact in pairs])
+    return _made([Bundle(ref, *each) for (ref, _), each in zip(pairs, facts, strict=True)])
 
 
 def _facts(table: Block) -> tuple[int, int, Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from shoal.data.checks import check_count
 from shoal.data.compute import placement
 from shoal.data.dataset import Dataset
+from shoal.data.expressions import to_arrow
+from shoal.data.keywords import FileKeywords, SourceKeywords, TaskKeywords
 from shoal.data.plan.logical import Read
 from shoal.data.sources.datasource import Datasource
 from shoal.data.sources.files import FileDatasource, FileFormat
@@ -21,8 +23,13 @@ from shoal.data.sources.formats import (
     ParquetFormat,
     TextFormat,
 )
-from shoal.data.sources.paths import check_paths, find_files, in_order
+from shoal.data.sources.paths import Partitioning, check_paths, find_files, in_order
+from shoal.data.sources.records import AvroFormat, OrcFormat, TfRecordFormat, WebDatasetFormat
+from shoal.data.sources.sql import SqlDatasource
 from shoal.errors import describe
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -38,7 +45,7 @@ def read_datasource(
     concurrency: int | None = None,
     override_num_blocks: int | None = None,
     ray_remote_args: Mapping[str, Any] | None = None,
-    **options: Any,
+    **options: Unpack[TaskKeywords],
 ) -> Dataset:
     """Return a dataset of a source's rows.
 
@@ -64,30 +71,38 @@ def _read(
     format_: FileFormat,
     paths: Paths,
     extensions: Sequence[str] | None,
+    how: Mapping[str, Any],
     *,
-    filesystem: Any = None,
     columns: Sequence[str] | None = None,
     expression: Any = None,
-    include_paths: bool = False,
-    ignore_missing_paths: bool = False,
-    file_extensions: Sequence[str] | None = None,
-    partitioning: str | None = "hive",
-    shuffle: Any = None,
-    **how: Any,
 ) -> Dataset:
-    if partitioning not in (None, "hive"):
-        raise ValueError(f'partitioning must be "hive" or None, not {describe(partitioning)}')
+    given = dict(how)
+    partitioning = given.pop("partitioning", "hive")
+    if partitioning == "hive":
+        partitioning = Partitioning("hive")
+    if partitioning is not None and not isinstance(partitioning, Partitioning):
+        raise ValueError(f'partitioning must be "hive", a Partitioning or None, not {describe(partitioning)}')
+    extensions = given.pop("file_extensions", None) or extensions
+    ignore_missing = given.pop("ignore_missing_paths", False)
     system, files = find_files(
-        check_paths(paths), filesystem, file_extensions or extensions, ignore_missing_paths, partitioning
+        check_paths(paths), given.pop("filesystem", None), extensions, ignore_missing, partitioning
     )
-    if not files:
-        wanted = ", ".join(file_extensions or extensions or ["any"])
-        raise ValueError(f"there is no file to read in {describe(paths)} (extensions: {wanted})")
-    chosen = None if columns is None else tuple(columns)
+    wanted: Callable[[Mapping[str, str]], bool] | None = given.pop("partition_filter", None)
+    if wanted is not None:
+        files = [file for file in files if wanted(file.partition)]
+    if not files and not ignore_missing:
+        raise ValueError(
+            f"there is no file to read in {describe(paths)} (extensions: {', '.join(extensions or ['any'])})"
+        )
     source = FileDatasource(
-        format_, system, tuple(in_order(files, shuffle)), include_paths, chosen, expression
+        format_,
+        system,
+        tuple(in_order(files, given.pop("shuffle", None))),
+        given.pop("include_paths", False),
+        None if columns is None else tuple(columns),
+        expression,
     )
-    return read_datasource(source, **how)
+    return read_datasource(source, **given)
 
 
 def read_parquet(
@@ -95,83 +110,188 @@ def read_parquet(
     *,
     columns: Sequence[str] | None = None,
     filter: Any = None,  # noqa: A002  the reference's name
-    **how: Any,
+    **how: Unpack[FileKeywords],
 ) -> Dataset:
     """Return the rows of Parquet files. Columns and rows that later steps leave out stay unread where possible.
 
     Parameters: `paths` are files, folders with all that is in them, or globs; as path or URL. `columns` are those to
-    read, `filter` an Arrow expression for the rows. Further ones, of all readers of files: `filesystem` (of pyarrow.fs
-    or fsspec), `include_paths` (adds the column "path"), `ignore_missing_paths`, `file_extensions`, `partitioning`
-    ("hive": folders `name=value` become columns of text), `shuffle` ("files" or FileShuffleConfig), and those of
-    `read_datasource`.
+    read, `filter` an expression for the rows. Further ones are of all readers of files: see `FileKeywords`.
     Raises FileNotFoundError for a path that is not there, ValueError if there is no file.
 
     Example: `shoal.data.read_parquet("trips/", columns=["city", "fare"])`
     """
-    return _read(ParquetFormat(), paths, ("parquet", "pq"), columns=columns, expression=filter, **how)
+    wanted = None if filter is None else to_arrow(filter)
+    return _read(ParquetFormat(), paths, ("parquet", "pq"), how, columns=columns, expression=wanted)
 
 
-def read_csv(paths: Paths, *, arrow_csv_args: Mapping[str, Any] | None = None, **how: Any) -> Dataset:
+def read_csv(
+    paths: Paths,
+    *,
+    read_options: Any = None,
+    parse_options: Any = None,
+    convert_options: Any = None,
+    arrow_csv_args: Mapping[str, Any] | None = None,
+    on_bad_lines: str = "error",
+    **how: Unpack[FileKeywords],
+) -> Dataset:
     """Return the rows of CSV files; the further parameters are those of `read_parquet`.
 
-    `arrow_csv_args` (or `read_options`, `parse_options`, `convert_options`) go to pyarrow.csv.open_csv.
+    Parameters: the three options (also in `arrow_csv_args`) are those of pyarrow.csv. `on_bad_lines` is what is done
+    with lines that have more or fewer values than the header: "error" or "skip".
 
     Example: `shoal.data.read_csv("s3://bucket/data.csv")`
     """
-    options = dict(arrow_csv_args or {})
-    for name in ("read_options", "parse_options", "convert_options"):
-        if name in how:
-            options[name] = how.pop(name)
-    return _read(CsvFormat(options), paths, _CSV, **how)
+    if on_bad_lines not in ("error", "skip"):
+        raise ValueError(f'on_bad_lines must be "error" or "skip", not {describe(on_bad_lines)}')
+    options = _arrow_options(
+        arrow_csv_args,
+        read_options=read_options,
+        parse_options=parse_options,
+        convert_options=convert_options,
+    )
+    return _read(CsvFormat(options, on_bad_lines == "skip"), paths, _CSV, how)
 
 
-def read_json(paths: Paths, *, arrow_json_args: Mapping[str, Any] | None = None, **how: Any) -> Dataset:
+def read_json(
+    paths: Paths,
+    *,
+    lines: bool = False,
+    read_options: Any = None,
+    parse_options: Any = None,
+    arrow_json_args: Mapping[str, Any] | None = None,
+    on_bad_lines: str = "error",
+    **how: Unpack[FileKeywords],
+) -> Dataset:
     """Return the rows of files of JSON: one object a line, or an array of objects. Both are recognised.
 
-    `arrow_json_args` (or `read_options`, `parse_options`) go to pyarrow.json.read_json.
-    The further parameters are those of `read_parquet`.
+    Parameters: with `lines` a file is taken for lines without a look. The two options (also in `arrow_json_args`) are
+    those of pyarrow.json. `on_bad_lines` is what is done with lines that are no JSON object: "error" or "skip". The
+    further parameters are those of `read_parquet`.
 
     Example: `shoal.data.read_json("events.jsonl")`
     """
-    options = dict(arrow_json_args or {})
-    for name in ("read_options", "parse_options"):
-        if name in how:
-            options[name] = how.pop(name)
-    return _read(JsonFormat(options), paths, _JSON, **how)
+    if on_bad_lines not in ("error", "skip"):
+        raise ValueError(f'on_bad_lines must be "error" or "skip", not {describe(on_bad_lines)}')
+    options = _arrow_options(arrow_json_args, read_options=read_options, parse_options=parse_options)
+    return _read(JsonFormat(options, lines, on_bad_lines == "skip"), paths, _JSON, how)
 
 
-def read_text(paths: Paths, *, encoding: str = "utf-8", drop_empty_lines: bool = True, **how: Any) -> Dataset:
+def read_text(
+    paths: Paths, *, encoding: str = "utf-8", drop_empty_lines: bool = True, **how: Unpack[FileKeywords]
+) -> Dataset:
     """Return the lines of files in the column "text"; the further parameters are those of `read_parquet`.
 
     Example: `shoal.data.read_text("book.txt")`
     """
-    return _read(TextFormat(encoding, drop_empty_lines), paths, None, **how)
+    return _read(TextFormat(encoding, drop_empty_lines), paths, None, how)
 
 
-def read_binary_files(paths: Paths, **how: Any) -> Dataset:
+def read_binary_files(paths: Paths, **how: Unpack[FileKeywords]) -> Dataset:
     """Return a row for each file with its bytes in the column "bytes"; parameters as of `read_parquet`.
 
     Example: `shoal.data.read_binary_files("pictures/", include_paths=True)`
     """
-    return _read(BinaryFormat(), paths, None, **how)
+    return _read(BinaryFormat(), paths, None, how)
 
 
-def read_numpy(paths: Paths, **how: Any) -> Dataset:
+def read_numpy(paths: Paths, **how: Unpack[FileKeywords]) -> Dataset:
     """Return the arrays of `.npy` files in the column "data"; parameters as of `read_parquet`.
 
     Example: `shoal.data.read_numpy("arrays/")`
     """
-    return _read(NumpyFormat(), paths, ("npy",), **how)
+    return _read(NumpyFormat(), paths, ("npy",), how)
 
 
 def read_images(
-    paths: Paths, *, size: tuple[int, int] | None = None, mode: str | None = None, **how: Any
+    paths: Paths,
+    *,
+    size: tuple[int, int] | None = None,
+    mode: str | None = None,
+    on_bad_files: str = "error",
+    **how: Unpack[FileKeywords],
 ) -> Dataset:
     """Return pictures as arrays in the column "image". Needs Pillow.
 
-    Parameters: `size` is (height, width) to resize to, `mode` one of Pillow's, such as "RGB"; further ones as of
-    `read_parquet`.
+    Parameters: `size` is (height, width) to resize to, `mode` one of Pillow's, such as "RGB". `on_bad_files` is what is
+    done with files that are no picture: "error" or "skip". Further parameters are those of `read_parquet`.
 
     Example: `shoal.data.read_images("pictures/", size=(32, 32), mode="RGB")`
     """
-    return _read(ImageFormat(size, mode), paths, IMAGE_EXTENSIONS, **how)
+    if on_bad_files not in ("error", "skip"):
+        raise ValueError(f'on_bad_files must be "error" or "skip", not {describe(on_bad_files)}')
+    return _read(ImageFormat(size, mode, on_bad_files == "skip"), paths, IMAGE_EXTENSIONS, how)
+
+
+def read_avro(paths: Paths, **how: Unpack[FileKeywords]) -> Dataset:
+    """Return the records of Avro files; parameters as of `read_parquet`. Needs fastavro.
+
+    Example: `shoal.data.read_avro("events.avro")`
+    """
+    return _read(AvroFormat(), paths, ("avro",), how)
+
+
+def read_orc(paths: Paths, *, columns: Sequence[str] | None = None, **how: Unpack[FileKeywords]) -> Dataset:
+    """Return the rows of ORC files; parameters as of `read_parquet`.
+
+    Example: `shoal.data.read_orc("events/", columns=["time"])`
+    """
+    return _read(OrcFormat(), paths, ("orc",), how, columns=columns)
+
+
+def read_tfrecords(paths: Paths, **how: Unpack[FileKeywords]) -> Dataset:
+    """Return the examples of TFRecord files; parameters as of `read_parquet`. Needs crc32c.
+
+    Example: `shoal.data.read_tfrecords("train/")`
+    """
+    return _read(TfRecordFormat(), paths, None, how)
+
+
+def read_webdataset(
+    paths: Paths,
+    *,
+    decoder: bool | None = True,
+    suffixes: Sequence[str] | None = None,
+    **how: Unpack[FileKeywords],
+) -> Dataset:
+    """Return the rows of WebDataset tar files: files of one name are a row, their endings its columns.
+
+    Parameters: with `decoder` text, numbers, JSON, arrays and pictures become values; without, all are bytes.
+    `suffixes` are the endings to read (None: all). Further ones as of `read_parquet`.
+
+    Example: `shoal.data.read_webdataset("shards/", suffixes=["jpg", "cls"])`
+    """
+    if decoder not in (True, False, None):
+        raise TypeError(
+            f"decoder must be True or False, not {describe(decoder)}; map() decodes in other ways"
+        )
+    chosen = None if suffixes is None else tuple(each.lstrip(".") for each in suffixes)
+    return _read(WebDatasetFormat(bool(decoder), chosen), paths, ("tar", "tar.gz", "tgz"), how)
+
+
+def read_sql(
+    sql: str,
+    connection_factory: Callable[[], Any],
+    *,
+    sql_params: Any = None,
+    shard_keys: Sequence[str] | None = None,
+    shard_hash_fn: str = "MD5",
+    **how: Unpack[SourceKeywords],
+) -> Dataset:
+    """Return the rows of a query to a database, by any driver of PEP 249.
+
+    Parameters: `connection_factory` returns a new connection; it travels to tasks. `sql_params` are the values of the
+    statement's placeholders. With `shard_keys` the query is cut into pieces by the hash `shard_hash_fn` of these
+    columns, in the database's SQL. Further ones as of `read_datasource`.
+
+    Example: `shoal.data.read_sql("select * from rides", lambda: sqlite3.connect("rides.db"))`
+    """
+    if not callable(connection_factory):
+        raise TypeError(
+            f"connection_factory must be a function that connects, not {describe(connection_factory)}"
+        )
+    keys = tuple(shard_keys or ())
+    return read_datasource(SqlDatasource(sql, connection_factory, sql_params, keys, shard_hash_fn), **how)
+
+
+def _arrow_options(given: Mapping[str, Any] | None, **named: Any) -> dict[str, Any]:
+    return {**(given or {}), **{name: value for name, value in named.items() if value is not None}}

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from shoal.data.block import Block, concat, from_batch, from_rows, rows_of, size_of, to_batch
+from shoal.data.expressions.tree import Expr
 from shoal.data.tasks import TASK
 from shoal.errors import describe
 
@@ -213,22 +214,64 @@ class Drop(Transform):
         return table.drop_columns(list(self.columns))
 
 
+@attrs.frozen(eq=False)
+class WithColumns(Transform):
+    """Adds (or replaces) columns of expressions, all of them over the columns that were there before."""
+
+    columns: Mapping[str, Expr]
+
+    @property
+    def label(self) -> str:
+        """What a person calls this step."""
+        return "WithColumns(" + ", ".join(f"{name} = {expr!r}" for name, expr in self.columns.items()) + ")"
+
+    def open(self) -> Step:
+        """Return what does it."""
+        return lambda blocks: map(self._add, blocks)
+
+    def _add(self, table: Block) -> Block:
+        if not table.num_columns:
+            return table
+        made = table
+        for name, expr in self.columns.items():
+            value = expr.evaluate(table)
+            if isinstance(value, pa.Scalar):
+                value = pa.repeat(value, table.num_rows)
+            if name in made.column_names:
+                made = made.set_column(made.column_names.index(name), name, value)
+            else:
+                made = made.append_column(name, value)
+        return made
+
+
 @attrs.frozen
 class FilterExpression(Transform):
-    """Keeps the rows for which an Arrow expression holds."""
+    """Keeps the rows for which an expression holds, one of ours or of Arrow's."""
 
     expression: Any
 
     @property
     def label(self) -> str:
         """What a person calls this step."""
-        return f"Filter{self.expression}"
+        return f"Filter{self.expression if str(self.expression).startswith('(') else f'({self.expression})'}"
 
     def open(self) -> Step:
         """Return what does it."""
-        return lambda blocks: (
-            table.filter(self.expression) if table.num_columns else table for table in blocks
-        )
+        return lambda blocks: map(self._kept, blocks)
+
+    def _kept(self, table: Block) -> Block:
+        if not table.num_columns:
+            return table
+        if not isinstance(self.expression, Expr):
+            return table.filter(self.expression)
+        verdicts = self.expression.evaluate(table)
+        if isinstance(verdicts, pa.Scalar):
+            return table if verdicts.as_py() else table.slice(0, 0)
+        if not pa.types.is_boolean(verdicts.type):
+            raise TypeError(
+                f"{self.expression!r} gives {verdicts.type}; a filter needs an expression that is true or false"
+            )
+        return table.filter(verdicts)
 
 
 @attrs.frozen

@@ -65,14 +65,17 @@ ONLY_FOR: dict[str, tuple[str, ...]] = {
     "grpc": ("shoal.native",),
     "hypothesis": ("shoal.testing",),
     "mypy": ("shoal.mypy_plugin",),
-    "pytest": ("shoal.testing", "shoal.compat.pytest_plugin"),
+    "pytest": ("shoal.testing", "shoal.compat.pytest_plugin", "shoal.data.testing"),
     "stevedore": ("shoal.registry.discover",),
 }
 
 # Outside packages that are slow or optional: imported inside functions, except in the modules named for them; a name
 # that ends in a dot stands for all modules below it.
 LATE: dict[str, tuple[str, ...]] = {
+    "crc32c": (),
     "dask": (),
+    "datasets": (),
+    "fastavro": (),
     "cryptography": (),
     "google": ("shoal.native.wire.protobuf",),
     "grpc": ("shoal.native.head.rpc", "shoal.native.daemon.remote_head"),

@@ -212,7 +212,7 @@ class Execution:
         options = {
             name: value
             for name, value in recipe.options.items()
-            if name not in ("max_retries", "retry_exceptions")
+            if name not in ("max_retries", "retry_exceptions", "max_calls")
         }
         actor = shoal.remote(**{"max_restarts": -1, "max_task_retries": -1, **options})(worker.MapActor)
         chain = self._chain(action.operator)

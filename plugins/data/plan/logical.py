@@ -40,6 +40,7 @@ class Read(Node):
     limit: int | None = None
     options: Mapping[str, Any] = attrs.field(factory=dict)
     concurrency: int | None = None
+    narrowed: bool = False  # whether the columns that later steps use have been looked for
 
     @property
     def label(self) -> str:

@@ -140,6 +140,7 @@ class FileDatasink(Datasink[list[str]]):
         max_rows: int | None = None,
         open_stream_args: Mapping[str, Any] | None = None,
         name_of: Callable[[int, int], str] | None = None,
+        makes_folder: bool = True,
     ) -> None:
         check_count("min_rows_per_file", min_rows)
         check_count("max_rows_per_file", max_rows)
@@ -156,6 +157,7 @@ class FileDatasink(Datasink[list[str]]):
         self._stream_args = dict(open_stream_args or {})
         self._id = uuid.uuid4().hex[:12]
         self._name_of = name_of
+        self._makes_folder = makes_folder
         self.skips = False  # set when the mode says that nothing is to be written
 
     @property
@@ -171,7 +173,8 @@ class FileDatasink(Datasink[list[str]]):
         """Make the folder, as the mode says. Raises FileExistsError, and what the filesystem raises."""
         from pyarrow import fs
 
-        self._filesystem.create_dir(self._path, recursive=True)
+        if self._makes_folder:
+            self._filesystem.create_dir(self._path, recursive=True)
         if self._mode is SaveMode.APPEND:
             return
         there = self._filesystem.get_file_info(fs.FileSelector(self._path, recursive=True))

@@ -82,6 +82,7 @@ class CsvFormat(FileFormat):
     expands = 1.5
 
     options: Mapping[str, Any] = attrs.field(factory=dict)
+    skips_bad_lines: bool = False
 
     def read(self, filesystem: Any, file: File, part: Any) -> Iterator[Block]:
         """Yield a table for each stretch of lines. Compressed files are recognised by their names."""
@@ -89,9 +90,13 @@ class CsvFormat(FileFormat):
 
         if not file.size:
             return
+        options = dict(self.options)
+        if self.skips_bad_lines:
+            parse = options.setdefault("parse_options", csv.ParseOptions())
+            parse.invalid_row_handler = _skip
         with (
             filesystem.open_input_stream(file.path) as opened,
-            csv.open_csv(opened, **self.options) as reader,
+            csv.open_csv(opened, **options) as reader,
         ):
             empty = True
             for batch in reader:
@@ -112,6 +117,8 @@ class JsonFormat(FileFormat):
     expands = 1.5
 
     options: Mapping[str, Any] = attrs.field(factory=dict)
+    lines: bool = False
+    skips_bad_lines: bool = False
 
     def read(self, filesystem: Any, file: File, part: Any) -> Iterator[Block]:
         """Yield the file's table."""
@@ -123,11 +130,14 @@ class JsonFormat(FileFormat):
             return
         with filesystem.open_input_stream(file.path) as opened:
             data = opened.read()
-        if data.lstrip()[:1] == b"[":
+        if not self.lines and data.lstrip()[:1] == b"[":
             items = json.loads(data)
             yield pa.Table.from_pylist(items)
         elif data.strip():
-            yield arrow_json.read_json(io.BytesIO(data), **self.options)
+            if self.skips_bad_lines:
+                data = b"\n".join(line for line in data.splitlines() if _is_object(line))
+            if data:
+                yield arrow_json.read_json(io.BytesIO(data), **self.options)
 
 
 @attrs.frozen(eq=False)
@@ -204,6 +214,7 @@ class ImageFormat(FileFormat):
 
     size: tuple[int, int] | None = None
     mode: str | None = None
+    skips_bad_files: bool = False
 
     def read(self, filesystem: Any, file: File, part: Any) -> Iterator[Block]:
         """Yield one row. Raises PIL.UnidentifiedImageError for what is no picture."""
@@ -212,9 +223,27 @@ class ImageFormat(FileFormat):
 
         with filesystem.open_input_stream(file.path, compression=None) as opened:
             data = opened.read()
-        with Image.open(io.BytesIO(data)) as picture:
-            shown = picture if self.mode is None else picture.convert(self.mode)
-            if self.size is not None:
-                shown = shown.resize((self.size[1], self.size[0]))
-            array = np.asarray(shown)
+        try:
+            with Image.open(io.BytesIO(data)) as picture:
+                shown = picture if self.mode is None else picture.convert(self.mode)
+                if self.size is not None:
+                    shown = shown.resize((self.size[1], self.size[0]))
+                array = np.asarray(shown)
+        except OSError:  # Pillow's word for what is no picture, or half of one
+            if self.skips_bad_files:
+                return
+            raise
         yield pa.table({"image": to_column("image", array[np.newaxis])})
+
+
+def _skip(row: Any) -> str:
+    return "skip"
+
+
+def _is_object(line: bytes) -> bool:
+    import json
+
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote, urlparse
 
@@ -21,7 +21,7 @@ class File:
 
     path: str
     size: int
-    partition: Mapping[str, str] = attrs.field(factory=dict)
+    partition: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -32,6 +32,47 @@ class FileShuffleConfig:
     """
 
     seed: int | None = None
+
+
+@attrs.frozen
+class Partitioning:
+    """What folders' names say of the rows in them.
+
+    Parameters: `style` is "hive" (folders `name=value`) or "dir" (only values, whose names are `field_names`, from
+    `base_dir` on). `field_types` are Python types that values are turned into; else they are text.
+    Raises ValueError for another style, or "dir" without names.
+
+    Example: `read_csv("logs/", partitioning=Partitioning("dir", field_names=["year", "month"]))`
+    """
+
+    style: str = "hive"
+    base_dir: str | None = None
+    field_names: Sequence[str] | None = None
+    field_types: Mapping[str, Callable[[str], Any]] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.style not in ("hive", "dir"):
+            raise ValueError(f'the style of a Partitioning is "hive" or "dir", not {describe(self.style)}')
+        if self.style == "dir" and not self.field_names:
+            raise ValueError("a Partitioning of style 'dir' needs field_names")
+
+    def of(self, path: str, base: str) -> dict[str, Any]:
+        """Return the values of a path in the folder `base`. Raises ValueError for too few folders.
+
+        Example: `Partitioning("hive").of("/a/year=2024/x.csv", "/a")  # {"year": "2024"}`
+        """
+        if self.style == "hive":
+            pairs = [folder.partition("=") for folder in posixpath.dirname(path).split("/") if "=" in folder]
+            found = {unquote(name): unquote(value) for name, mark, value in pairs if mark and name}
+        else:
+            inside = posixpath.relpath(posixpath.dirname(path), self.base_dir or base)
+            folders = [] if inside == "." else inside.split("/")
+            names = list(self.field_names or ())
+            if len(folders) != len(names):
+                raise ValueError(f"{path} lies in {len(folders)} folders, but field_names are {names}")
+            found = {name: unquote(folder) for name, folder in zip(names, folders, strict=True)}
+        kinds = self.field_types or {}
+        return {name: kinds[name](value) if name in kinds else value for name, value in found.items()}
 
 
 def to_filesystem(path: str, filesystem: Any) -> tuple[Any, str]:
@@ -91,15 +132,15 @@ def find_files(
     filesystem: Any,
     extensions: Sequence[str] | None,
     ignore_missing: bool,
-    partitioning: str | None,
+    partitioning: Partitioning | None,
 ) -> tuple[Any, list[File]]:
     """Return the filesystem, and the files that paths, folders (with all that is in them) and globs name.
 
     Of folders and globs, files whose names begin with "." or "_" are left out, and with `extensions` those that end
-    otherwise. Files come in the order of their paths. `partitioning` "hive" reads `name=value` from folders' names.
+    otherwise. Files come in the order of their paths. `partitioning` reads values from folders' names.
     Raises FileNotFoundError for a path that is not there, unless `ignore_missing`.
 
-    Example: `find_files(["logs/2024-*/"], None, ["csv"], False, "hive")`
+    Example: `find_files(["logs/2024-*/"], None, ["csv"], False, None)`
     """
     from pyarrow import fs
 
@@ -130,7 +171,7 @@ def find_files(
                 endings = tuple("." + each.lstrip(".").lower() for each in extensions)
                 infos = [each for each in infos if each.path.lower().endswith(endings)]
         found += [
-            File(each.path, each.size or 0, _partition(each.path, base) if partitioning == "hive" else {})
+            File(each.path, each.size or 0, {} if partitioning is None else partitioning.of(each.path, base))
             for each in sorted(infos, key=lambda each: each.path)
         ]
         if is_glob and not infos and not ignore_missing:
@@ -174,9 +215,3 @@ def _match_parts(have: list[str], wanted: list[str]) -> bool:
 
 def _is_hidden(path: str, base: str) -> bool:
     return any(part.startswith((".", "_")) for part in posixpath.relpath(path, base).split("/"))
-
-
-def _partition(path: str, base: str) -> dict[str, str]:
-    folders = posixpath.dirname(path).split("/")
-    pairs = [folder.partition("=") for folder in folders if "=" in folder]
-    return {unquote(name): unquote(value) for name, mark, value in pairs if mark and name}

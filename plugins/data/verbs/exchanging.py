@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from shoal.data.checks import check_count, check_names
 from shoal.data.compute import placement
 from shoal.data.exchanges import Exchange, HashPartition, RandomShuffle, Sort
 from shoal.data.joining import KINDS, Join
+from shoal.data.keywords import TaskKeywords
 from shoal.data.plan.logical import AllToAll, JoinInputs, Repartition, ShuffleBlocks, Union, Zip
 from shoal.data.verbs.base import Planned
 from shoal.errors import describe
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 D = TypeVar("D", bound="Exchanging")
 
@@ -49,7 +53,7 @@ class Exchanging(Planned):
         return self._with(Repartition(self._plan, num_blocks, target_num_rows_per_block))
 
     def random_shuffle(
-        self: D, *, seed: int | None = None, num_blocks: int | None = None, **options: Any
+        self: D, *, seed: int | None = None, num_blocks: int | None = None, **options: Unpack[TaskKeywords]
     ) -> D:
         """Put all rows in a random order; with a seed in the same one each time, if the blocks are the same.
 
@@ -164,7 +168,7 @@ class Exchanging(Planned):
         options = placement(aggregator_ray_remote_args or {})
         return self._with(JoinInputs(self._plan, ds._plan, exchange, options))
 
-    def _exchanged(self: D, exchange: Exchange, **options: Any) -> D:
+    def _exchanged(self: D, exchange: Exchange, **options: Unpack[TaskKeywords]) -> D:
         return self._with(AllToAll(self._plan, exchange, placement(options)))
 
     @staticmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
 import pyarrow as pa
@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 from shoal.data.block import check_format, from_batch
 from shoal.data.checks import check_count, check_names
 from shoal.data.compute import ActorPoolStrategy, TaskPoolStrategy, choose_compute, placement
+from shoal.data.expressions import Expr, parse
+from shoal.data.keywords import TaskKeywords
 from shoal.data.plan.logical import Limit, Map
 from shoal.data.transforms import (
     Drop,
@@ -23,9 +25,13 @@ from shoal.data.transforms import (
     Sample,
     Transform,
     UserFunction,
+    WithColumns,
 )
 from shoal.data.verbs.base import Planned
 from shoal.errors import describe
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 Compute = TaskPoolStrategy | ActorPoolStrategy | None
 Concurrency = int | tuple[int, int] | tuple[int, int, int] | None
@@ -47,7 +53,7 @@ class Transforming(Planned):
         fn_constructor_args: Iterable[Any] | None = None,
         fn_constructor_kwargs: Mapping[str, Any] | None = None,
         concurrency: Concurrency = None,
-        **options: Any,
+        **options: Unpack[TaskKeywords],
     ) -> D:
         """Replace each row by what `fn(row)` returns.
 
@@ -72,7 +78,7 @@ class Transforming(Planned):
         fn_constructor_args: Iterable[Any] | None = None,
         fn_constructor_kwargs: Mapping[str, Any] | None = None,
         concurrency: Concurrency = None,
-        **options: Any,
+        **options: Unpack[TaskKeywords],
     ) -> D:
         """Replace each row by the rows that `fn(row)` returns. The parameters are those of `map`.
 
@@ -92,12 +98,12 @@ class Transforming(Planned):
         fn_constructor_args: Iterable[Any] | None = None,
         fn_constructor_kwargs: Mapping[str, Any] | None = None,
         concurrency: Concurrency = None,
-        **options: Any,
+        **options: Unpack[TaskKeywords],
     ) -> D:
-        """Keep the rows for which `fn(row)` is true, or the Arrow expression `expr` holds.
+        """Keep the rows for which `fn(row)` is true, or the expression `expr` holds.
 
-        An expression (`pyarrow.compute.field("x") > 3`) is many times faster, and a source that can leaves the other
-        rows unread. The further parameters are those of `map`.
+        An expression (`col("x") > 3`, the text "x > 3", or one of pyarrow.compute) is many times faster, and a source
+        that can leaves the other rows unread. The further parameters are those of `map`.
         Raises ValueError unless exactly one of `fn` and `expr` is given.
 
         Example: `ds.filter(lambda row: row["id"] % 2 == 0)`
@@ -105,9 +111,12 @@ class Transforming(Planned):
         if (fn is None) == (expr is None):
             raise ValueError("filter takes a function or an expression: exactly one of fn and expr")
         if fn is None:
-            if not isinstance(expr, pc.Expression):
+            if isinstance(expr, str):
+                expr = parse(expr)
+            if not isinstance(expr, (Expr, pc.Expression)):
                 raise TypeError(
-                    f'expr must be an Arrow expression, such as pyarrow.compute.field("x") > 3, not {describe(expr)}'
+                    "expr must be an expression, such as col('x') > 3, \"x > 3\" or one of pyarrow.compute, "
+                    f"not {describe(expr)}"
                 )
             return self._mapped(FilterExpression(expr), choose_compute(None, compute, concurrency), options)
         function = _function(fn, fn_args, fn_kwargs, fn_constructor_args, fn_constructor_kwargs)
@@ -126,7 +135,7 @@ class Transforming(Planned):
         fn_constructor_args: Iterable[Any] | None = None,
         fn_constructor_kwargs: Mapping[str, Any] | None = None,
         concurrency: Concurrency = None,
-        **options: Any,
+        **options: Unpack[TaskKeywords],
     ) -> D:
         """Replace each batch of rows by what `fn(batch)` returns, or by all that it yields.
 
@@ -152,7 +161,7 @@ class Transforming(Planned):
         batch_format: str | None = "pandas",
         compute: Compute = None,
         concurrency: Concurrency = None,
-        **options: Any,
+        **options: Unpack[TaskKeywords],
     ) -> D:
         """Add (or replace) a column with what `fn(batch)` returns for each batch; `options` as in `map`.
 
@@ -165,22 +174,85 @@ class Transforming(Planned):
             add, batch_format=batch_format, compute=compute, concurrency=concurrency, **options
         )
 
-    def select_columns(self: D, cols: str | Sequence[str], **options: Any) -> D:
+    def with_column(
+        self: D,
+        column_name: str,
+        expr: Expr,
+        *,
+        compute: Compute = None,
+        **options: Unpack[TaskKeywords],
+    ) -> D:
+        """Add (or replace) a column of an expression.
+
+        Example: `ds.with_column("fare_per_mile", col("fare") / col("miles"))`
+        """
+        return self.with_columns({column_name: expr}, compute=compute, **options)
+
+    def with_columns(
+        self: D,
+        exprs: Mapping[str, Expr] | Expr,
+        *more_exprs: Expr,
+        compute: Compute = None,
+        **options: Unpack[TaskKeywords],
+    ) -> D:
+        """Add (or replace) columns of expressions, given by name or each with an alias.
+
+        Raises TypeError for what is no expression, ValueError for one without a name.
+
+        Example: `ds.with_columns({"double": col("x") * 2})`
+        """
+        given: dict[Any, Any] = dict(exprs) if isinstance(exprs, Mapping) else {}
+        for expr in more_exprs if isinstance(exprs, Mapping) else (exprs, *more_exprs):
+            name = getattr(expr, "name", None)
+            if name is None:
+                raise ValueError(f'{describe(expr)} needs a name: .alias("name"), or a mapping of names')
+            given[name] = expr
+        for name, value in given.items():
+            if not isinstance(name, str) or not isinstance(value, Expr):
+                raise TypeError(
+                    f"a column is a name and an expression, such as col('x') * 2, not {describe(name)} and "
+                    f"{describe(value)}"
+                )
+        return self._mapped(WithColumns(given), choose_compute(None, compute, None), options)
+
+    def select_columns(
+        self: D,
+        cols: str | Sequence[str],
+        *,
+        compute: Compute = None,
+        concurrency: Concurrency = None,
+        **options: Unpack[TaskKeywords],
+    ) -> D:
         """Keep these columns only, in this order. A source that can leaves the others unread.
 
         Example: `ds.select_columns(["id", "name"])`
         """
         names = check_names("cols", cols)
-        return self._mapped(Project(tuple((name, name) for name in names)), TaskPoolStrategy(), options)
+        keep = Project(tuple((name, name) for name in names))
+        return self._mapped(keep, choose_compute(None, compute, concurrency), options)
 
-    def drop_columns(self: D, cols: str | Sequence[str], **options: Any) -> D:
+    def drop_columns(
+        self: D,
+        cols: str | Sequence[str],
+        *,
+        compute: Compute = None,
+        concurrency: Concurrency = None,
+        **options: Unpack[TaskKeywords],
+    ) -> D:
         """Leave these columns out.
 
         Example: `ds.drop_columns(["name"])`
         """
-        return self._mapped(Drop(tuple(check_names("cols", cols))), TaskPoolStrategy(), options)
+        drop = Drop(tuple(check_names("cols", cols)))
+        return self._mapped(drop, choose_compute(None, compute, concurrency), options)
 
-    def rename_columns(self: D, names: Mapping[str, str] | Sequence[str], **options: Any) -> D:
+    def rename_columns(
+        self: D,
+        names: Mapping[str, str] | Sequence[str],
+        *,
+        concurrency: Concurrency = None,
+        **options: Unpack[TaskKeywords],
+    ) -> D:
         """Give columns new names: a mapping of old to new ones, or the new names of all columns.
 
         Raises TypeError for anything else, and ValueError for a list of another length than there are columns.
@@ -200,7 +272,7 @@ class Transforming(Planned):
             given = dict(zip(old, new, strict=True))
         if not all(isinstance(name, str) for pair in given.items() for name in pair):
             raise TypeError(f"names of columns must be text, not {describe(names)}")
-        return self._mapped(Rename(given), TaskPoolStrategy(), options)
+        return self._mapped(Rename(given), choose_compute(None, None, concurrency), options)
 
     def random_sample(self: D, fraction: float, *, seed: int | None = None) -> D:
         """Keep each row with the probability `fraction`.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from shoal.data.compute import placement
+from shoal.data.keywords import FileSinkKeywords
 from shoal.data.plan.logical import Write
 from shoal.data.sinks.datasink import Datasink, WriteResult
 from shoal.data.sinks.files import (
@@ -19,16 +20,22 @@ from shoal.data.sinks.files import (
     ParquetWriter,
     SaveMode,
 )
+from shoal.data.sinks.writers import OrcWriter, PictureWriter, SqlDatasink, TfRecordWriter, WebDatasetWriter
 from shoal.data.verbs.base import Planned
 from shoal.errors import describe
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+if TYPE_CHECKING:
+    pass
 
 
 class Writing(Planned):
     """write_parquet and its like.
 
-    All of them take: `path`, the folder; `filesystem`, of pyarrow.fs or fsspec; `mode`, "append", "overwrite", "ignore"
-    or "error"; `min_rows_per_file`; `concurrency`, how many files are written at a time; `ray_remote_args`, options of
-    tasks. A file appears whole or not at all, and a write that fails deletes what it wrote.
+    What all that write files take is in `FileSinkKeywords`. A file appears whole or not at all, and a write that fails
+    deletes what it wrote.
     """
 
     def write_datasink(
@@ -68,94 +75,130 @@ class Writing(Planned):
         path: str | os.PathLike[str],
         *,
         partition_cols: Sequence[str] | None = None,
-        filesystem: Any = None,
-        min_rows_per_file: int | None = None,
         max_rows_per_file: int | None = None,
-        mode: SaveMode | str = SaveMode.APPEND,
-        concurrency: int | None = None,
-        ray_remote_args: Mapping[str, Any] | None = None,
-        **arrow_parquet_args: Any,
+        arrow_parquet_args: Mapping[str, Any] | None = None,
+        **how: Unpack[FileSinkKeywords],
     ) -> None:
         """Write Parquet files; with `partition_cols` in folders `name=value`.
 
-        `arrow_parquet_args` are options of pyarrow.parquet.write_table, such as compression="zstd".
+        `arrow_parquet_args` are options of pyarrow.parquet.write_table, which may also be given as they are
+        (`compression="zstd"`); `max_rows_per_file` bounds a file's rows.
 
         Example: `ds.write_parquet("out", partition_cols=["city"])`
         """
-        self._write_files(
-            path,
-            ParquetWriter(arrow_parquet_args),
-            {
-                "filesystem": filesystem,
-                "mode": mode,
-                "partition_cols": partition_cols,
-                "min_rows": min_rows_per_file,
-                "max_rows": max_rows_per_file,
-            },
-            concurrency,
-            ray_remote_args,
-        )
+        how, more = _apart(how)
+        writer = ParquetWriter({**(arrow_parquet_args or {}), **more})
+        self._write_files(path, writer, how, partition_cols=partition_cols, max_rows=max_rows_per_file)
 
     def write_csv(
         self,
         path: str | os.PathLike[str],
         *,
-        filesystem: Any = None,
-        min_rows_per_file: int | None = None,
-        mode: SaveMode | str = SaveMode.APPEND,
-        concurrency: int | None = None,
-        ray_remote_args: Mapping[str, Any] | None = None,
-        **arrow_csv_args: Any,
+        arrow_csv_args: Mapping[str, Any] | None = None,
+        **how: Unpack[FileSinkKeywords],
     ) -> None:
         """Write CSV files; `arrow_csv_args` are options of pyarrow.csv.write_csv.
 
         Example: `ds.write_csv("out")`
         """
-        how = {"filesystem": filesystem, "mode": mode, "min_rows": min_rows_per_file}
-        self._write_files(path, CsvWriter(arrow_csv_args), how, concurrency, ray_remote_args)
+        how, more = _apart(how)
+        self._write_files(path, CsvWriter({**(arrow_csv_args or {}), **more}), how)
 
-    def write_json(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        filesystem: Any = None,
-        min_rows_per_file: int | None = None,
-        mode: SaveMode | str = SaveMode.APPEND,
-        concurrency: int | None = None,
-        ray_remote_args: Mapping[str, Any] | None = None,
-    ) -> None:
+    def write_json(self, path: str | os.PathLike[str], **how: Unpack[FileSinkKeywords]) -> None:
         """Write files of JSON, one object a line. Bytes are base64, dates ISO 8601.
 
         Example: `ds.write_json("out")`
         """
-        how = {"filesystem": filesystem, "mode": mode, "min_rows": min_rows_per_file}
-        self._write_files(path, JsonWriter(), how, concurrency, ray_remote_args)
+        self._write_files(path, JsonWriter(), how)
 
     def write_numpy(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        column: str,
-        filesystem: Any = None,
-        min_rows_per_file: int | None = None,
-        mode: SaveMode | str = SaveMode.APPEND,
-        concurrency: int | None = None,
-        ray_remote_args: Mapping[str, Any] | None = None,
+        self, path: str | os.PathLike[str], *, column: str, **how: Unpack[FileSinkKeywords]
     ) -> None:
         """Write one column as `.npy` files.
 
         Example: `ds.write_numpy("out", column="image")`
         """
-        how = {"filesystem": filesystem, "mode": mode, "min_rows": min_rows_per_file}
-        self._write_files(path, NumpyWriter(column), how, concurrency, ray_remote_args)
+        self._write_files(path, NumpyWriter(column), how)
+
+    def write_orc(self, path: str | os.PathLike[str], **how: Unpack[FileSinkKeywords]) -> None:
+        """Write ORC files.
+
+        Example: `ds.write_orc("out")`
+        """
+        self._write_files(path, OrcWriter(), how)
+
+    def write_tfrecords(self, path: str | os.PathLike[str], **how: Unpack[FileSinkKeywords]) -> None:
+        """Write TFRecord files of tf.train.Example. Needs crc32c.
+
+        Example: `ds.write_tfrecords("out")`
+        """
+        self._write_files(path, TfRecordWriter(), how)
+
+    def write_webdataset(self, path: str | os.PathLike[str], **how: Unpack[FileSinkKeywords]) -> None:
+        """Write tar files with a file for each value: "__key__" is its name, columns are endings.
+
+        Example: `ds.rename_columns({"image": "png", "label": "cls"}).write_webdataset("out")`
+        """
+        self._write_files(path, WebDatasetWriter(), how)
+
+    def write_images(
+        self,
+        path: str | os.PathLike[str],
+        column: str,
+        file_format: str = "png",
+        **how: Unpack[FileSinkKeywords],
+    ) -> None:
+        """Write each array of a column as a picture of its own. Needs Pillow.
+
+        Example: `ds.write_images("out", column="image", file_format="jpg")`
+        """
+        self._write_files(path, PictureWriter(column, file_format), how, max_rows=1)
+
+    def write_sql(
+        self,
+        sql: str,
+        connection_factory: Callable[[], Any],
+        ray_remote_args: Mapping[str, Any] | None = None,
+        concurrency: int | None = None,
+    ) -> None:
+        """Write rows by an SQL statement with a placeholder for each column; each task's are one transaction.
+
+        `connection_factory` returns a new connection; it travels to tasks.
+
+        Example: `ds.write_sql("insert into rides values (?, ?)", lambda: sqlite3.connect("rides.db"))`
+        """
+        sink = SqlDatasink(sql, connection_factory)
+        self.write_datasink(sink, ray_remote_args=ray_remote_args, concurrency=concurrency)
 
     def _write_files(
         self,
         path: str | os.PathLike[str],
         writer: FileWriter,
         how: Mapping[str, Any],
-        concurrency: int | None,
-        options: Mapping[str, Any] | None,
+        partition_cols: Sequence[str] | None = None,
+        max_rows: int | None = None,
     ) -> None:
-        sink = FileDatasink(os.fspath(path), writer, **how)
+        given = dict(how)
+        concurrency, options = given.pop("concurrency", None), given.pop("ray_remote_args", None)
+        sink = FileDatasink(
+            os.fspath(path),
+            writer,
+            filesystem=given.pop("filesystem", None),
+            mode=given.pop("mode", SaveMode.APPEND),
+            partition_cols=partition_cols,
+            min_rows=given.pop("min_rows_per_file", None),
+            max_rows=max_rows,
+            open_stream_args=given.pop("arrow_open_stream_args", None),
+            name_of=given.pop("filename_provider", None),
+            makes_folder=given.pop("try_create_dir", True),
+        )
+        if given:
+            known = ", ".join(sorted(FileSinkKeywords.__annotations__))
+            raise TypeError(f"unknown parameter {', '.join(sorted(given))}; there are {known}")
         self.write_datasink(sink, ray_remote_args=options, concurrency=concurrency)
+
+
+def _apart(how: Any) -> tuple[Any, dict[str, Any]]:
+    """What all writers of files take, and what else there is: options of Arrow's writer."""
+    known = {name: value for name, value in how.items() if name in FileSinkKeywords.__annotations__}
+    return known, {name: value for name, value in how.items() if name not in known}

@@ -1,0 +1,43 @@
+"""Expressions over columns: what is to be computed, as a value that readers and rules can look into."""
+
+from shoal.data.expressions.parse import parse
+from shoal.data.expressions.tree import (
+    AliasExpr,
+    BinaryExpr,
+    CallExpr,
+    ColumnExpr,
+    Expr,
+    LiteralExpr,
+    Operation,
+    StarExpr,
+    UDFExpr,
+    UnaryExpr,
+    col,
+    lit,
+    pyarrow_udf,
+    star,
+    to_arrow,
+    to_expression,
+    udf,
+)
+
+__all__ = [
+    "AliasExpr",
+    "BinaryExpr",
+    "CallExpr",
+    "ColumnExpr",
+    "Expr",
+    "LiteralExpr",
+    "Operation",
+    "StarExpr",
+    "UDFExpr",
+    "UnaryExpr",
+    "col",
+    "lit",
+    "parse",
+    "pyarrow_udf",
+    "star",
+    "to_arrow",
+    "to_expression",
+    "udf",
+]

@@ -1,0 +1,676 @@
+"""The tree of an expression, and how it is computed: over a table, or by Arrow inside a reader."""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import attrs
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from shoal.data.block import Block, to_column, to_numpy
+from shoal.errors import describe
+
+if TYPE_CHECKING:
+    from shoal.data.expressions.dates import DateNamespace
+    from shoal.data.expressions.nested import ArrayNamespace, ListNamespace, MapNamespace, StructNamespace
+    from shoal.data.expressions.strings import StringNamespace
+
+
+class Operation(enum.Enum):
+    """What stands between or before the parts of an expression."""
+
+    ADD = "+"
+    SUB = "-"
+    MUL = "*"
+    DIV = "/"
+    FLOORDIV = "//"
+    MOD = "%"
+    EQ = "=="
+    NE = "!="
+    LT = "<"
+    LE = "<="
+    GT = ">"
+    GE = ">="
+    AND = "&"
+    OR = "|"
+    NOT = "~"
+    IS_NULL = "is null"
+    IS_NOT_NULL = "is not null"
+    IN = "in"
+    NOT_IN = "not in"
+
+
+Text: TypeAlias = str  # in Expr, `str` is what can be done with text
+
+
+class Expr(ABC):
+    """Something that is computed for every row. Made by `col` and `lit`, and by operators and methods on those.
+
+    Nulls spread, as in SQL: what is computed with one is null, and a filter drops rows for which its expression is.
+
+    Example: `(col("fare") / col("miles") > 3) & col("city").str.starts_with("S")`
+    """
+
+    __slots__ = ()
+    __hash__ = object.__hash__  # `==` makes an expression
+
+    @property
+    @abstractmethod
+    def parts(self) -> tuple[Expr, ...]:
+        """The expressions that this one is made of."""
+
+    @abstractmethod
+    def compute(self, parts: Sequence[Any]) -> Any:
+        """Return the value, of the values of the parts: arrays or scalars, or Arrow expressions."""
+
+    @property
+    def in_arrow(self) -> bool:
+        """Whether Arrow can compute it inside a reader."""
+        return all(part.in_arrow for part in self.parts)
+
+    @property
+    def name(self) -> Text | None:
+        """The column that it is called after; None if it has no name."""
+        return None
+
+    def evaluate(self, table: Block) -> Any:
+        """Return the value for each row of a table: an array, or a scalar for all rows. Raises KeyError or ValueError.
+
+        Example: `(col("x") + 1).evaluate(pa.table({"x": [1, 2]}))`
+        """
+        return self.compute([part.evaluate(table) for part in self.parts])
+
+    def columns(self) -> set[Text]:
+        """Return the names of the columns that it reads.
+
+        Example: `(col("a") + col("b")).columns()  # {"a", "b"}`
+        """
+        return set().union(*(part.columns() for part in self.parts))
+
+    def to_pyarrow(self) -> Any:
+        """Return it as an Arrow expression. Raises TypeError for one that holds a Python function.
+
+        Example: `(col("x") > 3).to_pyarrow()`
+        """
+        if not self.in_arrow:
+            raise TypeError(f"{self!r} cannot be an Arrow expression")
+        return self.compute([part.to_pyarrow() for part in self.parts])
+
+    def structurally_equals(self, other: Any) -> bool:
+        """Tell whether both are built alike; `==` makes an expression instead.
+
+        Example: `(col("x") + 1).structurally_equals(col("x") + 1)  # True`
+        """
+        return type(self) is type(other) and repr(self) == repr(other)
+
+    def alias(self, name: Text) -> Expr:
+        """Return the same under a name.
+
+        Example: `(col("x") * 2).alias("double")`
+        """
+        return AliasExpr(self, name)
+
+    def cast(self, target_type: Any, *, safe: bool = True) -> Expr:
+        """Return the value as another Arrow type; `safe` refuses to lose anything.
+
+        Example: `col("x").cast(pa.float32())`
+        """
+        return CallExpr(
+            "cast",
+            (self,),
+            pc.CastOptions(target_type, allow_int_overflow=not safe)
+            if safe
+            else pc.CastOptions.unsafe(target_type),
+        )
+
+    def is_null(self) -> Expr:
+        """Tell of each row whether the value is null."""
+        return UnaryExpr(Operation.IS_NULL, self)
+
+    def is_not_null(self) -> Expr:
+        """Tell of each row whether the value is there."""
+        return UnaryExpr(Operation.IS_NOT_NULL, self)
+
+    def is_in(self, values: Any) -> Expr:
+        """Tell of each row whether the value is one of these.
+
+        Example: `col("city").is_in(["Bern", "Basel"])`
+        """
+        return BinaryExpr(Operation.IN, self, to_expression(values))
+
+    def not_in(self, values: Any) -> Expr:
+        """Tell of each row whether the value is none of these."""
+        return BinaryExpr(Operation.NOT_IN, self, to_expression(values))
+
+    def power(self, exponent: Any) -> Expr:
+        """Return the value to the power of an exponent."""
+        return CallExpr("power", (self, to_expression(exponent)))
+
+    def _call(self, function: Text, *args: Any, options: Any = None) -> Expr:
+        return CallExpr(function, (self, *map(to_expression, args)), options)
+
+    def abs(self) -> Expr:
+        """Return the absolute value."""
+        return self._call("abs")
+
+    def acos(self) -> Expr:
+        """Return the arc cosine."""
+        return self._call("acos")
+
+    def asin(self) -> Expr:
+        """Return the arc sine."""
+        return self._call("asin")
+
+    def atan(self) -> Expr:
+        """Return the arc tangent."""
+        return self._call("atan")
+
+    def ceil(self) -> Expr:
+        """Return the least whole number that is not below."""
+        return self._call("ceil")
+
+    def cos(self) -> Expr:
+        """Return the cosine."""
+        return self._call("cos")
+
+    def exp(self) -> Expr:
+        """Return e to the power of the value."""
+        return self._call("exp")
+
+    def floor(self) -> Expr:
+        """Return the greatest whole number that is not above."""
+        return self._call("floor")
+
+    def ln(self) -> Expr:
+        """Return the natural logarithm."""
+        return self._call("ln")
+
+    def log10(self) -> Expr:
+        """Return the logarithm to base 10."""
+        return self._call("log10")
+
+    def log2(self) -> Expr:
+        """Return the logarithm to base 2."""
+        return self._call("log2")
+
+    def negate(self) -> Expr:
+        """Return the value with the other sign."""
+        return self._call("negate")
+
+    def round(self) -> Expr:
+        """Return the nearest whole number, halves to the even one."""
+        return self._call("round")
+
+    def sign(self) -> Expr:
+        """Return -1, 0 or 1."""
+        return self._call("sign")
+
+    def sin(self) -> Expr:
+        """Return the sine."""
+        return self._call("sin")
+
+    def tan(self) -> Expr:
+        """Return the tangent."""
+        return self._call("tan")
+
+    def trunc(self) -> Expr:
+        """Return the value without its fraction."""
+        return self._call("trunc")
+
+    @property
+    def str(self) -> StringNamespace:
+        """What can be done with text."""
+        from shoal.data.expressions.strings import StringNamespace
+
+        return StringNamespace(self)
+
+    @property
+    def dt(self) -> DateNamespace:
+        """What can be done with dates and times."""
+        from shoal.data.expressions.dates import DateNamespace
+
+        return DateNamespace(self)
+
+    @property
+    def list(self) -> ListNamespace:
+        """What can be done with lists."""
+        from shoal.data.expressions.nested import ListNamespace
+
+        return ListNamespace(self)
+
+    @property
+    def struct(self) -> StructNamespace:
+        """What can be done with structs."""
+        from shoal.data.expressions.nested import StructNamespace
+
+        return StructNamespace(self)
+
+    @property
+    def map(self) -> MapNamespace:
+        """What can be done with maps."""
+        from shoal.data.expressions.nested import MapNamespace
+
+        return MapNamespace(self)
+
+    @property
+    def arr(self) -> ArrayNamespace:
+        """What can be done with tensors and lists of a fixed length."""
+        from shoal.data.expressions.nested import ArrayNamespace
+
+        return ArrayNamespace(self)
+
+    def _with(self, operation: Operation, other: Any) -> Expr:
+        return BinaryExpr(operation, self, to_expression(other))
+
+    def __add__(self, other: Any) -> Expr:
+        return self._with(Operation.ADD, other)
+
+    def __radd__(self, other: Any) -> Expr:
+        return to_expression(other)._with(Operation.ADD, self)
+
+    def __sub__(self, other: Any) -> Expr:
+        return self._with(Operation.SUB, other)
+
+    def __rsub__(self, other: Any) -> Expr:
+        return to_expression(other)._with(Operation.SUB, self)
+
+    def __mul__(self, other: Any) -> Expr:
+        return self._with(Operation.MUL, other)
+
+    def __rmul__(self, other: Any) -> Expr:
+        return to_expression(other)._with(Operation.MUL, self)
+
+    def __truediv__(self, other: Any) -> Expr:
+        return self._with(Operation.DIV, other)
+
+    def __rtruediv__(self, other: Any) -> Expr:
+        return to_expression(other)._with(Operation.DIV, self)
+
+    def __floordiv__(self, other: Any) -> Expr:
+        return self._with(Operation.FLOORDIV, other)
+
+    def __rfloordiv__(self, other: Any) -> Expr:
+        return to_expression(other)._with(Operation.FLOORDIV, self)
+
+    def __mod__(self, other: Any) -> Expr:
+        return self._with(Operation.MOD, other)
+
+    def __rmod__(self, other: Any) -> Expr:
+        return to_expression(other)._with(Operation.MOD, self)
+
+    def __eq__(self, other: object) -> Expr:  # type: ignore[override]
+        return self._with(Operation.EQ, other)
+
+    def __ne__(self, other: object) -> Expr:  # type: ignore[override]
+        return self._with(Operation.NE, other)
+
+    def __lt__(self, other: Any) -> Expr:
+        return self._with(Operation.LT, other)
+
+    def __le__(self, other: Any) -> Expr:
+        return self._with(Operation.LE, other)
+
+    def __gt__(self, other: Any) -> Expr:
+        return self._with(Operation.GT, other)
+
+    def __ge__(self, other: Any) -> Expr:
+        return self._with(Operation.GE, other)
+
+    def __and__(self, other: Any) -> Expr:
+        return self._with(Operation.AND, other)
+
+    def __or__(self, other: Any) -> Expr:
+        return self._with(Operation.OR, other)
+
+    def __invert__(self) -> Expr:
+        return UnaryExpr(Operation.NOT, self)
+
+    def __bool__(self) -> bool:
+        raise TypeError(
+            f"{self!r} is not true or false by itself: join expressions by & | ~, not by and, or, not"
+        )
+
+    def __iter__(self) -> Iterator[Any]:
+        raise TypeError(f"{self!r} cannot be iterated over")
+
+
+@attrs.frozen(eq=False, repr=False)
+class ColumnExpr(Expr):
+    """A column."""
+
+    column: str
+
+    @property
+    def parts(self) -> tuple[Expr, ...]:
+        return ()
+
+    @property
+    def name(self) -> str:
+        """The column's name."""
+        return self.column
+
+    def columns(self) -> set[str]:
+        """Return the column's name."""
+        return {self.column}
+
+    def evaluate(self, table: Block) -> Any:
+        """Return the column. Raises KeyError if it is not there."""
+        if self.column not in table.column_names:
+            raise KeyError(f"there is no column {self.column!r}; there are {', '.join(table.column_names)}")
+        return table.column(self.column)
+
+    def to_pyarrow(self) -> Any:
+        """Return Arrow's reference to the column."""
+        return pc.field(self.column)
+
+    def compute(self, parts: Sequence[Any]) -> Any:
+        raise AssertionError("a column has no parts")
+
+    def __repr__(self) -> str:
+        return f"col({self.column!r})"
+
+
+@attrs.frozen(eq=False, repr=False)
+class LiteralExpr(Expr):
+    """A value that is the same for every row."""
+
+    value: Any
+
+    @property
+    def parts(self) -> tuple[Expr, ...]:
+        return ()
+
+    def compute(self, parts: Sequence[Any]) -> Any:
+        return pa.scalar(self.value)
+
+    def to_pyarrow(self) -> Any:
+        """Return Arrow's literal."""
+        return pc.scalar(self.value)
+
+    def __repr__(self) -> str:
+        return f"lit({self.value!r})"
+
+
+@attrs.frozen(eq=False, repr=False)
+class AliasExpr(Expr):
+    """An expression under a name."""
+
+    expr: Expr
+    alias_name: str
+
+    @property
+    def parts(self) -> tuple[Expr, ...]:
+        return (self.expr,)
+
+    @property
+    def name(self) -> str:
+        """The name that it was given."""
+        return self.alias_name
+
+    def compute(self, parts: Sequence[Any]) -> Any:
+        return parts[0]
+
+    def __repr__(self) -> str:
+        return f"{self.expr!r}.alias({self.alias_name!r})"
+
+
+_BINARY: dict[Operation, str] = {
+    Operation.ADD: "add",
+    Operation.SUB: "subtract",
+    Operation.MUL: "multiply",
+    Operation.EQ: "equal",
+    Operation.NE: "not_equal",
+    Operation.LT: "less",
+    Operation.LE: "less_equal",
+    Operation.GT: "greater",
+    Operation.GE: "greater_equal",
+    Operation.AND: "and_kleene",
+    Operation.OR: "or_kleene",
+}
+
+
+@attrs.frozen(eq=False, repr=False)
+class BinaryExpr(Expr):
+    """Two expressions and what stands between them.
+
+    Division is Python's: `/` gives fractions, `//` and `%` go together.
+    """
+
+    op: Operation
+    left: Expr
+    right: Expr
+
+    @property
+    def parts(self) -> tuple[Expr, ...]:
+        # The values of `in` are not computed for each row.
+        return (self.left,) if self.op in (Operation.IN, Operation.NOT_IN) else (self.left, self.right)
+
+    @property
+    def in_arrow(self) -> bool:
+        """Whether Arrow can compute it inside a reader."""
+        return self.op not in (Operation.FLOORDIV, Operation.MOD) and Expr.in_arrow.fget(self)  # type: ignore[attr-defined]
+
+    def compute(self, parts: Sequence[Any]) -> Any:
+        if self.op in (Operation.IN, Operation.NOT_IN):
+            assert isinstance(self.right, LiteralExpr)
+            found = pc.is_in(parts[0], options=pc.SetLookupOptions(pa.array(self.right.value)))
+            return found if self.op is Operation.IN else pc.invert(found)
+        left, right = parts
+        if self.op is Operation.ADD and _is_text(left):
+            return pc.binary_join_element_wise(left, right, "")
+        if self.op in _BINARY:
+            return getattr(pc, _BINARY[self.op])(left, right)
+        if self.op is Operation.DIV:
+            return pc.divide(_fractions(left), right)
+        whole = pa.types.is_integer(left.type) and pa.types.is_integer(right.type)
+        floor = pc.floor(pc.divide(_fractions(left), right))
+        floor = pc.cast(floor, pa.int64()) if whole else floor
+        return floor if self.op is Operation.FLOORDIV else pc.subtract(left, pc.multiply(floor, right))
+
+    def __repr__(self) -> str:
+        return f"({self.left!r} {self.op.value} {self.right!r})"
+
+
+@attrs.frozen(eq=False, repr=False)
+class UnaryExpr(Expr):
+    """An expression and what stands before it."""
+
+    op: Operation
+    operand: Expr
+
+    @property
+    def parts(self) -> tuple[Expr, ...]:
+        return (self.operand,)
+
+    def compute(self, parts: Sequence[Any]) -> Any:
+        called = {Operation.NOT: pc.invert, Operation.IS_NULL: pc.is_null, Operation.IS_NOT_NULL: pc.is_valid}
+        return called[self.op](parts[0])
+
+    def __repr__(self) -> str:
+        return f"~{self.operand!r}" if self.op is Operation.NOT else f"({self.operand!r} {self.op.value})"
+
+
+@attrs.frozen(eq=False, repr=False)
+class CallExpr(Expr):
+    """One of Arrow's compute functions."""
+
+    function: str
+    parts: tuple[Expr, ...]
+    options: Any = None
+
+    def compute(self, parts: Sequence[Any]) -> Any:
+        if any(isinstance(part, pc.Expression) for part in parts):
+            return pc.Expression._call(self.function, list(parts), self.options)
+        return pc.call_function(self.function, list(parts), self.options)
+
+    def __repr__(self) -> str:
+        options = [] if self.options is None else [str(self.options)]
+        return f"{self.function}({', '.join([*map(repr, self.parts), *options])})"
+
+
+@attrs.frozen(eq=False, repr=False)
+class UDFExpr(Expr):
+    """A Python function over arrays of the whole block. `convert` makes its arguments of Arrow's arrays."""
+
+    fn: Callable[..., Any]
+    args: tuple[Expr, ...]
+    kwargs: Mapping[str, Expr]
+    data_type: Any
+    convert: Callable[[Any], Any]
+
+    @property
+    def parts(self) -> tuple[Expr, ...]:
+        return (*self.args, *self.kwargs.values())
+
+    @property
+    def in_arrow(self) -> bool:
+        """Python functions run in tasks only."""
+        return False
+
+    def compute(self, parts: Sequence[Any]) -> Any:
+        values = [self.convert(part) for part in parts]
+        keywords = dict(zip(self.kwargs, values[len(self.args) :], strict=True))
+        name = getattr(self.fn, "__name__", "the function")
+        made = self.fn(*values[: len(self.args)], **keywords)
+        if made is None:
+            raise TypeError(f"{name} must return an array with a value for each row, not None")
+        made = to_column(name, made)
+        lengths = {len(part) for part in parts if isinstance(part, (pa.Array, pa.ChunkedArray))}
+        if lengths and {len(made)} != lengths:
+            raise ValueError(f"{name} returned {len(made)} values for {lengths.pop()} rows")
+        return (
+            made.cast(self.data_type) if self.data_type is not None and made.type != self.data_type else made
+        )
+
+    def __repr__(self) -> str:
+        return f"{getattr(self.fn, '__name__', self.fn)}({', '.join(map(repr, self.parts))})"
+
+
+@attrs.frozen(eq=False, repr=False)
+class StarExpr(Expr):
+    """All columns that there are."""
+
+    @property
+    def parts(self) -> tuple[Expr, ...]:
+        return ()
+
+    def compute(self, parts: Sequence[Any]) -> Any:
+        raise TypeError("star() stands for all columns: use it in select_columns, not inside an expression")
+
+    def __repr__(self) -> str:
+        return "star()"
+
+
+def col(name: str) -> ColumnExpr:
+    """Return a column, for expressions. Raises TypeError for anything but a name.
+
+    Example: `ds.filter(expr=col("fare") > 10)`
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"col takes the name of a column, not {describe(name)}")
+    return ColumnExpr(name)
+
+
+def lit(value: Any) -> LiteralExpr:
+    """Return a value, for expressions.
+
+    Example: `ds.with_column("source", lit("web"))`
+    """
+    return LiteralExpr(value)
+
+
+def star() -> StarExpr:
+    """Return what stands for all columns.
+
+    Example: `ds.select_columns([star(), (col("x") * 2).alias("double")])`
+    """
+    return StarExpr()
+
+
+def udf(return_dtype: Any = None) -> Callable[[Callable[..., Any]], Callable[..., UDFExpr]]:
+    """Make an expression of a function of NumPy arrays: what it is called with are columns, whole blocks at a time.
+
+    Parameters: `return_dtype` is the Arrow type of what it returns (None: as it comes).
+
+    Example:
+        @udf(pa.float64())
+        def half(x): return x / 2
+        ds.with_column("half", half(col("x")))
+    """
+    return _udf(return_dtype, _as_numpy)
+
+
+def pyarrow_udf(return_dtype: Any = None) -> Callable[[Callable[..., Any]], Callable[..., UDFExpr]]:
+    """Make an expression of a function of Arrow arrays; else as `udf`.
+
+    Example: `pyarrow_udf(pa.string())(pc.utf8_upper)(col("name"))`
+    """
+    return _udf(return_dtype, lambda value: value)
+
+
+def to_expression(value: Any) -> Expr:
+    """Return an expression as it is, and anything else as a literal.
+
+    Example: `to_expression(3)  # lit(3)`
+    """
+    return value if isinstance(value, Expr) else LiteralExpr(value)
+
+
+def to_arrow(expression: Any) -> Any:
+    """Return an Arrow expression of ours, of Arrow's or of text. Raises TypeError for anything else.
+
+    Example: `to_arrow(col("x") > 3)`
+    """
+    if isinstance(expression, pc.Expression):
+        return expression
+    if isinstance(expression, str):
+        from shoal.data.expressions.parse import parse
+
+        expression = parse(expression)
+    if isinstance(expression, Expr):
+        return expression.to_pyarrow()
+    raise TypeError(
+        "an expression is needed, such as col('x') > 3, \"x > 3\" or one of pyarrow.compute, "
+        f"not {describe(expression)}"
+    )
+
+
+def _udf(
+    return_dtype: Any, convert: Callable[[Any], Any]
+) -> Callable[[Callable[..., Any]], Callable[..., UDFExpr]]:
+    def decorate(fn: Callable[..., Any]) -> Callable[..., UDFExpr]:
+        def call(*args: Any, **kwargs: Any) -> UDFExpr:
+            return UDFExpr(
+                fn,
+                tuple(map(to_expression, args)),
+                {name: to_expression(value) for name, value in kwargs.items()},
+                return_dtype,
+                convert,
+            )
+
+        call.__name__ = getattr(fn, "__name__", "call")
+        call.__doc__ = fn.__doc__
+        return call
+
+    return decorate
+
+
+def _as_numpy(value: Any) -> Any:
+    return to_numpy(value) if isinstance(value, (pa.Array, pa.ChunkedArray)) else value.as_py()
+
+
+def _fractions(value: Any) -> Any:
+    """A dividend as fractions, so that whole numbers are not cut."""
+    if isinstance(value, pc.Expression):
+        return value.cast(pa.float64())
+    return value if pa.types.is_floating(value.type) else pc.cast(value, pa.float64())
+
+
+def _is_text(value: Any) -> bool:
+    return not isinstance(value, pc.Expression) and (
+        pa.types.is_string(value.type) or pa.types.is_large_string(value.type)
+    )
