@@ -120,7 +120,9 @@ def to_column(name: str, values: Any) -> Any:
         array = values if isinstance(values, np.ndarray) else _stacked(values)
         if isinstance(array, np.ndarray):
             if array.ndim > 1:
-                return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(array))
+                # An axis of length 1 that was put in front has strides that Arrow refuses: a copy has plain ones.
+                plain = array.copy() if len(array) == 1 else np.ascontiguousarray(array)
+                return pa.FixedShapeTensorArray.from_numpy_ndarray(plain)
             if array.ndim == 0:
                 raise ValueError("a single value stands where a column of values is needed")
             return pa.array(array.tolist() if array.dtype == object else array)
