@@ -119,6 +119,9 @@ def to_column(name: str, values: Any) -> Any:
     try:
         array = values if isinstance(values, np.ndarray) else _stacked(values)
         if isinstance(array, np.ndarray):
+            if array.ndim > 1 and not len(array):
+                kind = pa.fixed_shape_tensor(pa.from_numpy_dtype(array.dtype), array.shape[1:])
+                return pa.ExtensionArray.from_storage(kind, pa.array([], kind.storage_type))
             if array.ndim > 1:
                 # An axis of length 1 that was put in front has strides that Arrow refuses: a copy has plain ones.
                 plain = array.copy() if len(array) == 1 else np.ascontiguousarray(array)

@@ -101,6 +101,10 @@ class Join(Exchange):
             common = pa.unify_schemas(
                 [side.select(names).schema for side in sides], promote_options="permissive"
             )
+            # Arrow joins no columns that are null by type; what is in them matches nothing anyway.
+            common = [
+                field.with_type(pa.int8()) if pa.types.is_null(field.type) else field for field in common
+            ]
             for number, side in enumerate(sides):
                 row = side.schema.field(len(names))
                 sides[number] = side.cast(pa.schema([*common, row]))

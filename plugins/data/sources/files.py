@@ -116,7 +116,7 @@ class _Piece:
             try:
                 for table in format_.read(source.filesystem, file, part):
                     yield self._finished(table, added)
-            except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+            except Exception as error:  # whatever the format's library raises
                 # The class stays, so that programs can tell errors apart; the path is what a person needs.
                 error.add_note(f"while reading {file.path}") if hasattr(error, "add_note") else None
                 raise
