@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -180,3 +181,17 @@ class Etcd(RealServer):
         """Return the location of a store there."""
         scheme = "etcds" if self._scheme == "https" else "etcd"
         return f"{scheme}://127.0.0.1:{self.port}?prefix={prefix}"
+
+
+@contextlib.contextmanager
+def s3_server() -> Iterator[str]:
+    """Run a real S3 server over HTTP; gives its address."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()

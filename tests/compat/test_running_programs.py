@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from real_servers import s3_server
 
 pytestmark = pytest.mark.processes
 
@@ -107,9 +108,23 @@ def test_the_flag_of_pytest(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not SEEDS.is_dir(), reason="the seed programs are not beside this checkout")
-@pytest.mark.parametrize("name", ["01_tasks", "02_actors", "03_objects"])
+@pytest.mark.parametrize("name", ["01_tasks", "02_actors", "03_objects", "14_batch_inference"])
 def test_a_seed_program_runs_unchanged(name: str, tmp_path: Path) -> None:
     pytest.importorskip("numpy")
     done = run("-m", "shoal.compat", str(SEEDS / f"{name}.py"), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == f"OK {name.partition('_')[2]}"
+    assert done.stdout.splitlines()[-1] == f"OK {name.partition('_')[2].replace('_', ' ')}"
+
+
+@pytest.mark.skipif(not SEEDS.is_dir(), reason="the seed programs are not beside this checkout")
+def test_the_seed_program_of_data_runs_against_a_real_s3_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with s3_server() as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "test")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        done = run("-m", "shoal.compat", str(SEEDS / "04_data_s3.py"), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "OK data"

@@ -18,8 +18,10 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
+from real_servers import s3_server
 
 import shoal.data
+from shoal.data import col
 from shoal.data.sinks.datasink import Datasink
 from shoal.data.sinks.files import CsvWriter, FileDatasink, FileWriter, JsonWriter, ParquetWriter
 from shoal.data.sinks.writers import OrcWriter, SqlDatasink, TfRecordWriter
@@ -289,3 +291,22 @@ def test_files_lie_on_any_filesystem() -> None:
     shoal.data.range(5).write_csv("/some/where", filesystem=memory)
     assert shoal.data.read_csv("/some/where", filesystem=memory).count() == 5
     memory.rm("/some", recursive=True)
+
+
+def test_a_real_s3_server_holds_what_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    with s3_server() as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "test")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        system = fs.S3FileSystem(
+            endpoint_override=address.removeprefix("http://"), scheme="http", allow_bucket_creation=True
+        )
+        system.create_dir("bucket")
+        dataset = shoal.data.range(100, override_num_blocks=4).with_column("even", col("id") % 2)
+        dataset.write_parquet("s3://bucket/numbers", partition_cols=["even"])
+        found = shoal.data.read_parquet("s3://bucket/numbers").filter(expr=col("id") < 10)
+        assert sorted((row["id"], row["even"]) for row in found.take_all()) == [
+            (n, str(n % 2)) for n in range(10)
+        ]
+        assert shoal.data.read_parquet("s3://bucket/numbers/*/*.parquet").count() == 100
