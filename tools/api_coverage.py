@@ -20,7 +20,7 @@ import json
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +118,19 @@ def find(module: str, name: str) -> Any:
             raise LookupError(str(error).splitlines()[0] or f"no {part}") from None
         if made:
             found = returned(found)
+        elif isinstance(found, property) and part != name.rpartition(".")[2]:
+            found = class_of(found)
+    return found
+
+
+def class_of(attribute: property) -> Any:
+    """Return the class that a property's annotation names, which its package exports."""
+    getter = attribute.fget
+    named = getter.__annotations__.get("return") if getter is not None else None
+    package = importlib.import_module(getattr(getter, "__module__", "shoal").rpartition(".")[0])
+    found = getattr(package, named, None) if isinstance(named, str) else named
+    if not inspect.isclass(found):
+        raise LookupError(f"it gives {named!r}, which is no class")
     return found
 
 
@@ -213,7 +226,7 @@ def parameters(found: Any, is_method: bool, wanted: list[str]) -> Parameters | N
             any_positional = True
         elif parameter.kind is parameter.VAR_KEYWORD:
             any_keyword = True
-            names |= set(keys_of(parameter.annotation))
+            names |= set(keys_of(parameter.annotation, getattr(plain, "__globals__", {})))
         else:
             names.add(parameter.name)
             if parameter.default is parameter.empty:
@@ -221,11 +234,11 @@ def parameters(found: Any, is_method: bool, wanted: list[str]) -> Parameters | N
     return Parameters(frozenset(names), frozenset(required), any_positional, any_keyword)
 
 
-def keys_of(annotation: Any) -> Iterator[str]:
-    """The names of `**options: Unpack[SomeOptions]`."""
+def keys_of(annotation: Any, seen: Mapping[str, Any]) -> Iterator[str]:
+    """The names of `**options: Unpack[SomeOptions]`, which the function's module or the public API has."""
     unpacked = re.fullmatch(r"Unpack\[(\w+)\]", str(annotation))
     if unpacked:
-        yield from getattr(options, unpacked[1]).__annotations__
+        yield from (seen.get(unpacked[1]) or getattr(options, unpacked[1])).__annotations__
 
 
 def table(findings: Iterable[Finding]) -> dict[str, dict[str, int]]:

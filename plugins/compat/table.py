@@ -79,6 +79,14 @@ MODULES: dict[str, tuple[Source, ...]] = {
     "ray.dag.compiled_dag_node": (
         _of("shoal.dag", "CompiledDAG build_compiled_dag_from_ray_dag=build_compiled_dag"),
     ),
+    "ray.data.dataset": (_of("shoal.data", "Dataset MaterializedDataset Schema"),),
+    "ray.data.datasource": (
+        _of(
+            "shoal.data",
+            "BlockMetadata Datasink Datasource FileShuffleConfig Partitioning ReadTask SaveMode WriteResult",
+        ),
+    ),
+    "ray.data.grouped_data": (_of("shoal.data", "GroupedData"),),
     "ray.exceptions": (_of("shoal.compat.exceptions"),),
     "ray.experimental": (),  # has sub-modules only
     "ray.experimental.channel": (),  # has sub-modules only

@@ -51,12 +51,14 @@ if TYPE_CHECKING:
     from shoal.data.sinks.files import SaveMode
     from shoal.data.sources.datasource import BlockMetadata, Datasource, ReadTask
     from shoal.data.sources.paths import FileShuffleConfig, Partitioning
+    from shoal.data.splitting import DataIterator
 
 __all__ = [
     "ActorPoolStrategy",
     "AggregateFn",
     "BlockMetadata",
     "DataContext",
+    "DataIterator",
     "Dataset",
     "Datasink",
     "Datasource",
@@ -145,6 +147,7 @@ _HOMES = {
     ),
     "shoal.data.resources": ("ExecutionResources",),
     "shoal.data.schema": ("Schema",),
+    "shoal.data.splitting": ("DataIterator",),
     "shoal.data.sinks.datasink": ("Datasink", "TaskContext", "WriteResult"),
     "shoal.data.sinks.files": ("SaveMode",),
     "shoal.data.sources.datasource": ("BlockMetadata", "Datasource", "ReadTask"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -279,6 +281,198 @@ class Std(_Moments):
         if state is None or state[0] <= self._ddof:
             return None
         return math.sqrt(state[2] / (state[0] - self._ddof))
+
+
+class AbsMax(_Folded):
+    """The greatest absolute value of a column.
+
+    Example: `ds.aggregate(AbsMax("x"))`
+    """
+
+    _word = "abs_max"
+
+    def kernel(self) -> tuple[str, Any] | None:
+        """There is none."""
+        return None
+
+    def accumulate(self, block: Block, key: Any = None) -> Any:
+        """Return the accumulator of one table: how many rows it had, and their value."""
+        found = pc.max(pc.abs(self._column(block)), options=self._options()).as_py()
+        return (block.num_rows, found)
+
+    def _fold(self, one: Any, other: Any) -> Any:
+        return max(one, other)
+
+
+class _Gathered(_OfColumn):
+    """An aggregate of all the values of a column, or of how often each is there."""
+
+    def __init__(
+        self, on: str | None = None, ignore_nulls: bool = True, alias_name: str | None = None
+    ) -> None:
+        super().__init__(on, ignore_nulls, alias_name)
+
+    def _values(self, block: Block) -> Any:
+        column = self._column(block)
+        return column.drop_null() if self._ignore_nulls else column
+
+
+class AsList(_Gathered):
+    """All values of a column as a list, in the order of the rows.
+
+    Example: `ds.groupby("city").aggregate(AsList("rides"))`
+    """
+
+    _word = "list"
+
+    def __init__(
+        self, on: str | None = None, alias_name: str | None = None, ignore_nulls: bool = True
+    ) -> None:
+        super().__init__(on, ignore_nulls, alias_name)
+
+    def accumulate(self, block: Block, key: Any = None) -> Any:
+        """Return the accumulator of one table."""
+        return self._values(block).to_pylist()
+
+    def merge(self, one: Any, other: Any) -> Any:
+        """Return the accumulator of both."""
+        return [*one, *other]
+
+
+class _Counted(_Gathered):
+    """An aggregate whose accumulators say how often each value is there."""
+
+    def accumulate(self, block: Block, key: Any = None) -> Any:
+        """Return the accumulator of one table."""
+        counts = pc.value_counts(self._values(block))
+        return dict(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True))
+
+    def merge(self, one: Any, other: Any) -> Any:
+        """Return the accumulator of both."""
+        merged = dict(one)
+        for value, count in other.items():
+            merged[value] = merged.get(value, 0) + count
+        return merged
+
+
+class CountDistinct(_Counted):
+    """How many different values a column has.
+
+    Example: `ds.aggregate(CountDistinct("city"))`
+    """
+
+    _word = "count_distinct"
+
+    def finalize(self, state: Any) -> Any:
+        """Return the value of an accumulator."""
+        return len(state)
+
+
+class Unique(_Counted):
+    """The different values of a column, as a list.
+
+    Example: `ds.groupby("city").aggregate(Unique("driver"))`
+    """
+
+    _word = "unique"
+
+    def finalize(self, state: Any) -> Any:
+        """Return the value of an accumulator."""
+        return list(state)
+
+
+class ValueCounter(_Counted):
+    """The different values of a column and how often each is there: lists "values" and "counts".
+
+    Example: `ds.aggregate(ValueCounter("city"))`
+    """
+
+    _word = "value_counter"
+
+    def __init__(self, on: str, alias_name: str | None = None) -> None:
+        super().__init__(on, True, alias_name)
+
+    def finalize(self, state: Any) -> Any:
+        """Return the value of an accumulator."""
+        return {"values": list(state), "counts": list(state.values())}
+
+
+class Quantile(_Counted):
+    """The value of a column below which a share `q` of the values lie, between two values by proportion.
+
+    Example: `ds.aggregate(Quantile("fare", q=0.9))`
+    """
+
+    _word = "quantile"
+
+    def __init__(
+        self,
+        on: str | None = None,
+        q: float = 0.5,
+        ignore_nulls: bool = True,
+        alias_name: str | None = None,
+    ) -> None:
+        if not 0 <= q <= 1:
+            raise ValueError(f"q must be a number from 0 to 1, not {describe(q)}")
+        super().__init__(on, ignore_nulls, alias_name)
+        self._q = q
+
+    def finalize(self, state: Any) -> Any:
+        """Return the value of an accumulator."""
+        if not state or None in state:
+            return None
+        ordered = sorted(state)
+        ends = list(itertools.accumulate(state[value] for value in ordered))
+        place = self._q * (ends[-1] - 1)
+        low, high = (ordered[bisect.bisect_right(ends, at)] for at in (math.floor(place), math.ceil(place)))
+        return low + (high - low) * (place - math.floor(place))
+
+
+class _Share(_OfColumn):
+    """The percentage of rows for which something holds."""
+
+    def merge(self, one: Any, other: Any) -> Any:
+        """Return the accumulator of both."""
+        return (one[0] + other[0], one[1] + other[1])
+
+    def finalize(self, state: Any) -> Any:
+        """Return the value of an accumulator."""
+        return 100.0 * state[0] / state[1] if state[1] else None
+
+
+class MissingValuePercentage(_Share):
+    """The percentage of a column's values that are null (or not a number).
+
+    Example: `ds.aggregate(MissingValuePercentage("fare"))`
+    """
+
+    _word = "missing_pct"
+
+    def __init__(self, on: str, alias_name: str | None = None) -> None:
+        super().__init__(on, False, alias_name)
+
+    def accumulate(self, block: Block, key: Any = None) -> Any:
+        """Return the accumulator of one table."""
+        missing = pc.sum(pc.is_null(self._column(block), nan_is_null=True)).as_py()
+        return (missing or 0, block.num_rows)
+
+
+class ZeroPercentage(_Share):
+    """The percentage of a column's values that are 0; nulls count among the values unless they are ignored.
+
+    Example: `ds.aggregate(ZeroPercentage("fare"))`
+    """
+
+    _word = "zero_pct"
+
+    def __init__(self, on: str, ignore_nulls: bool = True, alias_name: str | None = None) -> None:
+        super().__init__(on, ignore_nulls, alias_name)
+
+    def accumulate(self, block: Block, key: Any = None) -> Any:
+        """Return the accumulator of one table."""
+        column = self._column(block)
+        rows = len(column) - (column.null_count if self._ignore_nulls else 0)
+        return (pc.sum(pc.equal(column, 0)).as_py() or 0, rows)
 
 
 def aggregate_groups(table: Block, keys: Sequence[str], aggregates: Sequence[AggregateFn]) -> Block:

@@ -16,7 +16,8 @@ from shoal.data.execution.barriers import slices_of
 from shoal.data.execution.bundle import Bundle
 from shoal.data.execution.worker import run_gather
 from shoal.data.keywords import TaskKeywords
-from shoal.data.plan.logical import AllToAll, InputBlocks, Node
+from shoal.data.plan.logical import AllToAll, InputBlocks, Node, Read, nodes
+from shoal.data.splitting import DataIterator, WholeIterator, split_while_running
 from shoal.data.transforms import UserFunction
 from shoal.data.verbs.aggregating import Aggregating, check_aggregates
 from shoal.data.verbs.consuming import Consuming
@@ -135,6 +136,49 @@ class Dataset(Transforming, Exchanging, Aggregating, Consuming, Writing):
         left, right = whole._cut([0, rows - test], rows)
         return left, right
 
+    def streaming_split(
+        self, n: int, *, equal: bool = False, locality_hints: Sequence[Any] | None = None
+    ) -> list[DataIterator]:
+        """Return `n` iterators for consumers in processes of their own, who share one execution of the plan.
+
+        Each row goes to one of them: to who asks first, or with `equal` as many to each, where fewer than `n` rows at
+        the end are left out. Each loop over an iterator is an epoch, for which the plan is executed again.
+        `locality_hints` must be None: where a consumer runs is not considered.
+        Raises ValueError for a wrong number, NotImplementedError for hints.
+
+        Example: `left, right = ds.streaming_split(2, equal=True)`
+        """
+        check_count("n", n, optional=False)
+        if locality_hints is not None:
+            raise NotImplementedError("locality_hints are not considered; leave them out")
+        return split_while_running(self, n, equal)
+
+    def iterator(self) -> DataIterator:
+        """Return an iterator over all of this dataset, as consumers take it.
+
+        Example: `ds.iterator().iter_batches(batch_size=32)`
+        """
+        return WholeIterator(self)
+
+    def input_files(self) -> list[str]:
+        """Return the paths of the files that the plan reads.
+
+        Example: `shoal.data.read_csv("logs/").input_files()`
+        """
+        return sorted({path for node in nodes(self._plan) if isinstance(node, Read) for path in _files(node)})
+
+    def set_name(self, name: str | None) -> None:
+        """Give the dataset a name for messages and statistics.
+
+        Example: `ds.set_name("train")`
+        """
+        self._name = name
+
+    @property
+    def name(self) -> str | None:
+        """The name that it was given."""
+        return self._name
+
     @classmethod
     def _made_of(cls, plan: Node, context: DataContext) -> Dataset:
         return Dataset(plan, context)
@@ -178,6 +222,10 @@ class MaterializedDataset(Dataset):
         part = MaterializedDataset(InputBlocks(tuple(bundles)), self._context)
         part._known_schema = self._known_schema
         return part
+
+
+def _files(node: Read) -> tuple[str, ...]:
+    return tuple(file.path for file in getattr(node.source, "files", ()))
 
 
 def _cut_block(block: Any, low: int, high: int) -> tuple[Any, Any]:

@@ -12,7 +12,23 @@ import pytest
 
 import shoal
 import shoal.data
-from shoal.data.aggregate import AggregateFn, Count, Max, Mean, Min, Std, Sum
+from shoal.data.aggregate import (
+    AbsMax,
+    AggregateFn,
+    AsList,
+    Count,
+    CountDistinct,
+    Max,
+    Mean,
+    Min,
+    MissingValuePercentage,
+    Quantile,
+    Std,
+    Sum,
+    Unique,
+    ValueCounter,
+    ZeroPercentage,
+)
 
 pytestmark = pytest.mark.usefixtures("session")
 
@@ -314,3 +330,55 @@ def test_a_dataset_without_rows_goes_through_every_step(step: Any) -> None:
     empty = numbers(10).filter(lambda row: False)
     assert step(empty).take_all() == []
     assert step(shoal.data.from_items([])).take_all() == []
+
+
+def test_aggregates_of_all_values() -> None:
+    values = [3, None, 0, 3, -8, 1, 1, 1]
+    dataset = shoal.data.from_items([{"k": 1, "x": value} for value in values], override_num_blocks=3)
+    aggregates = [
+        AbsMax("x"),
+        AsList("x"),
+        CountDistinct("x"),
+        Unique("x"),
+        ValueCounter("x"),
+        Quantile("x", q=0.25),
+        MissingValuePercentage("x"),
+        ZeroPercentage("x"),
+    ]
+    present = [value for value in values if value is not None]
+    expected = {
+        "abs_max(x)": 8,
+        "list(x)": present,
+        "count_distinct(x)": 4,
+        "unique(x)": [3, 0, -8, 1],
+        "value_counter(x)": {"values": [3, 0, -8, 1], "counts": [2, 1, 1, 3]},
+        "quantile(x)": float(np.quantile(present, 0.25)),
+        "missing_pct(x)": 12.5,
+        "zero_pct(x)": pytest.approx(100 / 7),
+    }
+    assert dataset.aggregate(*aggregates) == expected
+    [row] = dataset.groupby("k").aggregate(*aggregates).take_all()
+    assert row == {"k": 1, **expected}
+
+
+def test_a_dataset_has_a_name_and_knows_its_files(tmp_path: Any) -> None:
+    numbers(4, 2).write_csv(tmp_path / "out")
+    dataset = shoal.data.read_csv(tmp_path / "out").filter(expr="id > 0")
+    assert dataset.input_files() == sorted(str(path) for path in (tmp_path / "out").iterdir())
+    dataset.set_name("train")
+    assert dataset.name == "train"
+    assert repr(dataset).startswith("Dataset(train: ")
+
+
+def test_statistics_name_the_bottleneck() -> None:
+    import time
+
+    def slow(batch: Any) -> Any:
+        time.sleep(0.05)
+        return batch
+
+    dataset = numbers(40, 4).materialize().map_batches(slow, batch_size=10)
+    dataset.take_all()
+    text = dataset.stats()
+    assert "4 tasks, 4 blocks, 40 rows" in text
+    assert "MapBatches(slow)" in text.partition("bottleneck is")[2]

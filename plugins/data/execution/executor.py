@@ -90,7 +90,9 @@ class Execution:
                 elif self._machine.done:
                     return
                 else:
+                    begun = time.monotonic()
                     self._wait()
+                    self.stats.waited += time.monotonic() - begun
         finally:
             self.close()
 

@@ -185,7 +185,7 @@ class Machine:
                 len(pool.actors) < pool.most
                 and operator.peek()
                 and not pool.free()
-                and self._cpus_taken() + pool.cpus <= self.cpus
+                and self._cpus_of_actors() + pool.cpus + self._cpus_for_tasks() <= self.cpus
             ):
                 actor = next(self._actor_numbers)
                 pool.actors[actor] = set()
@@ -283,8 +283,21 @@ class Machine:
         return WINDOW * (size / blocks if blocks else self._guess)
 
     def _cpus_taken(self) -> float:
-        tasks = sum(operator.cpus for operator in self._of_task.values() if operator.pool is None)
-        actors = sum(
+        return self._cpus_of_tasks() + self._cpus_of_actors()
+
+    def _cpus_of_tasks(self) -> float:
+        return sum(operator.cpus for operator in self._of_task.values() if operator.pool is None)
+
+    def _cpus_of_actors(self) -> float:
+        return sum(
             len(operator.pool.actors) * operator.pool.cpus for operator in self.operators if operator.pool
         )
-        return tasks + actors
+
+    def _cpus_for_tasks(self) -> float:
+        """What a pool that grows must leave: actors keep their CPUs, and tasks that do not fit wait for ever."""
+        needed = (
+            operator.cpus
+            for operator in self.operators
+            if operator.pool is None and not self._ended[operator.number]
+        )
+        return max(self._cpus_of_tasks(), max(needed, default=0.0))

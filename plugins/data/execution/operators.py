@@ -185,7 +185,7 @@ class Source(Operator):
     """Blocks that are there already."""
 
     def __init__(self, name: str, bundles: tuple[Bundle, ...]) -> None:
-        super().__init__(name, 0)
+        super().__init__(name, 0, cpus=0.0)
         self.makes = False
         self._left = deque(bundles)
 

@@ -30,6 +30,27 @@ class ExecutionStats:
     operators: list[OperatorStats]
     seconds: float = 0.0
     peak: float = 0.0
+    waited: float = 0.0  # seconds for which the consumer waited for a block
+
+    def bottleneck(self) -> str:
+        """Return what the execution waited for most of its time, and why.
+
+        Where blocks were ready for most of the time it is who takes them; else the step whose tasks worked longest.
+        """
+        worked = [each for each in self.operators if each.tasks]
+        busy = sum(each.seconds for each in worked)
+        slowest = max(worked, key=lambda each: each.seconds)
+        share = slowest.seconds / (busy or 1.0)
+        if self.waited < 0.5 * self.seconds:
+            return (
+                f"the bottleneck is the consumer: for {self.seconds - self.waited:.2f} s blocks were ready or being "
+                f"used; of the work, {slowest.name} did {share:.0%}"
+            )
+        per_block = slowest.seconds / (slowest.blocks or 1)
+        return (
+            f"the bottleneck is {slowest.name}: it did {share:.0%} of the work, {per_block:.3f} s for each block, "
+            f"in {slowest.tasks} tasks"
+        )
 
     def text(self) -> str:
         """Return it for a person, with the operator that worked longest named last."""
@@ -42,11 +63,8 @@ class ExecutionStats:
                 f"{_shown(each.size)}; {each.seconds:.2f} s of work in {wall:.2f} s"
             )
         if worked:
-            slowest = max(worked, key=lambda each: each.seconds)
-            total = sum(each.seconds for each in worked) or 1.0
             lines.append(
-                f"{self.seconds:.2f} s in all, at most {_shown(self.peak)} of blocks under way; "
-                f"{slowest.name} did {slowest.seconds / total:.0%} of the work"
+                f"{self.seconds:.2f} s in all, at most {_shown(self.peak)} of blocks under way; {self.bottleneck()}"
             )
         return "\n".join(lines) or "nothing had to be done"
 

@@ -1,6 +1,9 @@
 """Expressions over columns: what is to be computed, as a value that readers and rules can look into."""
 
+from shoal.data.expressions.dates import DateNamespace
+from shoal.data.expressions.nested import ArrayNamespace, ListNamespace, MapNamespace, StructNamespace
 from shoal.data.expressions.parse import parse
+from shoal.data.expressions.strings import StringNamespace
 from shoal.data.expressions.tree import (
     AliasExpr,
     BinaryExpr,
@@ -23,13 +26,19 @@ from shoal.data.expressions.tree import (
 
 __all__ = [
     "AliasExpr",
+    "ArrayNamespace",
     "BinaryExpr",
     "CallExpr",
     "ColumnExpr",
+    "DateNamespace",
     "Expr",
+    "ListNamespace",
     "LiteralExpr",
+    "MapNamespace",
     "Operation",
     "StarExpr",
+    "StringNamespace",
+    "StructNamespace",
     "UDFExpr",
     "UnaryExpr",
     "col",

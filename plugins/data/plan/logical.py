@@ -199,3 +199,13 @@ def lines(node: Node, depth: int = 0) -> Iterator[str]:
     yield "   " * depth + ("└─ " if depth else "") + node.label
     for each in node.inputs:
         yield from lines(each, depth + 1)
+
+
+def nodes(node: Node) -> Iterator[Node]:
+    """Yield a node and all that it stands on.
+
+    Example: `sum(isinstance(each, Read) for each in nodes(plan))`
+    """
+    yield node
+    for each in node.inputs:
+        yield from nodes(each)

@@ -25,6 +25,7 @@ class Planned:
         self._context = context or DataContext.get_current().copy()
         self._stats: ExecutionStats | None = None
         self._known_schema: Any = None
+        self._name: str | None = None
 
     @property
     def context(self) -> DataContext:
@@ -92,4 +93,5 @@ class Planned:
 
     def __repr__(self) -> str:
         steps = [line.strip().removeprefix("└─ ") for line in lines(self._plan)]
-        return f"{type(self).__name__}({' ← '.join(steps)})"
+        named = "" if self._name is None else f"{self._name}: "
+        return f"{type(self).__name__}({named}{' ← '.join(steps)})"

@@ -1,0 +1,229 @@
+"""Datasets that are split while they run: several consumers, in processes of their own, share one execution."""
+
+from __future__ import annotations
+
+import threading
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+import shoal
+from shoal.data.block import Block, concat
+from shoal.data.context import DataContext
+from shoal.data.verbs.iterating import Iterating
+
+if TYPE_CHECKING:
+    from shoal.data.dataset import Dataset, MaterializedDataset
+
+_NEXT_TIMEOUT = (
+    24 * 3600.0
+)  # seconds; computing a block may take long, and the coordinator's death is told at once
+_GET_TIMEOUT = 600.0  # seconds for which a block that was made may take to come
+
+Piece = tuple[Any, int, int]  # a reference to a block, and which of its rows
+
+
+class DataIterator(Iterating):
+    """Something to loop over again and again: a dataset, or the part of one that a consumer gets. It can be sent.
+
+    Example: `for batch in iterator.iter_batches(batch_size=32): ...`
+    """
+
+    @abstractmethod
+    def materialize(self) -> MaterializedDataset:
+        """Return a dataset of the blocks that one loop gives."""
+
+    @abstractmethod
+    def stats(self) -> str:
+        """Return what the last execution did."""
+
+    @abstractmethod
+    def get_context(self) -> DataContext:
+        """Return the settings of the dataset."""
+
+
+class WholeIterator(DataIterator):
+    """All of a dataset."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+
+    def materialize(self) -> MaterializedDataset:
+        """Return a dataset of the blocks, which stay in the object store while it lives."""
+        return self._dataset.materialize()
+
+    def stats(self) -> str:
+        """Return what the last execution did."""
+        return self._dataset.stats()
+
+    def get_context(self) -> DataContext:
+        """Return the settings of the dataset."""
+        return self._dataset.context
+
+    def _blocks(self) -> Iterator[Block]:
+        return self._dataset._blocks()
+
+    def _schema(self) -> Any:
+        return self._dataset._schema()
+
+
+class SplitIterator(DataIterator):
+    """One of the parts of a dataset that is split while it runs. Each loop is an epoch of its own."""
+
+    def __init__(self, coordinator: Any, split: int, context: DataContext) -> None:
+        self._coordinator = coordinator
+        self._split = split
+        self._context = context
+
+    def materialize(self) -> MaterializedDataset:
+        """Return a dataset of the blocks that this part gets in one epoch."""
+        from shoal.data.making import from_blocks
+
+        return from_blocks(list(self._blocks()))
+
+    def stats(self) -> str:
+        """Return what the last execution did, of all parts together."""
+        text: str = shoal.get(self._coordinator.stats.remote(), timeout=_GET_TIMEOUT)
+        return text
+
+    def get_context(self) -> DataContext:
+        """Return the settings of the dataset."""
+        return self._context
+
+    def _blocks(self) -> Iterator[Block]:
+        epoch = shoal.get(self._coordinator.begin.remote(self._split), timeout=_GET_TIMEOUT)
+        try:
+            while True:
+                pieces = shoal.get(self._coordinator.next.remote(self._split, epoch), timeout=_NEXT_TIMEOUT)
+                if pieces is None:
+                    return
+                blocks = shoal.get([ref for ref, _, _ in pieces], timeout=_GET_TIMEOUT)
+                yield concat(
+                    [
+                        block.slice(low, high - low)
+                        for block, (_, low, high) in zip(blocks, pieces, strict=True)
+                    ]
+                )
+        finally:
+            if shoal.is_initialized():
+                shoal.get(self._coordinator.end.remote(self._split, epoch), timeout=_GET_TIMEOUT)
+
+    def _schema(self) -> Any:
+        return shoal.get(self._coordinator.schema.remote(), timeout=_GET_TIMEOUT)
+
+
+@attrs.define(eq=False)
+class _Epoch:
+    """One execution that the parts share. `ready` has what is for each part, `left` what cannot be dealt evenly yet."""
+
+    bundles: Iterator[Any]
+    ready: list[deque[list[Piece]]]
+    left: list[Piece] = attrs.field(factory=list)
+    gone: set[int] = attrs.field(factory=set)  # parts that want no more
+    over: bool = False
+    error: Exception | None = None  # what ended it; every part is told
+
+
+class Coordinator:
+    """Runs a dataset for `n` parts, as an actor: who asks gets the next block, or with `equal` its share of it.
+
+    With `equal` each part gets as many rows as the others, and fewer than `n` rows at the end go to nobody. What is for
+    a part that is slower than the others waits as references; the blocks lie in the store, which spills.
+    """
+
+    def __init__(self, dataset: Dataset, n: int, equal: bool) -> None:
+        self._dataset = dataset
+        self._n = n
+        self._equal = equal
+        self._began = [0] * n
+        self._epochs: dict[int, _Epoch] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, split: int) -> int:
+        """Begin a loop of a part; return the number of its epoch."""
+        with self._lock:
+            epoch = self._began[split]
+            self._began[split] += 1
+            if epoch not in self._epochs:
+                self._epochs[epoch] = _Epoch(self._dataset._bundles(), [deque() for _ in range(self._n)])
+            return epoch
+
+    def next(self, split: int, epoch: int) -> list[Piece] | None:
+        """Return what a part is to take next; None at the end. Raises what computing it raises."""
+        with self._lock:
+            state = self._epochs[epoch]
+            while not state.ready[split] and not state.over:
+                bundle = self._next_of(state)
+                if bundle is None:
+                    state.over = True
+                elif bundle.rows:
+                    state.left.append((bundle.ref, 0, bundle.rows))
+                    self._deal(state, split)
+            return state.ready[split].popleft() if state.ready[split] else None
+
+    def end(self, split: int, epoch: int) -> None:
+        """Note that a part wants no more of an epoch; when none does, what runs is stopped."""
+        with self._lock:
+            state = self._epochs[epoch]
+            state.gone.add(split)
+            state.ready[split].clear()
+            if len(state.gone) == self._n:
+                state.bundles.close()  # type: ignore[attr-defined]
+                del self._epochs[epoch]
+
+    def schema(self) -> Any:
+        """Return the Arrow schema."""
+        with self._lock:
+            return self._dataset._schema()
+
+    def stats(self) -> str:
+        """Return what the last execution did."""
+        return self._dataset.stats()
+
+    @staticmethod
+    def _next_of(state: _Epoch) -> Any:
+        if state.error is not None:
+            raise state.error
+        try:
+            return next(state.bundles, None)
+        except Exception as error:  # the user's
+            state.error = error
+            raise
+
+    def _deal(self, state: _Epoch, asks: int) -> None:
+        if not self._equal:
+            state.ready[asks].append(state.left)
+            state.left = []
+            return
+        share = sum(high - low for _, low, high in state.left) // self._n
+        if not share:
+            return
+        for split in range(self._n):
+            pieces = _take(state.left, share)
+            if split not in state.gone:
+                state.ready[split].append(pieces)
+
+
+def _take(pieces: list[Piece], rows: int) -> list[Piece]:
+    """Take so many rows from the front of pieces."""
+    taken: list[Piece] = []
+    while rows:
+        ref, low, high = pieces.pop(0)
+        end = min(high, low + rows)
+        taken.append((ref, low, end))
+        rows -= end - low
+        if end < high:
+            pieces.insert(0, (ref, end, high))
+    return taken
+
+
+def split_while_running(dataset: Dataset, n: int, equal: bool) -> list[DataIterator]:
+    """Return `n` iterators that share executions of a dataset.
+
+    Example: `split_while_running(ds, 2, equal=True)`
+    """
+    actor = shoal.remote(num_cpus=0, max_concurrency=n + 1)(Coordinator).remote(dataset, n, equal)
+    return [SplitIterator(actor, number, dataset.context) for number in range(n)]

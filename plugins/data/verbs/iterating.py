@@ -1,0 +1,117 @@
+"""Verbs that loop over what gives blocks: a dataset, or one of the parts of a dataset that is split while it runs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from shoal.data.block import Block, Row, check_format, rows_of, to_batch
+from shoal.data.checks import check_count
+from shoal.data.iteration import ahead, shuffled
+from shoal.data.schema import Schema
+from shoal.data.transforms import batches_of
+from shoal.interfaces.current import current
+
+
+class Iterating(ABC):
+    """Loops over rows and batches of whatever gives blocks."""
+
+    @abstractmethod
+    def _blocks(self) -> Iterator[Block]:
+        """Give the blocks, from the beginning."""
+
+    @abstractmethod
+    def _schema(self) -> Any:
+        """The Arrow schema, None if there are no rows."""
+
+    def iter_rows(self) -> Iterator[Row]:
+        """Yield each row as a dict of Python values, while the rest is still computed.
+
+        Example: `for row in ds.iter_rows(): ...`
+        """
+        for table in self._blocks():
+            yield from rows_of(table)
+
+    def iter_batches(
+        self,
+        *,
+        prefetch_batches: int = 1,
+        batch_size: int | None = 256,
+        batch_format: str | None = "default",
+        drop_last: bool = False,
+        local_shuffle_buffer_size: int | None = None,
+        local_shuffle_seed: int | None = None,
+    ) -> Iterator[Any]:
+        """Yield batches of `batch_size` rows (None: whole blocks), while the rest is still computed.
+
+        Parameters: `prefetch_batches` is how many are made ready ahead, by a thread; 0 makes none. `batch_format` is
+        "numpy", "pandas" or "pyarrow". `drop_last` leaves out a last batch that is not full. With
+        `local_shuffle_buffer_size` rows are drawn at random from a buffer of at least so many.
+        Raises ValueError for wrong parameters, and what the plan raises.
+
+        Example: `for batch in ds.iter_batches(batch_size=128): train(batch["x"])`
+        """
+        check_count("batch_size", batch_size)
+        kind = check_format(batch_format)
+        check_count("prefetch_batches", prefetch_batches, 0, optional=False)
+        check_count("local_shuffle_buffer_size", local_shuffle_buffer_size)
+        if drop_last and batch_size is None:
+            raise ValueError("drop_last=True needs a batch_size")
+
+        def batches() -> Iterator[Any]:
+            blocks: Iterable[Block] = self._blocks()
+            if local_shuffle_buffer_size is not None:
+                blocks = shuffled(blocks, local_shuffle_buffer_size, batch_size, local_shuffle_seed)
+            for table in batches_of(blocks, batch_size, drop_last):
+                yield to_batch(table, kind)
+
+        if prefetch_batches and self._runs_elsewhere():
+            return ahead(batches(), prefetch_batches)
+        return batches()
+
+    def iter_torch_batches(
+        self,
+        *,
+        prefetch_batches: int = 1,
+        batch_size: int | None = 256,
+        dtypes: Any = None,
+        device: str = "auto",
+        collate_fn: Callable[[Any], Any] | None = None,
+        drop_last: bool = False,
+        local_shuffle_buffer_size: int | None = None,
+        local_shuffle_seed: int | None = None,
+    ) -> Iterator[Any]:
+        """Yield batches as dicts of torch tensors, or what `collate_fn` makes of each dict of arrays.
+
+        Parameters: `dtypes` is a torch type for all columns, or a mapping of columns to types; `device` is where
+        tensors go ("auto": cuda if there is one). The others are those of `iter_batches`. Needs torch.
+
+        Example: `for batch in ds.iter_torch_batches(batch_size=32): model(batch["x"])`
+        """
+        from shoal.data.tensors import to_tensors
+
+        batches = self.iter_batches(
+            prefetch_batches=prefetch_batches,
+            batch_size=batch_size,
+            drop_last=drop_last,
+            local_shuffle_buffer_size=local_shuffle_buffer_size,
+            local_shuffle_seed=local_shuffle_seed,
+        )
+        if collate_fn is not None:
+            return map(collate_fn, batches)
+        return (to_tensors(batch, dtypes, device) for batch in batches)
+
+    def schema(self) -> Schema | None:
+        """Return the columns and their types; None for a dataset without rows. May compute the first rows.
+
+        Example: `ds.schema().names`
+        """
+        found = self._schema()
+        return None if found is None else Schema(found)
+
+    @staticmethod
+    def _runs_elsewhere() -> bool:
+        """Whether a thread that waits for blocks leaves the program's thread anything to gain."""
+        engine = current.engine
+        return engine is None or "processes" in engine.capabilities
