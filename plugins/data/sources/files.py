@@ -112,34 +112,34 @@ class _Piece:
         source = self.source
         for file, part in self.group:
             added = {**file.partition, **({PATH_COLUMN: file.path} if source.include_paths else {})}
-            format_ = self._narrowed(added)
+            format_, is_filtered = self._narrowed(added)
             try:
                 for table in format_.read(source.filesystem, file, part):
-                    yield self._finished(table, added)
+                    yield self._finished(table, added, is_filtered)
             except Exception as error:  # whatever the format's library raises
                 # The class stays, so that programs can tell errors apart; the path is what a person needs.
                 error.add_note(f"while reading {file.path}") if hasattr(error, "add_note") else None
                 raise
 
-    def _narrowed(self, added: dict[str, str]) -> FileFormat:
-        """The format, told what it may leave out; columns of the path are not in the file."""
-        found = self.source.format
-        if self.source.columns is not None:
-            wanted = [name for name in self.source.columns if name not in added]
-            if self.source.expression is None:
-                found = found.with_columns(wanted) or found
-        if self.source.expression is not None and not added:
-            found = found.with_filter(self.source.expression) or found
-        return found
+    def _narrowed(self, added: dict[str, Any]) -> tuple[FileFormat, bool]:
+        """The format, told what it may leave out, and whether it filters; columns of the path are not in the file."""
+        found, source = self.source.format, self.source
+        filtering = (
+            found.with_filter(source.expression) if source.expression is not None and not added else None
+        )
+        found = filtering or found
+        if source.columns is not None and (source.expression is None or filtering is not None):
+            found = found.with_columns([name for name in source.columns if name not in added]) or found
+        return found, filtering is not None
 
-    def _finished(self, table: Block, added: dict[str, str]) -> Block:
+    def _finished(self, table: Block, added: dict[str, Any], is_filtered: bool) -> Block:
         for name, value in added.items():
             column = pa.repeat(pa.scalar(value), table.num_rows)
             if name in table.column_names:
                 table = table.set_column(table.column_names.index(name), name, column)
             else:
                 table = table.append_column(name, column)
-        if self.source.expression is not None:
+        if self.source.expression is not None and not is_filtered:
             table = table.filter(self.source.expression)
         if self.source.columns is not None:
             missing = [name for name in self.source.columns if name not in table.column_names]
