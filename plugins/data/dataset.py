@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import shoal
 from shoal.data.aggregate import AggregateFn, Count, Max, Mean, Min, Std, Sum
-from shoal.data.block import check_format
+from shoal.data.block import check_format, size_of
 from shoal.data.checks import check_count, check_names
 from shoal.data.compute import placement
 from shoal.data.context import DataContext
@@ -151,7 +151,7 @@ class Dataset(Transforming, Exchanging, Aggregating, Consuming, Writing):
         check_count("n", n, optional=False)
         if locality_hints is not None:
             raise NotImplementedError("locality_hints are not considered; leave them out")
-        return split_while_running(self, n, equal)
+        return split_while_running(self, n, equal, _gathered)
 
     def iterator(self) -> DataIterator:
         """Return an iterator over all of this dataset, as consumers take it.
@@ -222,6 +222,11 @@ class MaterializedDataset(Dataset):
         part = MaterializedDataset(InputBlocks(tuple(bundles)), self._context)
         part._known_schema = self._known_schema
         return part
+
+
+def _gathered(blocks: Iterable[Any], context: DataContext) -> MaterializedDataset:
+    bundles = [Bundle(shoal.put(each), each.num_rows, size_of(each), each.schema) for each in blocks]
+    return MaterializedDataset(InputBlocks(tuple(bundles)), context)
 
 
 def _files(node: Read) -> tuple[str, ...]:

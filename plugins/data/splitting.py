@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -24,6 +24,7 @@ _NEXT_TIMEOUT = (
 _GET_TIMEOUT = 600.0  # seconds for which a block that was made may take to come
 
 Piece = tuple[Any, int, int]  # a reference to a block, and which of its rows
+Gather = Callable[[Iterable[Block], DataContext], "MaterializedDataset"]
 
 
 class DataIterator(Iterating):
@@ -73,16 +74,15 @@ class WholeIterator(DataIterator):
 class SplitIterator(DataIterator):
     """One of the parts of a dataset that is split while it runs. Each loop is an epoch of its own."""
 
-    def __init__(self, coordinator: Any, split: int, context: DataContext) -> None:
+    def __init__(self, coordinator: Any, split: int, context: DataContext, gather: Gather) -> None:
         self._coordinator = coordinator
         self._split = split
         self._context = context
+        self._gather = gather
 
     def materialize(self) -> MaterializedDataset:
         """Return a dataset of the blocks that this part gets in one epoch."""
-        from shoal.data.making import from_blocks
-
-        return from_blocks(list(self._blocks()))
+        return self._gather(self._blocks(), self._context)
 
     def stats(self) -> str:
         """Return what the last execution did, of all parts together."""
@@ -220,10 +220,10 @@ def _take(pieces: list[Piece], rows: int) -> list[Piece]:
     return taken
 
 
-def split_while_running(dataset: Dataset, n: int, equal: bool) -> list[DataIterator]:
-    """Return `n` iterators that share executions of a dataset.
+def split_while_running(dataset: Dataset, n: int, equal: bool, gather: Gather) -> list[DataIterator]:
+    """Return `n` iterators that share executions of a dataset; `gather` makes a dataset of blocks.
 
-    Example: `split_while_running(ds, 2, equal=True)`
+    Example: `split_while_running(ds, 2, True, gather)`
     """
     actor = shoal.remote(num_cpus=0, max_concurrency=n + 1)(Coordinator).remote(dataset, n, equal)
-    return [SplitIterator(actor, number, dataset.context) for number in range(n)]
+    return [SplitIterator(actor, number, dataset.context, gather) for number in range(n)]

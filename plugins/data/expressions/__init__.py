@@ -1,8 +1,9 @@
 """Expressions over columns: what is to be computed, as a value that readers and rules can look into."""
 
 from shoal.data.expressions.dates import DateNamespace
+from shoal.data.expressions.making import col, lit, pyarrow_udf, star, udf
 from shoal.data.expressions.nested import ArrayNamespace, ListNamespace, MapNamespace, StructNamespace
-from shoal.data.expressions.parse import parse
+from shoal.data.expressions.parse import parse, to_arrow
 from shoal.data.expressions.strings import StringNamespace
 from shoal.data.expressions.tree import (
     AliasExpr,
@@ -15,13 +16,7 @@ from shoal.data.expressions.tree import (
     StarExpr,
     UDFExpr,
     UnaryExpr,
-    col,
-    lit,
-    pyarrow_udf,
-    star,
-    to_arrow,
     to_expression,
-    udf,
 )
 
 __all__ = [

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import attrs
 import pyarrow.compute as pc
 
-from shoal.data.expressions.tree import CallExpr, Expr
+if TYPE_CHECKING:
+    from shoal.data.expressions.tree import Expr
 
 
 @attrs.frozen(eq=False)
@@ -16,43 +19,43 @@ class DateNamespace:
 
     def year(self) -> Expr:
         """Return the year."""
-        return CallExpr("year", (self.expr,))
+        return self.expr.call("year")
 
     def month(self) -> Expr:
         """Return the month, from 1 on."""
-        return CallExpr("month", (self.expr,))
+        return self.expr.call("month")
 
     def day(self) -> Expr:
         """Return the day of the month."""
-        return CallExpr("day", (self.expr,))
+        return self.expr.call("day")
 
     def hour(self) -> Expr:
         """Return the hour."""
-        return CallExpr("hour", (self.expr,))
+        return self.expr.call("hour")
 
     def minute(self) -> Expr:
         """Return the minute."""
-        return CallExpr("minute", (self.expr,))
+        return self.expr.call("minute")
 
     def second(self) -> Expr:
         """Return the second."""
-        return CallExpr("second", (self.expr,))
+        return self.expr.call("second")
 
     def strftime(self, fmt: str) -> Expr:
         """Return it as text.
 
         Example: `col("time").dt.strftime("%Y-%m-%d")`
         """
-        return CallExpr("strftime", (self.expr,), pc.StrftimeOptions(format=fmt))
+        return self.expr.call("strftime", options=pc.StrftimeOptions(format=fmt))
 
     def floor(self, unit: str) -> Expr:
         """Return the beginning of its unit: "day", "hour", …"""
-        return CallExpr("floor_temporal", (self.expr,), pc.RoundTemporalOptions(unit=unit))
+        return self.expr.call("floor_temporal", options=pc.RoundTemporalOptions(unit=unit))
 
     def ceil(self, unit: str) -> Expr:
         """Return the end of its unit."""
-        return CallExpr("ceil_temporal", (self.expr,), pc.RoundTemporalOptions(unit=unit))
+        return self.expr.call("ceil_temporal", options=pc.RoundTemporalOptions(unit=unit))
 
     def round(self, unit: str) -> Expr:
         """Return the nearest beginning of a unit."""
-        return CallExpr("round_temporal", (self.expr,), pc.RoundTemporalOptions(unit=unit))
+        return self.expr.call("round_temporal", options=pc.RoundTemporalOptions(unit=unit))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shoal.data.expressions.tree import CallExpr, Expr, pyarrow_udf
+if TYPE_CHECKING:
+    from shoal.data.expressions.tree import Expr
 
 
 @attrs.frozen(eq=False)
@@ -19,13 +20,13 @@ class ListNamespace:
 
     def len(self) -> Expr:
         """Return how many values there are."""
-        return CallExpr("list_value_length", (self.expr,))
+        return self.expr.call("list_value_length")
 
     def get(self, index: int) -> Expr:
         """Return the value at a place; from the end for a place below 0. Raises IndexError where there is none."""
         if index >= 0:
-            return CallExpr("list_element", (self.expr, *_literals(index)))
-        return pyarrow_udf()(_from_end(index))(self.expr)
+            return self.expr.call("list_element", index)
+        return self.expr.apply(_from_end(index))
 
     def __getitem__(self, key: int | slice) -> Expr:
         return self.slice(key.start, key.stop, key.step) if isinstance(key, slice) else self.get(key)
@@ -33,7 +34,7 @@ class ListNamespace:
     def slice(self, start: int | None = None, stop: int | None = None, step: int | None = None) -> Expr:
         """Return the values from `start` up to `stop`, every `step`-th."""
         options = pc.ListSliceOptions(start or 0, stop, step or 1)
-        return CallExpr("list_slice", (self.expr,), options)
+        return self.expr.call("list_slice", options=options)
 
     def sort(
         self,
@@ -54,7 +55,7 @@ class ListNamespace:
                 made.append([*nulls, *rest] if null_placement == "at_start" else [*rest, *nulls])
             return pa.array(made, kind)
 
-        return pyarrow_udf()(sorted_lists)(self.expr)
+        return self.expr.apply(sorted_lists)
 
     def flatten(self) -> Expr:
         """Return lists of lists as lists."""
@@ -66,7 +67,7 @@ class ListNamespace:
             ]
             return pa.array(made, pa.list_(lists.type.value_type.value_type))
 
-        return pyarrow_udf()(flattened)(self.expr)
+        return self.expr.apply(flattened)
 
 
 @attrs.frozen(eq=False)
@@ -77,11 +78,11 @@ class StructNamespace:
 
     def field(self, field_name: str) -> Expr:
         """Return a field."""
-        return CallExpr("struct_field", (self.expr,), pc.StructFieldOptions(field_name))
+        return self.expr.call("struct_field", options=pc.StructFieldOptions(field_name))
 
     def field_by_index(self, index: int) -> Expr:
         """Return the field at a place."""
-        return CallExpr("struct_field", (self.expr,), pc.StructFieldOptions([index]))
+        return self.expr.call("struct_field", options=pc.StructFieldOptions([index]))
 
     def __getitem__(self, key: str | int) -> Expr:
         return self.field(key) if isinstance(key, str) else self.field_by_index(key)
@@ -95,11 +96,11 @@ class MapNamespace:
 
     def keys(self) -> Expr:
         """Return the keys as lists."""
-        return pyarrow_udf()(_of_maps(0))(self.expr)
+        return self.expr.apply(_of_maps(0))
 
     def values(self) -> Expr:
         """Return the values as lists."""
-        return pyarrow_udf()(_of_maps(1))(self.expr)
+        return self.expr.apply(_of_maps(1))
 
 
 @attrs.frozen(eq=False)
@@ -118,13 +119,7 @@ class ArrayNamespace:
                 kind = kind.storage_type
             return column.cast(pa.list_(kind.value_type))
 
-        return pyarrow_udf()(lists)(self.expr)
-
-
-def _literals(*values: Any) -> tuple[Expr, ...]:
-    from shoal.data.expressions.tree import lit
-
-    return tuple(map(lit, values))
+        return self.expr.apply(lists)
 
 
 def _from_end(index: int) -> Any:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from shoal.data.expressions.tree import BinaryExpr, Expr, LiteralExpr, Operation, col, lit, to_expression
+import pyarrow.compute as pc
+
+from shoal.data.expressions.making import col, lit
+from shoal.data.expressions.tree import BinaryExpr, Expr, LiteralExpr, Operation, to_expression
+from shoal.errors import describe
 
 _OPERATIONS: dict[type[ast.AST], Operation] = {
     ast.Add: Operation.ADD,
@@ -43,6 +47,23 @@ def parse(text: str) -> Expr:
             f"{text!r} is no expression: {ast.unparse(error.node)} cannot be used; there are names of columns, values, "
             "comparisons, arithmetic, and, or, not, in and is None"
         ) from error
+
+
+def to_arrow(expression: Any) -> Any:
+    """Return an Arrow expression of ours, of Arrow's or of text. Raises TypeError for anything else.
+
+    Example: `to_arrow(col("x") > 3)`
+    """
+    if isinstance(expression, pc.Expression):
+        return expression
+    if isinstance(expression, str):
+        expression = parse(expression)
+    if isinstance(expression, Expr):
+        return expression.to_pyarrow()
+    raise TypeError(
+        "an expression is needed, such as col('x') > 3, \"x > 3\" or one of pyarrow.compute, "
+        f"not {describe(expression)}"
+    )
 
 
 class _Unknown(Exception):

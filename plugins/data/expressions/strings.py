@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 import pyarrow.compute as pc
 
-from shoal.data.expressions.tree import CallExpr, Expr, lit
+if TYPE_CHECKING:
+    from shoal.data.expressions.tree import Expr
 
 
 @attrs.frozen(eq=False)
@@ -17,7 +18,7 @@ class StringNamespace:
     expr: Expr
 
     def _call(self, function: str, options: Any = None) -> Expr:
-        return CallExpr(function, (self.expr,), options)
+        return self.expr.call(function, options=options)
 
     def len(self) -> Expr:
         """Return how many characters there are."""
@@ -169,7 +170,7 @@ class StringNamespace:
 
     def repeat(self, n: int) -> Expr:
         """Return it `n` times, one after the other."""
-        return CallExpr("binary_repeat", (self.expr, lit(n)))
+        return self.expr.call("binary_repeat", n)
 
     def strip(self, characters: str | None = None) -> Expr:
         """Return it without characters (white space unless given) at both ends."""

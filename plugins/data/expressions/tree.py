@@ -5,19 +5,16 @@ from __future__ import annotations
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shoal.data.block import Block, to_column, to_numpy
-from shoal.errors import describe
-
-if TYPE_CHECKING:
-    from shoal.data.expressions.dates import DateNamespace
-    from shoal.data.expressions.nested import ArrayNamespace, ListNamespace, MapNamespace, StructNamespace
-    from shoal.data.expressions.strings import StringNamespace
+from shoal.data.block import Block, to_column
+from shoal.data.expressions.dates import DateNamespace
+from shoal.data.expressions.nested import ArrayNamespace, ListNamespace, MapNamespace, StructNamespace
+from shoal.data.expressions.strings import StringNamespace
 
 
 class Operation(enum.Enum):
@@ -150,117 +147,116 @@ class Expr(ABC):
         """Return the value to the power of an exponent."""
         return CallExpr("power", (self, to_expression(exponent)))
 
-    def _call(self, function: Text, *args: Any, options: Any = None) -> Expr:
+    def call(self, function: Text, *args: Any, options: Any = None) -> Expr:
+        """Return what one of Arrow's compute functions makes of it.
+
+        Example: `col("x").call("max_element_wise", 0)`
+        """
         return CallExpr(function, (self, *map(to_expression, args)), options)
+
+    def apply(self, fn: Callable[[Any], Any]) -> Expr:
+        """Return what a Python function of Arrow arrays makes of it.
+
+        Example: `col("x").apply(pc.rank)`
+        """
+        return UDFExpr(fn, (self,), {}, None, _as_it_is)
 
     def abs(self) -> Expr:
         """Return the absolute value."""
-        return self._call("abs")
+        return self.call("abs")
 
     def acos(self) -> Expr:
         """Return the arc cosine."""
-        return self._call("acos")
+        return self.call("acos")
 
     def asin(self) -> Expr:
         """Return the arc sine."""
-        return self._call("asin")
+        return self.call("asin")
 
     def atan(self) -> Expr:
         """Return the arc tangent."""
-        return self._call("atan")
+        return self.call("atan")
 
     def ceil(self) -> Expr:
         """Return the least whole number that is not below."""
-        return self._call("ceil")
+        return self.call("ceil")
 
     def cos(self) -> Expr:
         """Return the cosine."""
-        return self._call("cos")
+        return self.call("cos")
 
     def exp(self) -> Expr:
         """Return e to the power of the value."""
-        return self._call("exp")
+        return self.call("exp")
 
     def floor(self) -> Expr:
         """Return the greatest whole number that is not above."""
-        return self._call("floor")
+        return self.call("floor")
 
     def ln(self) -> Expr:
         """Return the natural logarithm."""
-        return self._call("ln")
+        return self.call("ln")
 
     def log10(self) -> Expr:
         """Return the logarithm to base 10."""
-        return self._call("log10")
+        return self.call("log10")
 
     def log2(self) -> Expr:
         """Return the logarithm to base 2."""
-        return self._call("log2")
+        return self.call("log2")
 
     def negate(self) -> Expr:
         """Return the value with the other sign."""
-        return self._call("negate")
+        return self.call("negate")
 
     def round(self) -> Expr:
         """Return the nearest whole number, halves to the even one."""
-        return self._call("round")
+        return self.call("round")
 
     def sign(self) -> Expr:
         """Return -1, 0 or 1."""
-        return self._call("sign")
+        return self.call("sign")
 
     def sin(self) -> Expr:
         """Return the sine."""
-        return self._call("sin")
+        return self.call("sin")
 
     def tan(self) -> Expr:
         """Return the tangent."""
-        return self._call("tan")
+        return self.call("tan")
 
     def trunc(self) -> Expr:
         """Return the value without its fraction."""
-        return self._call("trunc")
+        return self.call("trunc")
 
     @property
     def str(self) -> StringNamespace:
         """What can be done with text."""
-        from shoal.data.expressions.strings import StringNamespace
-
         return StringNamespace(self)
 
     @property
     def dt(self) -> DateNamespace:
         """What can be done with dates and times."""
-        from shoal.data.expressions.dates import DateNamespace
-
         return DateNamespace(self)
 
     @property
     def list(self) -> ListNamespace:
         """What can be done with lists."""
-        from shoal.data.expressions.nested import ListNamespace
-
         return ListNamespace(self)
 
     @property
     def struct(self) -> StructNamespace:
         """What can be done with structs."""
-        from shoal.data.expressions.nested import StructNamespace
-
         return StructNamespace(self)
 
     @property
     def map(self) -> MapNamespace:
         """What can be done with maps."""
-        from shoal.data.expressions.nested import MapNamespace
-
         return MapNamespace(self)
 
     @property
     def arr(self) -> ArrayNamespace:
         """What can be done with tensors and lists of a fixed length."""
-        from shoal.data.expressions.nested import ArrayNamespace
-
         return ArrayNamespace(self)
 
     def _with(self, operation: Operation, other: Any) -> Expr:
@@ -565,102 +561,12 @@ class StarExpr(Expr):
         return "star()"
 
 
-def col(name: str) -> ColumnExpr:
-    """Return a column, for expressions. Raises TypeError for anything but a name.
-
-    Example: `ds.filter(expr=col("fare") > 10)`
-    """
-    if not isinstance(name, str):
-        raise TypeError(f"col takes the name of a column, not {describe(name)}")
-    return ColumnExpr(name)
-
-
-def lit(value: Any) -> LiteralExpr:
-    """Return a value, for expressions.
-
-    Example: `ds.with_column("source", lit("web"))`
-    """
-    return LiteralExpr(value)
-
-
-def star() -> StarExpr:
-    """Return what stands for all columns.
-
-    Example: `ds.select_columns([star(), (col("x") * 2).alias("double")])`
-    """
-    return StarExpr()
-
-
-def udf(return_dtype: Any = None) -> Callable[[Callable[..., Any]], Callable[..., UDFExpr]]:
-    """Make an expression of a function of NumPy arrays: what it is called with are columns, whole blocks at a time.
-
-    Parameters: `return_dtype` is the Arrow type of what it returns (None: as it comes).
-
-    Example:
-        @udf(pa.float64())
-        def half(x): return x / 2
-        ds.with_column("half", half(col("x")))
-    """
-    return _udf(return_dtype, _as_numpy)
-
-
-def pyarrow_udf(return_dtype: Any = None) -> Callable[[Callable[..., Any]], Callable[..., UDFExpr]]:
-    """Make an expression of a function of Arrow arrays; else as `udf`.
-
-    Example: `pyarrow_udf(pa.string())(pc.utf8_upper)(col("name"))`
-    """
-    return _udf(return_dtype, lambda value: value)
-
-
 def to_expression(value: Any) -> Expr:
     """Return an expression as it is, and anything else as a literal.
 
     Example: `to_expression(3)  # lit(3)`
     """
     return value if isinstance(value, Expr) else LiteralExpr(value)
-
-
-def to_arrow(expression: Any) -> Any:
-    """Return an Arrow expression of ours, of Arrow's or of text. Raises TypeError for anything else.
-
-    Example: `to_arrow(col("x") > 3)`
-    """
-    if isinstance(expression, pc.Expression):
-        return expression
-    if isinstance(expression, str):
-        from shoal.data.expressions.parse import parse
-
-        expression = parse(expression)
-    if isinstance(expression, Expr):
-        return expression.to_pyarrow()
-    raise TypeError(
-        "an expression is needed, such as col('x') > 3, \"x > 3\" or one of pyarrow.compute, "
-        f"not {describe(expression)}"
-    )
-
-
-def _udf(
-    return_dtype: Any, convert: Callable[[Any], Any]
-) -> Callable[[Callable[..., Any]], Callable[..., UDFExpr]]:
-    def decorate(fn: Callable[..., Any]) -> Callable[..., UDFExpr]:
-        def call(*args: Any, **kwargs: Any) -> UDFExpr:
-            return UDFExpr(
-                fn,
-                tuple(map(to_expression, args)),
-                {name: to_expression(value) for name, value in kwargs.items()},
-                return_dtype,
-                convert,
-            )
-
-        call.__name__ = getattr(fn, "__name__", "call")
-        call.__doc__ = fn.__doc__
-        return call
-
-    return decorate
-
-
-def _as_numpy(value: Any) -> Any:
-    return to_numpy(value) if isinstance(value, (pa.Array, pa.ChunkedArray)) else value.as_py()
 
 
 def _fractions(value: Any) -> Any:
@@ -674,3 +580,7 @@ def _is_text(value: Any) -> bool:
     return not isinstance(value, pc.Expression) and (
         pa.types.is_string(value.type) or pa.types.is_large_string(value.type)
     )
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
