@@ -232,6 +232,16 @@ class Config:
     log_file_max_bytes: int = _setting(128 * 2**20, Size(4096), "A log file is rotated at this size.")
     log_files_max: int = _setting(5, Number(1, whole=True), "Rotated files kept of each log.")
     session_log_max_bytes: int = _setting(2 * 2**30, Size(2**20), "All logs of a session together at most.")
+    event_log_max_bytes: int = _setting(
+        32 * 2**20,
+        Size(0),
+        "The event log of a session's node at most; the oldest events go first. 0: none is kept.",
+    )
+    event_log_calls_per_second: int = _setting(
+        10_000,
+        Number(1, whole=True),
+        "Calls that a process records in a second; of more it records a sample, and how many it left out.",
+    )
     timeline_events_max: int = _setting(100_000, Number(0, whole=True), "Events kept for the timeline.")
 
     origins: Mapping[str, str] = attrs.field(factory=dict, eq=False, repr=False, hash=False)

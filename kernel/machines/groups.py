@@ -209,19 +209,21 @@ class GroupBook:
 
     def table(self) -> list[Mapping[str, object]]:
         """Return one plain mapping per group."""
-        return [
-            {
-                "group_id": record.spec.group_id.hex(),
-                "name": record.spec.name,
-                "namespace": record.spec.namespace,
-                "strategy": record.spec.strategy,
-                "state": record.state,
-                "reason": record.reason,
-                "bundles": {bundle.index: bundle.resources.to_floats() for bundle in record.spec.bundles},
-                "bundle_nodes": {index: node.hex() for index, node in enumerate(record.nodes) if node},
-            }
-            for record in self._groups.values()
-        ]
+        return [self.row(record) for record in self._groups.values()]
+
+    @staticmethod
+    def row(record: GroupRecord) -> dict[str, object]:
+        """Return a group as a plain mapping."""
+        return {
+            "group_id": record.spec.group_id.hex(),
+            "name": record.spec.name,
+            "namespace": record.spec.namespace,
+            "strategy": record.spec.strategy,
+            "state": record.state,
+            "reason": record.reason,
+            "bundles": {bundle.index: bundle.resources.to_floats() for bundle in record.spec.bundles},
+            "bundle_nodes": {index: node.hex() for index, node in enumerate(record.nodes) if node},
+        }
 
     def validate(self) -> None:
         """Raise AssertionError if the book contradicts itself."""

@@ -129,8 +129,8 @@ MODULES: dict[str, tuple[Source, ...]] = {
         _of("shoal.compat.serializers", "apply register_starlette_serializer"),
     ),
     "ray.util.state": (_of("shoal.util.state"),),
-    "ray.util.state.common": (_of("shoal.util.state.records"), _of("shoal.util.state.requests")),
-    "ray.util.state.exception": (_of("shoal.util.state.failures"),),
+    "ray.util.state.common": (_of("shoal.state.records"), _of("shoal.state.requests")),
+    "ray.util.state.exception": (_of("shoal.state.failures"),),
     "ray.util.tracing": (_of("shoal.util.tracing"),),
     "ray.util.tracing.setup_local_tmp_tracing": (_of("shoal.util.tracing.local_files", "setup_tracing"),),
     "ray.worker": (

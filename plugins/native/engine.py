@@ -22,6 +22,7 @@ from shoal.spec.view import ClusterView, Explanation, GroupSpec, NodeView
 
 if TYPE_CHECKING:
     from shoal.config import Config
+    from shoal.interfaces.looking import SessionSeen
     from shoal.native.client.client import Client
     from shoal.native.process.spawn import DaemonProcess
     from shoal.native.worker.worker import Worker
@@ -180,6 +181,11 @@ class NativeEngine(Engine):
         record.contained = contained
         record.local = 1
         record.put = True
+        if status == kinds.STORED:
+            with client.reactor.lock:
+                client.recorder.fact(
+                    "object", object=object_id, state="SEALED", size=payload[0], made_by="put"
+                )
         if client.records_call_sites:
             client.note_call_site(object_id)
         if client.objects.has_dropped:
@@ -457,14 +463,29 @@ class NativeEngine(Engine):
         found: list[Mapping[str, Any]] = self.client.request("jobs")
         return found
 
+    def look(self, objects: bool, timeout: float) -> SessionSeen:
+        from shoal.native.client.looking import look
+
+        self.client.check_usable()
+        return look(self.client, objects, timeout)
+
+    @classmethod
+    def look_at(cls, where: str | None, config: Config, objects: bool, timeout: float) -> SessionSeen:
+        from shoal.native.client.looking import look_at
+
+        return look_at(where, config, objects, timeout)
+
     def timeline(self) -> list[dict[str, Any]]:
         events = []
-        for function, attempt, actor, worker_id, ended, duration, status, counter in list(self.client.events):
+        with self.client.reactor.lock:
+            self.client.recorder.take()
+            calls = list(self.client.events)
+        for name, attempt, actor, worker_id, ended, duration, status, counter, *_ in calls:
             task = self.client.worker_id + counter.to_bytes(8, "big")
             facts = {"task_id": task.hex(), "attempt": attempt, "failed": status == kinds.ERROR}
             events.append(
                 {
-                    "name": function.name,
+                    "name": name,
                     "cat": "actor" if actor else "task",
                     "ph": "X",
                     "ts": ended * 1e6 - duration,

@@ -42,14 +42,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shoal.onray": ENGINE,
     # runs programs as inline does, but in virtual time and on many nodes
     "shoal.sim": ENGINE | {"shoal.inline"},
+    # what sessions tell, for libraries that show it
+    "shoal.looking": BASE | {"shoal.observe", "shoal.registry"},
     # values as bytes, for libraries with channels of their own
     "shoal.values": BASE | {"shoal.serial"},
     # 5: libraries, on the public names
     "shoal.dag": LIBRARY | {"shoal.values"},
     "shoal.cluster_utils": LIBRARY,
-    "shoal.util": LIBRARY,
+    "shoal.state": LIBRARY | {"shoal.looking", "shoal.observe"},
+    "shoal.util": LIBRARY | {"shoal.state"},
     "shoal.data": LIBRARY | {"shoal.util"},  # progress bars
-    "shoal.compat": LIBRARY | {"shoal.dag", "shoal.data", "shoal.util"},
+    "shoal.compat": LIBRARY | {"shoal.dag", "shoal.data", "shoal.state", "shoal.util"},
     # read by mypy, not by programs
     "shoal.mypy_plugin": set(),
     # 6: commands are the kernel's, so they too ask the registry for a driver and never name its module

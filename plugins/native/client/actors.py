@@ -328,6 +328,7 @@ class Actors:
         execution = client.execution()
         if execution is not None:
             task.parent = execution.counter
+            task.caller = execution.peer.worker_id + execution.counter.to_bytes(8, "big")
         with client.reactor.lock:
             if client.objects.has_dropped:
                 client.objects.collect()
@@ -362,6 +363,8 @@ class Actors:
         if not batches:
             return
         self._batches = []
+        if not self._client.recorder.armed:
+            self._client.recorder.arm()
         for actor, peer in batches:
             batch = peer.batch
             if batch:
@@ -383,6 +386,10 @@ class Actors:
         """A process ended: if actors lived in it, their calls wait."""
         for actor in list(self._clients.values()):
             actor.connection_lost(peer)
+
+    def clients(self) -> list[ActorClient]:
+        """Return the caller's side of every actor that was called."""
+        return list(self._clients.values())
 
     def ended(self, actor: ActorClient) -> None:
         """The actor is dead: let go of what its creation held."""

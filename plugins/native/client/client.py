@@ -27,6 +27,7 @@ from shoal.native.client.functions import SchedulingClass, demand_to_wire
 from shoal.native.client.objects import Objects
 from shoal.native.client.peers import DAEMON, Handler, Peer, Peers, socket_path
 from shoal.native.client.pulls import Pulls
+from shoal.native.client.recording import Recorder
 from shoal.native.client.records import Record, Task
 from shoal.native.client.streams import Streams
 from shoal.native.client.tasks import Tasks
@@ -75,6 +76,7 @@ class Client:
         self.closed = False
         self.broken: Exception | None = None  # why nothing works any more
         self.events: deque[tuple[Any, ...]] = deque(maxlen=max(1, config.timeline_events_max))
+        self.recorder = Recorder(self)
         self.deaths: OrderedDict[bytes, tuple[DeathCertificate, int]] = OrderedDict()
         self.creations: dict[bytes, Any] = {}  # what the creation of our actors holds
         self.dynamic_items: dict[int, list[Any]] = {}
@@ -134,6 +136,7 @@ class Client:
                 kinds.LOG_LINES: self._on_log_lines,
                 kinds.RELIEVE: self._on_relieve,
                 kinds.HOLDINGS: self._on_holdings,
+                kinds.LOOK: self.recorder.on_look,
                 kinds.GROUP_STATE: self._on_group_state,
                 kinds.NODE_TABLE: lambda message: self.peers.on_nodes(message[1]),
             }
@@ -547,6 +550,8 @@ class Client:
         """An object of ours is gone: it may have been an actor's lifetime."""
         if self.call_sites:
             self.call_sites.pop(record.object_id, None)
+        if record.put:
+            self.recorder.released(record)
         if self.actors.tokens:
             self.actors.token_released(record.object_id)
 
@@ -582,6 +587,7 @@ class Client:
 
     def close(self) -> None:
         """Close every connection."""
+        self.recorder.close()
         with self.reactor.lock:
             if self.closed:
                 return

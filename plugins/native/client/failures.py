@@ -136,6 +136,7 @@ class Failures:
                 task.attempt += 1  # and no retry less: it is not to blame
                 self.submit_again(task)
             elif task.retries != 0:
+                self._client.recorder.retried(task, str(_death_of(task, certificate)).partition("\n")[0])
                 self.retry(task)
             else:
                 self._tasks.finish_with_error(

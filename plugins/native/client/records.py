@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import time as _now
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -62,8 +63,10 @@ class Task:
     __slots__ = (
         "actor",
         "attempt",
+        "caller",
         "cancelled",
         "counter",
+        "created",
         "depth",
         "extra",
         "function",
@@ -82,6 +85,7 @@ class Task:
 
     def __init__(self, counter: int, function: Any, payload: bytes) -> None:
         self.counter = counter
+        self.created = _now()
         self.function = function  # PreparedFunction or PreparedMethod
         self.payload = payload
         self.extra: dict[str, Any] | None = None  # goes with the message
@@ -101,3 +105,4 @@ class Task:
         )
         self.depth = 0
         self.parent: int | None = None  # counter of the call that made this one
+        self.caller = b""  # the identifier of that call

@@ -12,6 +12,7 @@ from shoal.native.client.failures import Failures
 from shoal.native.client.functions import DYNAMIC, NONE, SINGLE, STREAMING, PreparedFunction, SchedulingClass
 from shoal.native.client.leases import MOST_WANTED, Leases
 from shoal.native.client.peers import Peer
+from shoal.native.client.recording import MOST_FRESH
 from shoal.native.client.records import Record, Task
 from shoal.native.client.values import NONE_PICKLE, encode
 from shoal.native.wire import kinds
@@ -71,6 +72,7 @@ class Tasks:
         execution = client.execution()
         if execution is not None:
             task.parent = execution.counter
+            task.caller = execution.peer.worker_id + execution.counter.to_bytes(8, "big")
             task.depth = client.depth
         with self._reactor.lock:
             if client.objects.has_dropped:
@@ -163,6 +165,8 @@ class Tasks:
         if not batching:
             return
         self._batching = []
+        if not self._client.recorder.armed:
+            self._client.recorder.arm()
         for peer in batching:
             batch = peer.batch
             if batch:
@@ -204,7 +208,8 @@ class Tasks:
         items = message[1]
         total = 0
         client = self._client
-        events = client.events
+        recorder = client.recorder
+        fresh = recorder.fresh
         task = None
         now = time.time()
         observing = client.observing if client.observing is not None and client.observing.tasks else None
@@ -216,12 +221,23 @@ class Tasks:
                 task.actor.settled(task, _size_of(item))
             duration = item[1]
             total += duration
-            # Not the task itself: with it the timeline would keep arguments and references alive.
-            actor = b"" if task.actor is None else task.actor.actor_id
-            events.append(
-                (task.function, task.attempt, actor, peer.worker_id, now, duration, item[2], item[0])
-            )
             status = item[2]
+            # Not the task itself: with it the timeline would keep arguments and references alive.
+            fresh.append(
+                (
+                    task.function.name,
+                    task.attempt,
+                    b"" if task.actor is None else task.actor.actor_id,
+                    peer.worker_id,
+                    now,
+                    duration,
+                    status,
+                    item[0],
+                    task.created,
+                    task.caller,
+                    item[3] if status == kinds.ERROR else "",
+                )
+            )
             if observing is not None:
                 observing.task_finished(task, peer.worker_id, now, item)
             if (
@@ -244,6 +260,10 @@ class Tasks:
                     client.objects.complete(record, status, item[3])
             else:
                 self._finish(peer, task, item)
+        if not recorder.armed:
+            recorder.arm()
+        elif len(fresh) > MOST_FRESH:
+            recorder.take()
         lease = peer.lease
         if lease is not None:
             klass = lease.klass
@@ -285,7 +305,7 @@ class Tasks:
             elif task.function.retry_exceptions and self.failures.may_retry(task, payload):
                 self.failures.retry(task)
                 return
-            self.finish_with_error(task, payload)
+            self.finish_with_error(task, payload, recorded=True)
             return
         if task.stream is not None:
             client.streams.finish(task, None)
@@ -338,9 +358,11 @@ class Tasks:
         if record is not None:
             self._client.store.delete(record.object_id)
 
-    def finish_with_error(self, task: Task, payload: bytes) -> None:
-        """Make an error, pickled already, the result of a call."""
+    def finish_with_error(self, task: Task, payload: bytes, recorded: bool = False) -> None:
+        """Make an error, pickled already, the result of a call. `recorded`: a worker has answered."""
         client = self._client
+        if not recorded:
+            client.recorder.failed(task, payload)
         if task.sequence:
             task.actor.settled(task)
         if task.stream is not None:

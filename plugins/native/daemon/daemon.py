@@ -31,11 +31,14 @@ from shoal.native.daemon.door import remove_door
 from shoal.native.daemon.gateways import Gateways
 from shoal.native.daemon.groups import LocalGroups
 from shoal.native.daemon.holdings import Holdings
+from shoal.native.daemon.lifeline import Lifeline, ProcessEnd
 from shoal.native.daemon.logs import LogPipes
+from shoal.native.daemon.looking import Looking
 from shoal.native.daemon.neighbours import Neighbours
 from shoal.native.daemon.nodes import Node, Nodes
 from shoal.native.daemon.packages import Packages
 from shoal.native.daemon.pulls import PullsShell
+from shoal.native.daemon.recording import DaemonEvents
 from shoal.native.daemon.reports import Reports
 from shoal.native.daemon.requests import Requests
 from shoal.native.daemon.scheduling import Scheduling
@@ -134,7 +137,9 @@ class Daemon:
         self.groups = LocalGroups(self)
         self.requests = Requests(self)
         self.pulls = PullsShell(self)
+        self.events = DaemonEvents(self)
         self.holdings = Holdings(self)
+        self.looking = Looking(self)
         self.packages = Packages(self)
         self.neighbours = Neighbours(self)
         self.gateways = Gateways(self)
@@ -204,6 +209,7 @@ class Daemon:
             keeps_records=standing,
             session=self.session.name,
         )
+        self.head.on_event = self.events.fact
         self.head.jobs.own = self.session.job_id
         self.head.keep_packages = lambda environment: self.packages.keep(environment)
         link = LocalLink(self, self.head)
@@ -270,12 +276,13 @@ class Daemon:
         self.reactor.watch(Listener(listening, self._accept))
         signal.signal(signal.SIGTERM, lambda number, frame: self._terminated())
         if not self.session.standing:
-            self.reactor.watch(_Lifeline(self._lifeline, self.end))
+            self.reactor.watch(Lifeline(self._lifeline, self.end))
             self._watch_driver()
         self._lifeline.send(b"R" + msgspec.msgpack.encode(self.labels))
         cpus = self.scheduling.book.total.get("CPU", 1)
         self.prestarted = max(1, min(int(cpus), 8, self.config.max_workers or 8))
         self.scheduling.prestart(self.prestarted)
+        self.events.begin()
         self._sweep()
         if self.cluster is not None:
             self.reports.keep_telling_demands()
@@ -285,6 +292,7 @@ class Daemon:
             self.reactor.poll(None)
         self.gateways.close()
         self.pool.end_all()
+        self.events.close()
         if self._stopped and self.cluster is not None and self.head is not None:
             self.head.end_cluster(self.session.node_id)
         self.nodes.close()
@@ -303,7 +311,7 @@ class Daemon:
             return
         except OSError:  # a kernel without pidfd: the lifeline has to do
             return
-        self.reactor.watch(_Process(descriptor, self.end))
+        self.reactor.watch(ProcessEnd(descriptor, self.end))
 
     def end(self) -> None:
         """The session is over."""
@@ -384,12 +392,15 @@ class Daemon:
         self.scheduling.withdraw(client.worker_id)
         self.asked.forget(client.worker_id)
         self.uplink.up([control.CLIENT_GONE, client.worker_id])
+        self.holdings.process_gone(client.worker_id)
+        self.looking.process_gone(client.worker_id)
         if self.cluster is not None:
             self.pulls.client_gone(client.worker_id)
-            self.holdings.process_gone(client.worker_id)
         worker = self.pool.workers.get(client.worker_id)
         if worker is not None:
             self.pool.connection_lost(worker)
+        elif client.kind:
+            self.events.process_ended(client.worker_id, client.kind)
         if client.worker_id == self.session.driver and not self.session.standing:
             self.end()
         self.schedule()
@@ -452,6 +463,7 @@ class Daemon:
         facts: dict[str, Any] = message[1]
         client.kind = facts["kind"]
         client.pid = facts["pid"]
+        self.events.process_started(client.worker_id, client.kind, client.pid)
         if self.nodes.any:
             self.reactor.send(client.connection, [kinds.NODE_TABLE, self.nodes.table()])
         if client.kind == "worker":
@@ -535,6 +547,7 @@ class Daemon:
 
     def _worker_died(self, worker: WorkerProcess, certificate: DeathCertificate, started: int) -> None:
         """A worker is gone for certain; its last words are in the certificate."""
+        self.events.worker_died(worker, certificate)
         expected = certificate.cause in (Cause.INTENDED_EXIT, Cause.OUT_OF_SCOPE)
         if worker.state in ("starting", "registered") or (worker.connection is None and not expected):
             self.scheduling.worker_never_started(worker, certificate)
@@ -559,37 +572,3 @@ class Daemon:
             worker = self.pool.workers.get(worker_id)
             driver = self.session.driver if worker is None else worker.driver
             self.tell(driver, [kinds.LOG_LINES, worker_id, pid, label, stream, lines])
-
-
-class _Process:
-    """A process whose end is noticed."""
-
-    __slots__ = ("_descriptor", "on_readable")
-
-    def __init__(self, descriptor: int, end: Callable[[], None]) -> None:
-        self._descriptor = descriptor
-        self.on_readable = end
-
-    def fileno(self) -> int:
-        """Return the process's descriptor, which is readable when it has ended."""
-        return self._descriptor
-
-
-class _Lifeline:
-    """A socket whose other end only the driver holds: its end of file is the driver's end, kill -9 included."""
-
-    __slots__ = ("_end", "_sock")
-
-    def __init__(self, sock: socket.socket, end: Callable[[], None]) -> None:
-        self._sock = sock
-        self._end = end
-
-    def fileno(self) -> int:
-        """Return the socket's descriptor."""
-        return self._sock.fileno()
-
-    def on_readable(self) -> None:
-        """End of file, or the driver's word to end."""
-        with contextlib.suppress(OSError):
-            self._sock.recv(16)
-        self._end()

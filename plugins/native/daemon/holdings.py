@@ -1,131 +1,25 @@
-"""`shoal memory`: every process of every node is asked what it holds; who does not answer in time is named."""
+"""`shoal memory`: every process of every node is asked what it holds."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import ClassVar
 
-import attrs
-import msgspec
-
+from shoal.native.daemon.gathering import Gathering, Report
 from shoal.native.wire import kinds
 
-if TYPE_CHECKING:
-    from shoal.native.daemon.daemon import Daemon
-
-_PROCESS_SECONDS = 3.0
-_NODE_SECONDS = 5.0  # longer, so that a node with a silent process answers in time
 _MOST_IDS = 10_000
 
-Report = dict[str, Any]
 
-
-@attrs.define(eq=False)
-class _Gathering:
-    """Answers that are on their way: `waiting` are processes (bytes) and nodes (numbers)."""
-
-    then: Callable[[list[Report], list[Report]], None]
-    waiting: set[bytes | int]
-    processes: list[Report] = attrs.field(factory=list)
-    nodes: list[Report] = attrs.field(factory=list)
-
-
-class Holdings:
+class Holdings(Gathering):
     """Called with the lock held."""
 
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
-        self._numbers = itertools.count(1)
-        self._gatherings: dict[int, _Gathering] = {}
+    to_process: ClassVar[int] = kinds.HOLDINGS
+    to_node: ClassVar[int] = kinds.ASK_HOLDINGS
+    from_node_kind: ClassVar[int] = kinds.HOLDINGS_ARE
+    silent_process: ClassVar[Report] = {"objects": [], "omitted": 0}
 
-    def ask(self, client: bytes, request: int) -> None:
-        """A process wants to know of the whole cluster; it gets a reply: one report a node."""
-        daemon = self._daemon
-        number = next(self._numbers)
-
-        def answer(processes: list[Report], nodes: list[Report]) -> None:
-            reports = sorted([self._own(processes), *nodes], key=lambda report: int(report["number"]))
-            daemon.tell(client, [kinds.REPLY, request, True, reports])
-
-        others = [
-            other for other in daemon.nodes.living() if daemon.nodes.send(other, [kinds.ASK_HOLDINGS, number])
-        ]
-        self._gather(number, answer, others, _NODE_SECONDS)
-
-    def asked(self, node: int, number: int) -> None:
-        """Another node wants to know of this one."""
-
-        def answer(processes: list[Report], nodes: list[Report]) -> None:
-            packed = msgspec.msgpack.encode(self._own(processes))
-            self._daemon.nodes.send(node, [kinds.HOLDINGS_ARE, number, packed])
-
-        self._gather(next(self._numbers), answer, [], _PROCESS_SECONDS)
-
-    def _gather(
-        self,
-        number: int,
-        then: Callable[[list[Report], list[Report]], None],
-        nodes: list[int],
-        seconds: float,
-    ) -> None:
-        daemon = self._daemon
-        for client in daemon.clients.values():
-            daemon.reactor.send(client.connection, [kinds.HOLDINGS, number])
-        self._gatherings[number] = _Gathering(then, {*daemon.clients, *nodes})
-        daemon.call_later(seconds, lambda: self._finish(number))
-        self._finish_if_whole(number)
-
-    def from_process(self, client: bytes, number: int, packed: bytes) -> None:
-        """A process of this node tells what it holds."""
-        gathering = self._gatherings.get(number)
-        if gathering is not None and client in gathering.waiting:
-            gathering.waiting.discard(client)
-            gathering.processes.append({**self._facts(client), **msgspec.msgpack.decode(packed)})
-            self._finish_if_whole(number)
-
-    def from_node(self, node: int, number: int, packed: bytes) -> None:
-        """Another node tells what its processes hold."""
-        gathering = self._gatherings.get(number)
-        if gathering is not None and node in gathering.waiting:
-            gathering.waiting.discard(node)
-            gathering.nodes.append(msgspec.msgpack.decode(packed))
-            self._finish_if_whole(number)
-
-    def process_gone(self, client: bytes) -> None:
-        """A process of this node has ended: it holds nothing."""
-        for number, gathering in list(self._gatherings.items()):
-            gathering.waiting.discard(client)
-            self._finish_if_whole(number)
-
-    def _finish_if_whole(self, number: int) -> None:
-        if not self._gatherings[number].waiting:
-            self._finish(number)
-
-    def _finish(self, number: int) -> None:
-        gathering = self._gatherings.pop(number, None)
-        if gathering is None:
-            return
-        for silent in gathering.waiting:
-            if isinstance(silent, bytes):
-                gathering.processes.append(
-                    {**self._facts(silent), "silent": True, "objects": [], "omitted": 0}
-                )
-            else:
-                gathering.nodes.append({"number": silent, "silent": True, "processes": []})
-        gathering.then(gathering.processes, gathering.nodes)
-
-    def _facts(self, client_id: bytes) -> Report:
-        client = self._daemon.clients.get(client_id)
-        worker = self._daemon.pool.workers.get(client_id)
-        return {
-            "process": client_id,
-            "kind": "" if client is None else client.kind,
-            "pid": 0 if client is None else client.pid,
-            "label": "" if worker is None else worker.label,
-        }
-
-    def _own(self, processes: list[Report]) -> Report:
+    def own(self, processes: list[Report]) -> Report:
+        """Return what this node's processes hold, and what its store has."""
         daemon = self._daemon
         found = daemon.store.statistics()
         ids = daemon.store.ids()

@@ -38,6 +38,8 @@ class Neighbours:
             kinds.CLASS_FAILED: lending.failed,
             kinds.ASK_HOLDINGS: daemon.holdings.asked,
             kinds.HOLDINGS_ARE: daemon.holdings.from_node,
+            kinds.ASK_LOOK: daemon.looking.asked,
+            kinds.LOOK_IS: daemon.looking.from_node,
             kinds.DELETE_COPIES: lambda number, object_ids: pulls.delete(object_ids),
         }
 

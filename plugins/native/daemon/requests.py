@@ -29,6 +29,7 @@ class Requests:
             "drain_logs": lambda client: self._daemon.pool.drain_logs(),
             "workers": self._workers,
             "ping": lambda client: True,
+            "calls_are": lambda client, *fields: self._daemon.looking.from_process(client.worker_id, *fields),
             "holdings_are": lambda client, *fields: self._daemon.holdings.from_process(
                 client.worker_id, *fields
             ),
@@ -45,6 +46,9 @@ class Requests:
             return
         if name == "memory":
             self._daemon.holdings.ask(client.worker_id, number)
+            return
+        if name == "look":
+            self._daemon.looking.ask(client.worker_id, number)
             return
         method = self._methods.get(name)
         try:

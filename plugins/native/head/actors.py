@@ -45,6 +45,7 @@ class ActorsShell:
         self._infeasible: set[bytes] = set()  # of them: no node can ever hold them
         self._warned: set[bytes] = set()
         self._turn = 0
+        self._noted: dict[bytes, tuple[str, int, bytes]] = {}  # actors as the event log was told of them
 
     # From clients
 
@@ -418,6 +419,37 @@ class ActorsShell:
         if record is not None and self._head.records.keeps:
             self._head.records.actor(record, self._where.get(actor_id, 0))
 
+    def _note(self, actor_id: bytes) -> None:
+        """Tell the event log of an actor, if it is not as it was told of last."""
+        record = self.directory.find(actor_id)
+        if record is None:
+            return
+        now = (record.state, record.incarnation, record.worker)
+        if self._noted.get(actor_id) == now:
+            return
+        if record.state == "DEAD":
+            self._noted.pop(actor_id, None)
+        else:
+            self._noted[actor_id] = now
+        certificate = record.certificate
+        cause = "" if certificate is None else f"{certificate.cause.name}: {certificate.detail}"
+        self._head.on_event(
+            "actor",
+            {
+                "actor": actor_id,
+                "class_name": record.class_name,
+                "name": record.name,
+                "namespace": record.namespace,
+                "state": record.state,
+                "detached": record.detached,
+                "worker": record.worker,
+                "pid": record.process,
+                "restarts": record.restarts,
+                "cause": cause,
+                "job": self._job_of(record),
+            },
+        )
+
     def restore(self) -> None:
         """Go on with the actors of the last head: those without a node wait for one."""
         records = self._head.records
@@ -455,6 +487,8 @@ class ActorsShell:
                 self.client_gone(creator)
 
     def _carry_out(self, effects: list[Effect]) -> None:
+        for actor_id in dict.fromkeys(one.actor_id for one in effects if not isinstance(one, EndWorker)):
+            self._note(actor_id)
         if self._head.records.keeps:  # before anybody is told
             for actor_id in {effect.actor_id for effect in effects if not isinstance(effect, EndWorker)}:
                 self._save(actor_id)

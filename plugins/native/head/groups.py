@@ -191,6 +191,7 @@ class GroupsShell:
         record = self.book.find(group_id)
         if record is not None:
             self._head.records.group(record)
+            self._head.on_event("group", self.book.row(record))
 
     def restore(self) -> None:
         """Go on with the groups of the last head."""

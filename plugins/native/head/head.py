@@ -17,7 +17,7 @@ from shoal.ids import NodeID
 from shoal.interfaces.metadata import Metadata, SupportsLeases
 from shoal.interfaces.scheduler import Scheduler
 from shoal.interfaces.sharing import Sharing
-from shoal.machines.membership import Membership, MembershipEffect, NodeChanged, NodeLost
+from shoal.machines.membership import Membership, MembershipEffect, NodeChanged, NodeLost, NodeRecord
 from shoal.native.head.actors import ActorsShell
 from shoal.native.head.begin import LEASE
 from shoal.native.head.durable import DurableStates
@@ -76,6 +76,8 @@ class Head:
         self.call_later = call_later
         self.membership = Membership(config.node_timeout_seconds, config.node_grace_seconds)
         self.links: dict[int, NodeLink] = {}
+        # Hears what becomes of nodes, actors, groups and jobs: (kind, fields); set by its daemon.
+        self.on_event: Callable[[str, dict[str, Any]], None] = lambda kind, fields: None
         # Has the head's own node keep the packages of an environment; set by its daemon.
         self.keep_packages: Callable[[dict[str, Any]], None] = lambda environment: None
         self.actors = ActorsShell(self)
@@ -333,12 +335,19 @@ class Head:
         if record is not None and record.state != self._kept_states.get(number):
             self._kept_states[number] = record.state
             self.records.node(record)
+            self._note(record)
         self._spread(number)
+
+    def _note(self, record: NodeRecord) -> None:
+        fields = {"node": record.node_id.hex(), "number": record.number, "address": record.address}
+        fields |= {"state": record.state, "reason": record.reason, "total": record.total.to_floats()}
+        self.on_event("node", {**fields, "labels": dict(record.labels), "facts": dict(record.facts)})
 
     def _lost(self, number: int, reason: str) -> None:
         record = self.membership.find(number)
         assert record is not None
         _log.warning("node %s (%s) is dead: %s", record.node_id.hex(), record.address, reason)
+        self._note(record)
         link = self.links.pop(number, None)
         if link is not None:
             link.send([control.END, f"the head gave this node up: {reason}"])

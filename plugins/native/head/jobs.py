@@ -74,7 +74,27 @@ class JobsShell:
         if self.directory.begin(record):
             self._know(record.spec)
             self._head.records.job(record)
+            self._note(record)
             self._spread_soon()
+
+    def _note(self, record: JobRecord) -> None:
+        self._head.on_event(
+            "job",
+            {
+                "job": record.spec.job_id,
+                "name": record.spec.name,
+                "state": record.state,
+                "message": record.message,
+                "started": record.started,
+                "ended": record.ended,
+                "driver": record.driver,
+                "node": self._node_of(record.driver),
+                "pid": record.process,
+                "entrypoint": record.entrypoint,
+                "priority": record.spec.priority,
+                "share": record.spec.share,
+            },
+        )
 
     def _know(self, spec: JobSpec) -> None:
         self._specs[spec.job_id] = spec
@@ -113,6 +133,7 @@ class JobsShell:
         if record is None:
             return
         self._head.records.job(record)
+        self._note(record)
         self._ended.append(record.spec.job_id)
         for job in self.directory.prune():
             self._head.records.forget_job(job)

@@ -120,8 +120,6 @@ def begin_driver(
 
 def finish_job(client: Client) -> None:
     """Say goodbye: the job has ended as its program wished."""
-    if not client.session.standing:
-        return  # who might ask ends with it
     with contextlib.suppress(ShoalError, OSError), client.reactor.lock:
         client.check_usable()
         client.request_later("end_job", [client.session.job_id], lambda ok, value: None)

@@ -11,9 +11,11 @@ import zlib
 from collections.abc import Iterator
 
 from shoal.errors import ConfigError, SystemFailure
+from shoal.observe.eventlog import FOLDER
 
 NODE_FILE = "node.json"  # in the folder of a cluster's node: what it is
 _REMOVE_SECONDS = 5.0
+_KEPT = ("logs", FOLDER)
 _FOLDERS = ("s", "p", "logs", "env", "spill")
 
 
@@ -80,7 +82,7 @@ def _make_folders(parent: str) -> tuple[str, str, str]:
 
 
 def remove_folders(folder: str, store_folder: str, keep_logs: bool = True) -> None:
-    """Remove what a session leaves: all of it but its logs."""
+    """Remove what a session leaves: all of it but its logs and events."""
     remove_folder(store_folder)
     if not keep_logs:
         remove_folder(folder)
@@ -90,18 +92,23 @@ def remove_folders(folder: str, store_folder: str, keep_logs: bool = True) -> No
     except FileNotFoundError:
         return
     for entry in entries:
-        if entry != "logs":
+        if entry not in _KEPT:
             path = os.path.join(folder, entry)
             if os.path.isdir(path):
                 remove_folder(path)
             else:
                 _unlink(path)
     try:
-        logs = os.path.join(folder, "logs")
-        if not any(os.path.getsize(os.path.join(logs, name)) for name in os.listdir(logs)):
+        if not any(_has_bytes(os.path.join(folder, name)) for name in _KEPT):
             remove_folder(folder)
     except FileNotFoundError:
         return
+
+
+def _has_bytes(folder: str) -> bool:
+    if not os.path.isdir(folder):
+        return False
+    return any(os.path.getsize(os.path.join(folder, name)) for name in os.listdir(folder))
 
 
 def remove_folder(path: str) -> None:

@@ -76,6 +76,7 @@ RELIEVE: Final = 80  # bytes: make room in the store
 GROUP_STATE: Final = 81  # group, state
 WARNING: Final = 82  # text: the driver logs it
 HOLDINGS: Final = 140  # number: answer by the request holdings_are with what you hold of objects
+LOOK: Final = 143  # number: write your events; answer by the request calls_are with your unfinished calls
 NODE_TABLE: Final = 83  # [[number, address, alive, why it is dead], ...] of the other nodes
 
 # Daemon → daemon of another node
@@ -90,6 +91,8 @@ ROOM: Final = 97  # nothing: something was freed here since this node was refuse
 DELETE_COPIES: Final = 99  # [object, ...]
 ASK_HOLDINGS: Final = 141  # number: what do your processes hold of objects
 HOLDINGS_ARE: Final = 142  # number, packed report
+ASK_LOOK: Final = 144  # number: what have your node's processes told its event log
+LOOK_IS: Final = 145  # number, packed report
 CLASS_FAILED: Final = 98  # holder, class key, message for the holder: no worker can be had
 
 # Statuses of a value

@@ -99,6 +99,7 @@ def run_worker(session: Session, request: dict[str, Any]) -> None:
     client.reactor.start_background("shoal-io")
     worker.serve()
     worker.flush()
+    client.recorder.close()
     current.engine = None
     _run_exit_functions()
 

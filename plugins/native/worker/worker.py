@@ -213,6 +213,7 @@ class Worker:
             self.host.stop()
 
     def _on_daemon_lost(self) -> None:
+        self.client.recorder.close()
         os._exit(1)
 
     def _on_stream_read(self, peer: Peer, message: Message) -> None:

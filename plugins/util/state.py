@@ -1,11 +1,12 @@
-"""Looking at a session: lists, single records and summaries of actors, tasks, nodes, workers, groups and logs."""
+"""The state API by the reference's name; see `shoal.state`."""
 
 from __future__ import annotations
 
-from shoal.util.state.client import StateApiClient
-from shoal.util.state.lists import (
+from shoal.state import (
+    StateApiClient,
     get_actor,
     get_job,
+    get_log,
     get_node,
     get_objects,
     get_placement_group,
@@ -13,6 +14,7 @@ from shoal.util.state.lists import (
     get_worker,
     list_actors,
     list_jobs,
+    list_logs,
     list_nodes,
     list_objects,
     list_placement_groups,
@@ -23,7 +25,6 @@ from shoal.util.state.lists import (
     summarize_objects,
     summarize_tasks,
 )
-from shoal.util.state.logs import get_log, list_logs
 
 __all__ = [
     "StateApiClient",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 import attrs
 
-from shoal.errors import describe
-from shoal.util.state.failures import StateApiError
-from shoal.util.state.records import StateResource, StateSchema, SummaryResource, resource_to_schema
-from shoal.util.state.requests import (
+from shoal.errors import ConfigError, GetTimeout, describe
+from shoal.interfaces.current import current
+from shoal.interfaces.looking import SupportsLooking
+from shoal.looking import Losses, look
+from shoal.state.failures import ServerUnavailable, StateApiError
+from shoal.state.records import StateResource, StateSchema, SummaryResource, resource_to_schema
+from shoal.state.requests import (
     MOST,
     ActorSummaries,
     Filter,
@@ -22,7 +26,10 @@ from shoal.util.state.requests import (
     SummaryApiOptions,
     TaskSummaries,
 )
-from shoal.util.state.sources import all_records, engine_of_session
+from shoal.state.sources import all_records, engine_of_session
+from shoal.state.tables import Tables
+
+_log = logging.getLogger("shoal")
 
 _IDENTIFIERS = {
     StateResource.ACTORS: "actor_id",
@@ -33,11 +40,20 @@ _IDENTIFIERS = {
     StateResource.TASKS: "task_id",
     StateResource.WORKERS: "worker_id",
 }
+_FROM_CALLS = frozenset({StateResource.TASKS, StateResource.OBJECTS})
 _SEVERAL = frozenset({StateResource.OBJECTS})  # one identifier, a record of each process that knows it
 
 
 class StateApiClient:
-    """Looks at the session of this process. `address` must be its own, or None; there is no server to log in to."""
+    """Looks at a session, living or dead. What is missing from the last answer is in `losses`.
+
+    `address` is None for the session of this process, "auto" for that or else the only one that lives on this machine,
+    or what `shoal.looking.look` takes: a folder, the end of a session's name, a cluster's HOST:PORT. Who may read the
+    session's folder may look; there is no server to log in to.
+    Raises ServerUnavailable if there is no session, StateApiError for cookies and headers.
+
+    Example: `StateApiClient("/tmp/shoal-0/session_2026-01-31_12-00-00_4711_0a1b").list(StateResource.TASKS)`
+    """
 
     def __init__(
         self,
@@ -45,14 +61,24 @@ class StateApiClient:
         cookies: Mapping[str, Any] | None = None,
         headers: Mapping[str, Any] | None = None,
     ) -> None:
-        here = engine_of_session().context().address
-        if address not in (None, "auto", here):
-            raise StateApiError(f"this process is in the session at {here or 'no address'}, not at {address}")
+        engine = current.engine
+        has_own = engine is not None and not engine.closed
+        if address is None or (address == "auto" and has_own):
+            engine = engine_of_session()
+            here = engine.context().address
+            address = None
+        else:
+            here = address
+            if has_own and engine is not None and address == engine.context().address:
+                address = None
         if cookies or headers:
             raise StateApiError(
                 "the state comes from this session itself, so cookies and headers have no place to go"
             )
+        self._where = None if address == "auto" else address
+        self._is_own = address is None
         self._address = here
+        self.losses = Losses()
 
     def get_address(self) -> str:
         """Return the address of the session."""
@@ -75,7 +101,8 @@ class StateApiClient:
         column = _IDENTIFIERS.get(StateResource(resource))
         if column is None:
             raise StateApiError(f"{StateResource(resource).value} have no identifiers to ask for: list them")
-        found = [one for one in all_records(StateResource(resource)) if one[column] == id]
+        timeout = 30.0 if options is None else options.timeout
+        found = [one for one in self._records(StateResource(resource), timeout) if one[column] == id]
         if resource in _SEVERAL:
             return found
         return found[0] if found else None
@@ -99,7 +126,9 @@ class StateApiClient:
             raise ValueError(f"limit must be a whole number from 1 to {MOST}, not {describe(asked.limit)}")
         filters = [_check(one, schema) for one in asked.filters or ()]
         matching = (
-            one for one in all_records(resource) if all(_lets_through(one, wanted) for wanted in filters)
+            one
+            for one in self._records(resource, asked.timeout)
+            if all(_lets_through(one, wanted) for wanted in filters)
         )
         found = list(islice(matching, asked.limit + 1))
         if len(found) > asked.limit:
@@ -126,23 +155,44 @@ class StateApiClient:
         """Return a summary as plain data: {"cluster": {...}}."""
         asked = options if options is not None else SummaryApiOptions()
         resource = SummaryResource(resource)
-        listed = self.list(
-            StateResource(resource.value),
-            ListApiOptions(limit=MOST, detail=True, filters=asked.filters),
-            raise_on_missing_output,
-        )
-        rows = [one.asdict() for one in listed]
+        kind = StateResource(resource.value)
+        filters = [_check(one, resource_to_schema(kind)) for one in asked.filters or ()]
+        # Not through `list`: a summary counts all that there is.
+        rows = [
+            one.asdict()
+            for one in self._records(kind, asked.timeout)
+            if all(_lets_through(one, wanted) for wanted in filters)
+        ]
         made: Any
         if resource is SummaryResource.ACTORS:
             made = ActorSummaries.to_summary(actors=rows)
         elif resource is SummaryResource.OBJECTS:
             made = ObjectSummaries.to_summary(objects=rows)
         elif asked.summary_by == "lineage":
-            actors = [one.asdict() for one in all_records(StateResource.ACTORS)]
+            actors = [one.asdict() for one in self._records(StateResource.ACTORS, asked.timeout)]
             made = TaskSummaries.to_summary_by_lineage(tasks=rows, actors=actors)
         else:
             made = TaskSummaries.to_summary_by_func_name(tasks=rows)
         return dict(attrs.asdict(StateSummary({"cluster": attrs.asdict(made)}))["node_id_to_summary"])
+
+    def _records(self, resource: StateResource, timeout: float) -> Iterator[StateSchema]:
+        engine = current.engine
+        if self._is_own and not isinstance(engine, SupportsLooking):
+            return all_records(resource)
+        try:
+            seen = look(self._where, objects=resource is StateResource.OBJECTS, timeout=timeout)
+        except (ConfigError, GetTimeout) as error:
+            raise ServerUnavailable(str(error)) from error
+        tables = Tables(seen)
+        found = tables.records(resource)
+        if found is None:
+            if self._is_own:
+                return all_records(resource)
+            raise StateApiError(f"a list of {resource.value} is known inside of the session only")
+        self.losses = tables.losses
+        if self.losses.matters(resource in _FROM_CALLS):
+            _log.warning("the list of %s is not whole: %s", resource.value, self.losses.as_text())
+        return found
 
 
 def _check(wanted: Sequence[Any], schema: type[StateSchema]) -> Filter:

@@ -12,9 +12,9 @@ from typing import Any
 from shoal.interfaces.current import current
 from shoal.interfaces.engine import Engine, SupportsJobs
 from shoal.interfaces.refs import ObjectRef
-from shoal.util.state import records
-from shoal.util.state.failures import ServerUnavailable, StateApiError
-from shoal.util.state.records import StateResource, StateSchema
+from shoal.state import records
+from shoal.state.failures import ServerUnavailable, StateApiError
+from shoal.state.records import StateResource, StateSchema
 
 
 def engine_of_session() -> Engine:

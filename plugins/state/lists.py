@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from shoal.util.state import records
-from shoal.util.state.client import StateApiClient
-from shoal.util.state.records import StateResource, SummaryResource
-from shoal.util.state.requests import Filter, GetApiOptions, ListApiOptions, SummaryApiOptions
+from shoal.state import records
+from shoal.state.client import StateApiClient
+from shoal.state.records import StateResource, SummaryResource
+from shoal.state.requests import Filter, GetApiOptions, ListApiOptions, SummaryApiOptions
 
 DEFAULT_LIMIT = 100
 DEFAULT_TIMEOUT = 30

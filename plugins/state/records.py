@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from shoal.util.state.schema import Humanify, StateSchema, state_column
+from shoal.state.schema import Humanify, StateSchema, state_column
 
 __all__ = [
     "ActorState",

@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Iterator
 
 from shoal.errors import describe
-from shoal.util.state.failures import StateApiError
-from shoal.util.state.records import remove_ansi_escape_codes
-from shoal.util.state.sources import engine_of_session
+from shoal.state.failures import StateApiError
+from shoal.state.records import remove_ansi_escape_codes
+from shoal.state.sources import engine_of_session
 
 _POLL_SECONDS = 0.1
 _FOLDER = "logs"

@@ -1,0 +1,60 @@
+"""Looking at sessions: what an engine of processes can tell of one, living or dead, its own or another's."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import attrs
+
+if TYPE_CHECKING:
+    from shoal.config import Config
+
+
+@attrs.frozen(kw_only=True)
+class NodeSeen:
+    """What one node tells: the end of its event log as bytes, and what is not in the log."""
+
+    node: str  # identifier in hexadecimal, "" for one that did not answer
+    log: Sequence[bytes] = ()  # segments, oldest first
+    calls: Sequence[Mapping[str, Any]] = ()  # that are not over, see `unfinished calls` in docs/state.md
+    workers: Sequence[Mapping[str, Any]] = ()
+    files: Sequence[tuple[str, int]] = ()  # log files: name and bytes
+    silent: int = 0  # processes that did not answer in time
+
+
+@attrs.frozen(kw_only=True)
+class SessionSeen:
+    """What can be told of a session. Of a dead one there is only what its folder has."""
+
+    session: str  # its name
+    folder: str  # on this machine
+    is_live: bool
+    nodes: Sequence[NodeSeen]
+    # Of a living one what the head knows, in the form of the requests `nodes`, `jobs`, `actors`, `groups`
+    known: Mapping[str, Sequence[Mapping[str, Any]]] = attrs.field(factory=dict)
+    objects: Sequence[Mapping[str, Any]] = ()  # reports of nodes about objects, if they were asked for
+    silent: int = 0  # nodes that did not answer in time
+
+
+@runtime_checkable
+class SupportsLooking(Protocol):
+    """An engine whose sessions can be looked at. From any thread."""
+
+    @abstractmethod
+    def look(self, objects: bool, timeout: float) -> SessionSeen:
+        """Return what the session of this engine tells, with `objects` also of objects.
+
+        Raises GetTimeout if the node's daemon does not answer within `timeout` seconds.
+        """
+
+    @classmethod
+    @abstractmethod
+    def look_at(cls, where: str | None, config: Config, objects: bool, timeout: float) -> SessionSeen:
+        """Return what another session tells, without being a part of it.
+
+        `where` is the folder of a session or node, living or dead, the end of its name, the process of its driver, or
+        a cluster's HOST:PORT; None is the only one that lives on this machine. Raises ConfigError, listing what is
+        there, if that is none or several.
+        """
