@@ -78,15 +78,22 @@ class EventLog:
         count = len(calls) + len(facts)
         header = {**self._identity, "first": self.told, "sampled": self.sampled, "lost": self.lost}
         try:
-            data = _encode([header, calls, facts])
-            block = HEAD.pack(MAGIC, len(data), zlib.crc32(data), count) + data
-            self._open(len(block))
-            whole = os.write(self._file, block) == len(block)
-        except (OSError, TypeError, OverflowError):
+            whole = self.write(encode_block(header, calls, facts))
+        except (TypeError, OverflowError, ValueError):  # what MessagePack cannot say
             whole = False
         self.told += count
         if not whole:
             self.lost += count
+        return whole
+
+    def write(self, block: bytes) -> bool:
+        """Write a block that is encoded already. Returns whether that went well."""
+        try:
+            self._open(len(block))
+            whole = os.write(self._file, block) == len(block)
+        except OSError:
+            whole = False
+        if not whole:
             self.close()  # the next block goes into a segment of its own
             return False
         self._size += len(block)
@@ -112,6 +119,12 @@ class EventLog:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+
+def encode_block(identity: Mapping[str, Any], calls: Sequence[Call], facts: Sequence[Fact]) -> bytes:
+    """Return a block; see the module's text. Raises TypeError for what MessagePack cannot say."""
+    data = _encode([identity, calls, facts])
+    return HEAD.pack(MAGIC, len(data), zlib.crc32(data), len(calls) + len(facts)) + data
 
 
 def segments(folder: str) -> list[str]:

@@ -76,7 +76,7 @@ class StateApiClient:
                 "the state comes from this session itself, so cookies and headers have no place to go"
             )
         self._where = None if address == "auto" else address
-        self._is_own = address is None
+        self._is_own: bool = address is None
         self._address = here
         self.losses = Losses()
 
@@ -176,8 +176,8 @@ class StateApiClient:
         return dict(attrs.asdict(StateSummary({"cluster": attrs.asdict(made)}))["node_id_to_summary"])
 
     def _records(self, resource: StateResource, timeout: float) -> Iterator[StateSchema]:
-        engine = current.engine
-        if self._is_own and not isinstance(engine, SupportsLooking):
+        is_seen = isinstance(current.engine, SupportsLooking)
+        if self._is_own and not is_seen:
             return all_records(resource)
         try:
             seen = look(self._where, objects=resource is StateResource.OBJECTS, timeout=timeout)
@@ -185,10 +185,10 @@ class StateApiClient:
             raise ServerUnavailable(str(error)) from error
         tables = Tables(seen)
         found = tables.records(resource)
-        if found is None:
-            if self._is_own:
-                return all_records(resource)
+        if found is None and not self._is_own:
             raise StateApiError(f"a list of {resource.value} is known inside of the session only")
+        if found is None:
+            return all_records(resource)
         self.losses = tables.losses
         if self.losses.matters(resource in _FROM_CALLS):
             _log.warning("the list of %s is not whole: %s", resource.value, self.losses.as_text())

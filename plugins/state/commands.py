@@ -178,7 +178,8 @@ def summary_command(resource: str, session: str | None, timeout: float, format_:
             counts = entry.get("state_counts") or entry.get("ref_type_counts") or {}
             states = ", ".join(f"{state} {count}" for state, count in sorted(counts.items()))
             rows.append((name, sum(counts.values()), states))
-        click.echo(table([resource, "count", "states"], sorted(rows, key=lambda row: -row[1])))
+        rows.sort(key=lambda row: row[1], reverse=True)
+        click.echo(table([resource, "count", "states"], rows))
 
 
 @click.command("timeline")

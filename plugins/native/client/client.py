@@ -60,6 +60,8 @@ _BLOCK_SECONDS = 0.001  # a wait shorter than this does not give the CPU back
 class Client:
     """One process's part in a session. `execution` and `blocking` are replaced in a worker."""
 
+    is_far = False  # not on a node, so that it cannot write into the session's folder
+
     def __init__(self, session: Session, config: Config, worker_id: bytes, store: ObjectStore) -> None:
         self.session = session
         self.config = config

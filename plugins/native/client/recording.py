@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from shoal.native.wire import kinds
-from shoal.observe.eventlog import FOLDER, EventLog
+from shoal.observe.eventlog import FOLDER, EventLog, encode_block
 from shoal.serial import load_error
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Recorder:
         self.armed = False  # a turn is due
         self._rate = config.event_log_calls_per_second
         self._room = float(_BURST_SECONDS * self._rate)  # calls that may be recorded now
-        self._log: EventLog | None = None
+        self._log: EventLog | SentLog | None = None
         self._facts: list[list[Any]] = []
         self._facts_lost = 0
         self._noted: set[int] = set()  # unfinished calls that the log knows
@@ -183,7 +183,7 @@ class Recorder:
                     self._log = self._open()
                 self._log.append(calls, facts, sampled)
 
-    def _open(self) -> EventLog:
+    def _open(self) -> EventLog | SentLog:
         client = self._client
         session = client.session
         identity = {
@@ -193,6 +193,8 @@ class Recorder:
             "node": session.node_id.hex(),
             "job": session.job_id.hex(),
         }
+        if client.is_far:
+            return SentLog(client, identity)
         folder = os.path.join(session.folder, FOLDER)
         return EventLog(folder, identity, client.config.event_log_max_bytes)
 
@@ -242,6 +244,31 @@ class Recorder:
                     client.reactor.flush()
 
         client.reactor.call_soon_unlocked(answer)
+
+
+class SentLog:
+    """The log of a process that is not on a node: its blocks go to the daemon, which writes them."""
+
+    def __init__(self, client: Client, identity: dict[str, Any]) -> None:
+        self._client = client
+        self._identity = identity
+        self._told = self._sampled = 0
+
+    def append(self, calls: list[Any], facts: list[Any], sampled: int = 0) -> None:
+        """Send events as one block. Takes the lock."""
+        self._sampled += sampled
+        block = encode_block(
+            {**self._identity, "first": self._told, "sampled": self._sampled, "lost": 0}, calls, facts
+        )
+        self._told += len(calls) + len(facts)
+        client = self._client
+        with client.reactor.lock:
+            if client.broken is None and not client.closed:
+                client.request_later("record", [block], lambda ok, value: None)
+                client.reactor.flush()
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 def describe_error(payload: bytes) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.native.daemon import memory
 from shoal.observe.eventlog import FOLDER, EventLog
+from shoal.observe.eventreader import parse
 
 if TYPE_CHECKING:
     from shoal.death import DeathCertificate
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _SECONDS = 0.25  # how long events gather
 _SAMPLE_SECONDS = 5.0  # between two measurements of the node
+_LARGEST_BLOCK = 16 << 20  # bytes
 _MOST = 10_000  # events that may gather
 
 
@@ -38,7 +40,9 @@ class DaemonEvents:
             "node": session.node_id.hex(),
             "job": session.job_id.hex(),
         }
-        self._log = EventLog(os.path.join(session.folder, FOLDER), identity, self._limit)
+        self._folder = os.path.join(session.folder, FOLDER)
+        self._log = EventLog(self._folder, identity, self._limit)
+        self._far: dict[bytes, EventLog] = {}  # of drivers that are not on a node
 
     def fact(self, kind: str, fields: dict[str, Any]) -> None:
         """Something has happened."""
@@ -59,6 +63,18 @@ class DaemonEvents:
             facts, self._facts = self._facts, []
             left_out, self._left_out = self._left_out, 0
             self._log.append([], facts, left_out)
+
+    def from_afar(self, process: bytes, block: bytes) -> None:
+        """A driver that is not on a node tells events. Raises ValueError for what is not one block of its own."""
+        if not self._limit:
+            return
+        found = list(parse(block)) if len(block) <= _LARGEST_BLOCK else []
+        if len(found) != 1 or found[0] is None or found[0].process != process.hex():
+            raise ValueError(f"{len(block)} bytes that are no block of events of process {process.hex()}")
+        log = self._far.get(process)
+        if log is None:
+            log = self._far[process] = EventLog(self._folder, {"process": process.hex()}, self._limit)
+        log.write(block)
 
     def begin(self) -> None:
         """The node serves."""
@@ -88,6 +104,9 @@ class DaemonEvents:
     def process_ended(self, process: bytes, kind: str, detail: str = "") -> None:
         """A driver has gone."""
         self.fact("process", {"worker": process, "kind": kind, "state": "DEAD", "detail": detail})
+        log = self._far.pop(process, None)
+        if log is not None:
+            log.close()
 
     def worker_died(self, worker: WorkerProcess, certificate: DeathCertificate) -> None:
         """A worker has gone, and how."""
@@ -153,4 +172,5 @@ class DaemonEvents:
         """The node ends: write the rest."""
         self.fact("session", {"node": self._daemon.session.node_id.hex(), "state": "DEAD"})
         self.flush()
-        self._log.close()
+        for log in (self._log, *self._far.values()):
+            log.close()

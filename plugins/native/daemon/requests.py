@@ -25,6 +25,7 @@ class Requests:
         self._methods: dict[str, Callable[..., Any]] = {
             "view": self._view,
             "explain_class": lambda client, key: self._daemon.scheduling.explain(client.worker_id, key),
+            "record": lambda client, block: self._daemon.events.from_afar(client.worker_id, block),
             "relieve": self._relieve,
             "drain_logs": lambda client: self._daemon.pool.drain_logs(),
             "workers": self._workers,

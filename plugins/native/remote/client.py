@@ -86,6 +86,7 @@ class RemoteClient(Client):
     """A driver's part, far from the session that it is a part of."""
 
     store: RemoteStore
+    is_far = True
 
     def __init__(
         self, session: Session, config: Config, worker_id: bytes, store: RemoteStore, tunnel: Tunnel
