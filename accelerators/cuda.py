@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 from shoal.accelerators.numbers import is_number
 from shoal.accelerators.nvidia import Gpu, find
 from shoal.errors import ConfigError, describe
 from shoal.interfaces.accelerator import Accelerator, Device
+from shoal.interfaces.checks import GOOD, WARNING, Finding
+
+if TYPE_CHECKING:
+    from shoal.config import Config
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 _NONE = ("", "NoDevFiles", "-1")
@@ -65,6 +69,17 @@ class CudaAccelerator(Accelerator):
             return {}
         most = max(sorted(types), key=lambda each: types[each])
         return {"shoal.io/accelerator-type": most}
+
+
+def check(config: Config) -> Iterator[Finding]:
+    """Look for `shoal doctor` whether the GPUs are there that the settings tell of."""
+    found = CudaAccelerator().detect()
+    names = ", ".join(f"{count} × {name}" for name, count in Counter(one.type for one in found).items())
+    if config.num_gpus is not None and config.num_gpus > len(found):
+        cure = f"lower num_gpus, or look at nvidia-smi and {VISIBLE}"
+        yield Finding(WARNING, f"num_gpus is {config.num_gpus:g}, and {len(found)} are found", cure)
+    else:
+        yield Finding(GOOD, f"GPUs: {names}" if found else "no NVIDIA GPU is found, and none is asked for")
 
 
 def _devices(gpu: Gpu) -> list[Device]:

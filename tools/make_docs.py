@@ -14,6 +14,7 @@ import click
 from shoal.cli.main import OWN, build
 from shoal.config import settings
 from shoal.interfaces import hooks
+from shoal.observe.metrics import METRICS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -38,6 +39,46 @@ HOOKS = """\
 # Hooks
 
 Made by `make docs` from `shoal.interfaces.hooks.Hooks`, whose module says how to write an observer and register it.
+"""
+
+METRICS_TEXT = """\
+# Metrics
+
+Made by `make docs` from `shoal.observe.metrics`, the table that dashboards are made of too.
+
+Each node tells Prometheus its numbers over HTTP on loopback, with the library `prometheus_client` (the extra
+`dashboard`). The port is any free one unless [`metrics_port`](config.md#metrics_port) says otherwise; the node's folder
+has it in `prom_metrics_service_discovery.json`, in the form that Prometheus reads. Who asks needs the token in
+`metrics_token`, which is made of the session's and opens nothing else.
+
+```console
+$ shoal metrics show                          # what a node of this machine tells now
+$ shoal metrics prometheus > prometheus.yml   # have Prometheus ask the nodes of a cluster on this machine
+$ shoal metrics dashboards --out dashboards   # a dashboard for Grafana: import dashboards/shoal.json
+```
+
+Nothing is counted for this in the way of a call: processes tell their daemon a few times a second how many calls they
+have made, and a scrape is answered by a thread of the daemon, four at a time. A scraper that hangs is cut off after two
+seconds.
+
+Numbers of your own come along, told by the head for the whole cluster:
+
+<!-- run -->
+```python
+import shoal
+from shoal.util.metrics import Counter
+
+shoal.init(num_cpus=1)
+requests = Counter("requests", "Requests served.", tag_keys=("route",))
+requests.inc(tags={"route": "/"})
+shoal.shutdown()
+```
+
+A number of yours that has the name of one below is left out; a counter is told with `_total` behind its name.
+Prometheus on another machine cannot reach a node's endpoint by itself: run it, or its agent, on each machine.
+
+All have the labels `session` and `node`.
+
 """
 
 CLI = """\
@@ -102,6 +143,11 @@ def cli_page() -> str:
     for name in sorted({*OWN, *OUR_PLUGINS}):
         command = group.get_command(context, name)
         assert command is not None
+        if isinstance(command, click.Group):
+            for inner in sorted(command.commands):
+                whole = f"{name} {inner}"
+                parts.append(f"## {whole}\n\n{_verb(command.commands[inner], whole)}\n")
+            continue
         parts.append(f"## {name}\n\n{_verb(command, name)}\n")
     return "\n".join([*parts, CLI_END])
 
@@ -156,7 +202,17 @@ def hooks_page() -> str:
     return "\n".join(parts)
 
 
-PAGES = {"cli.md": cli_page, "config.md": config_page, "hooks.md": hooks_page}
+def metrics_page() -> str:
+    """Return the page of metrics: the table of all that a node tells, below what to do with it."""
+    rows = [
+        f"| `{one.name}` | {one.kind} | {', '.join(f'`{label}`' for label in one.labels)} | "
+        f"{one.text}{' Told by the head.' if one.of_head else ''} |"
+        for one in METRICS
+    ]
+    return METRICS_TEXT + "\n".join(["| metric | kind | labels | |", "| --- | --- | --- | --- |", *rows, ""])
+
+
+PAGES = {"cli.md": cli_page, "config.md": config_page, "hooks.md": hooks_page, "metrics.md": metrics_page}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

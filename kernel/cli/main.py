@@ -30,6 +30,7 @@ OWN: dict[str, tuple[str, str]] = {
     ),
     "config": ("shoal.cli.config:config", "Show every setting, its value here, and where that came from."),
     "demo": ("shoal.cli.demo_command:demo", "Count the tokens of Python's standard library in parallel."),
+    "doctor": ("shoal.cli.doctor:doctor", "Look for what is wrong on this machine, and say what to mend."),
     "plugins": ("shoal.cli.plugins:plugins", "List plugins by group, the chosen ones marked."),
 }
 _INTERRUPTED = 130

@@ -242,6 +242,11 @@ class Config:
         Number(1, whole=True),
         "Calls that a process records in a second; of more it records a sample, and how many it left out.",
     )
+    metrics_port: int | None = _setting(
+        0,
+        Number(0, 65535, whole=True, optional=True),
+        "Port on loopback where a node tells its metrics to Prometheus; 0: any free one; None: nowhere.",
+    )
     timeline_events_max: int = _setting(100_000, Number(0, whole=True), "Events kept for the timeline.")
 
     origins: Mapping[str, str] = attrs.field(factory=dict, eq=False, repr=False, hash=False)
@@ -279,6 +284,7 @@ LOCAL_SETTINGS = frozenset(
         "listen_host",
         "log_level",
         "memory_bytes",
+        "metrics_port",
         "node_port",
         "num_cpus",
         "num_gpus",

@@ -56,6 +56,7 @@ ENVIRONMENTS: Group[EnvironmentStep] = Group(
 )
 GRAPHS: Group[GraphLibrary] = Group("shoal.graphs", "graph library", GraphLibrary, Picks.ALL)
 COMMANDS: Group[Any] = Group("shoal.commands", "command", None, Picks.ALL)
+CHECKS: Group[Any] = Group("shoal.checks", "check", None, Picks.ALL)
 HOOKS: Group[Any] = Group("shoal.hooks", "observer", None, Picks.ALL)
 
 GROUPS: tuple[Group[Any], ...] = (
@@ -68,6 +69,7 @@ GROUPS: tuple[Group[Any], ...] = (
     ENVIRONMENTS,
     GRAPHS,
     COMMANDS,
+    CHECKS,
     HOOKS,
 )
 

@@ -32,6 +32,24 @@ def list_actors(
     return StateApiClient(address).list(StateResource.ACTORS, options, raise_on_missing_output)
 
 
+def list_cluster_events(
+    address: str | None = None,
+    filters: Sequence[Filter] | None = None,
+    limit: int = DEFAULT_LIMIT,
+    timeout: float = DEFAULT_TIMEOUT,
+    detail: bool = False,
+    raise_on_missing_output: bool = True,
+    _explain: bool = False,
+) -> list[records.ClusterEventState]:
+    """Return what came, went and restarted, and why: nodes, processes, actors, placement groups, jobs. Newest first.
+
+    Parameters: `filters` are (column, "=" or "!=", value), `limit` is how many there may be (StateApiError if there are
+    more, unless `raise_on_missing_output` is false), `detail` fills all columns.
+    """
+    options = ListApiOptions(limit=limit, timeout=timeout, detail=detail, filters=filters)
+    return StateApiClient(address).list(StateResource.CLUSTER_EVENTS, options, raise_on_missing_output)
+
+
 def list_jobs(
     address: str | None = None,
     filters: Sequence[Filter] | None = None,
@@ -77,7 +95,7 @@ def list_objects(
     raise_on_missing_output: bool = True,
     _explain: bool = False,
 ) -> list[records.ObjectState]:
-    """Return the objects that this process has references to. Sizes are not known.
+    """Return the objects that processes hold, one record for each process; of a dead session the large ones put.
 
     Parameters: `filters` are (column, "=" or "!=", value), `limit` is how many there may be (StateApiError if there are
     more, unless `raise_on_missing_output` is false), `detail` fills all columns.
@@ -131,7 +149,7 @@ def list_tasks(
     raise_on_missing_output: bool = True,
     _explain: bool = False,
 ) -> list[records.TaskState]:
-    """Return calls of this process that have ended, as many as `timeline` remembers.
+    """Return calls of all processes, those that are not over first, then the newest.
 
     Parameters: `filters` are (column, "=" or "!=", value), `limit` is how many there may be (StateApiError if there are
     more, unless `raise_on_missing_output` is false), `detail` fills all columns.
@@ -149,7 +167,7 @@ def list_workers(
     raise_on_missing_output: bool = True,
     _explain: bool = False,
 ) -> list[records.WorkerState]:
-    """Return this process, and workers that have finished something for it.
+    """Return drivers and workers, those that have ended as well.
 
     Parameters: `filters` are (column, "=" or "!=", value), `limit` is how many there may be (StateApiError if there are
     more, unless `raise_on_missing_output` is false), `detail` fills all columns.

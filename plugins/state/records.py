@@ -86,7 +86,11 @@ class ActorState(StateSchema):
 
 @attrs.define
 class TaskState(StateSchema):
-    """One call that has ended: of a task (NORMAL_TASK) or an actor (ACTOR_TASK). `state` is FINISHED or FAILED."""
+    """One attempt of a call: of a task (NORMAL_TASK) or an actor (ACTOR_TASK).
+
+    `state` is FINISHED or FAILED once it is over; before that PENDING_ARGS_AVAIL, PENDING_NODE_ASSIGNMENT,
+    PENDING_ACTOR_TASK_ARGS_FETCH, SUBMITTED_TO_WORKER or RUNNING.
+    """
 
     task_id: str = state_column(filterable=True)
     attempt_number: int = state_column(filterable=True)
@@ -138,7 +142,7 @@ class NodeState(StateSchema):
 
 @attrs.define
 class WorkerState(StateSchema):
-    """One process: this driver, and workers that have finished something for it."""
+    """One process: a driver or a worker."""
 
     worker_id: str = state_column(filterable=True)
     is_alive: bool | None = state_column(filterable=True)

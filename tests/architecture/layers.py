@@ -88,6 +88,7 @@ LATE: dict[str, tuple[str, ...]] = {
     "opentelemetry": (),
     "PIL": (),
     "pandas": (),
+    "prometheus_client": (),
     "pyarrow": ("shoal.stores.arrow", "shoal.serial.arrow", "shoal.data."),
     "redis": (),
     "stevedore": (),

@@ -60,7 +60,9 @@ def run(*words: str, cwd: Path | None = None, **variables: str) -> subprocess.Co
 def test_every_verb_has_help_and_json(verb: str, shoal) -> None:
     command = GROUP.get_command(click.Context(GROUP), verb)
     assert command is not None
-    assert "--json" in {word for option in command.params for word in option.opts}
+    several = command.commands.values() if isinstance(command, click.Group) else [command]
+    for one in several:
+        assert "--json" in {word for option in one.params for word in option.opts}
     assert all(option.help for option in command.params if isinstance(option, click.Option))
     done = shoal(verb, "--help")
     assert done.exit_code == 0

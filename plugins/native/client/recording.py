@@ -48,9 +48,12 @@ class Recorder:
         "_rate",
         "_room",
         "_taken_at",
+        "_tally",
         "_to_write",
         "_writing",
         "armed",
+        "failures",
+        "finished",
         "fresh",
     )
 
@@ -59,6 +62,9 @@ class Recorder:
         self._client = client
         self.fresh: list[tuple[Any, ...]] = []  # calls that are over, see eventlog.CALL_FIELDS
         self.armed = False  # a turn is due
+        self.finished = 0
+        self.failures = 0
+        self._tally = [0, 0, 0, 0]
         self._rate = config.event_log_calls_per_second
         self._room = float(_BURST_SECONDS * self._rate)  # calls that may be recorded now
         self._log: EventLog | SentLog | None = None
@@ -132,9 +138,16 @@ class Recorder:
         self.armed = False
         if self._client.closed:
             return
-        goes_on = self._note_unfinished() if self.is_on else False
+        if self.is_on:
+            self._note_unfinished()
         busy = bool(self.fresh)
         self.take()
+        running, waiting = counts(self._client)
+        goes_on = bool(running or waiting)
+        tally = [self.finished, self.failures, running, waiting]
+        if tally != self._tally and self._client.broken is None:
+            self._tally = tally
+            self._client.tell_daemon([kinds.TALLY, *tally])
         self._client.reactor.call_soon_unlocked(self.write)
         if goes_on and not self.armed:
             self.armed = True
@@ -144,7 +157,9 @@ class Recorder:
         """Take what has gathered: the timeline gets all of it, the log no more than its rate."""
         calls, self.fresh = self.fresh, []
         facts, self._facts = self._facts, []
-        failures = [index for index, call in enumerate(calls) if call[6] == kinds.ERROR]
+        failures: list[int] = [index for index, call in enumerate(calls) if call[6] == kinds.ERROR]
+        self.failures += len(failures)
+        self.finished += len(calls) - len(failures)
         if failures:
             # The timeline is to keep no pickled errors; nor is anybody to wait while thousands are described.
             shown = list(calls)
@@ -212,8 +227,8 @@ class Recorder:
         if self._log is not None:
             self._log.close()
 
-    def _note_unfinished(self) -> bool:
-        """Tell of calls that were unfinished at the last turn too. Returns whether any are unfinished."""
+    def _note_unfinished(self) -> None:
+        """Tell of calls that were unfinished at the last turn too."""
         before = self._noted_before
         now: dict[int, int] = {}
         for task, state in islice(unfinished(self._client, 16), _MOST_NOTED):
@@ -227,7 +242,6 @@ class Recorder:
         if len(self._noted) >= 4 * _MOST_NOTED:
             self._noted = {key for key in self._noted if key // 4 in now}
         self._noted_before = now
-        return bool(now)
 
     def on_look(self, message: list[Any]) -> None:
         """Somebody looks at the session: write what there is, and tell the daemon what is not over."""
@@ -295,6 +309,18 @@ def unfinished(client: Client, most: int | None) -> Iterator[tuple[Task, str]]:
             if not task.cancelled:
                 waits = "PENDING_ARGS_AVAIL" if task.waiting else "PENDING_ACTOR_TASK_ARGS_FETCH"
                 yield task, waits if actor.state == "ALIVE" else "PENDING_NODE_ASSIGNMENT"
+
+
+def counts(client: Client) -> tuple[int, int]:
+    """Return how many calls run, and how many wait for a worker, an actor or an argument."""
+    peers = {lease.peer for klass in client.tasks.classes.values() for lease in klass.leases}
+    waiting = sum(len(klass.queue) for klass in client.tasks.classes.values())
+    for actor in client.actors.clients():
+        waiting += len(actor.queue)
+        if actor.peer is not None:
+            peers.add(actor.peer)
+    running = sum(1 for peer in peers if peer.inflight)
+    return running, waiting + sum(len(peer.inflight) for peer in peers) - running
 
 
 def _sent(tasks: Any, most: int | None, seen: set[int]) -> Iterator[tuple[Task, str]]:

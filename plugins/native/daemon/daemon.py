@@ -34,6 +34,7 @@ from shoal.native.daemon.holdings import Holdings
 from shoal.native.daemon.lifeline import Lifeline, ProcessEnd
 from shoal.native.daemon.logs import LogPipes
 from shoal.native.daemon.looking import Looking
+from shoal.native.daemon.metrics import MetricsService
 from shoal.native.daemon.neighbours import Neighbours
 from shoal.native.daemon.nodes import Node, Nodes
 from shoal.native.daemon.packages import Packages
@@ -140,6 +141,7 @@ class Daemon:
         self.events = DaemonEvents(self)
         self.holdings = Holdings(self)
         self.looking = Looking(self)
+        self.metrics = MetricsService(self)
         self.packages = Packages(self)
         self.neighbours = Neighbours(self)
         self.gateways = Gateways(self)
@@ -160,6 +162,7 @@ class Daemon:
             ),
             kinds.KILL_WORKER: self._on_kill_worker,
             kinds.DELETE_AT: self._on_delete_at,
+            kinds.TALLY: lambda client, message: self.metrics.tally(client.worker_id, *message[1:]),
             kinds.REQUEST: lambda client, message: self.requests.handle(
                 client, message[1], message[2], message[3]
             ),
@@ -283,6 +286,9 @@ class Daemon:
         self.prestarted = max(1, min(int(cpus), 8, self.config.max_workers or 8))
         self.scheduling.prestart(self.prestarted)
         self.events.begin()
+        scraped = self.metrics.begin()
+        if scraped is not None:
+            self.reactor.watch(Listener(scraped, self.metrics.accept))
         self._sweep()
         if self.cluster is not None:
             self.reports.keep_telling_demands()
@@ -290,6 +296,8 @@ class Daemon:
             self._watch_memory()
         while not self.ended:
             self.reactor.poll(None)
+        if scraped is not None:
+            scraped.close()
         self.gateways.close()
         self.pool.end_all()
         self.events.close()
@@ -394,6 +402,7 @@ class Daemon:
         self.uplink.up([control.CLIENT_GONE, client.worker_id])
         self.holdings.process_gone(client.worker_id)
         self.looking.process_gone(client.worker_id)
+        self.metrics.process_gone(client.worker_id)
         if self.cluster is not None:
             self.pulls.client_gone(client.worker_id)
         worker = self.pool.workers.get(client.worker_id)

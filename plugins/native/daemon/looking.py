@@ -6,6 +6,7 @@ A node answers with the end of its event log, as it is in its files: whoever ask
 from __future__ import annotations
 
 import os
+import time
 from typing import ClassVar
 
 from shoal.native.daemon.gathering import Gathering, Report
@@ -32,6 +33,7 @@ class Looking(Gathering):
         return {
             "number": daemon.number,
             "node": daemon.session.node_id.hex(),
+            "clock": time.time(),
             "processes": processes,
             "log": read_raw(os.path.join(daemon.session.folder, FOLDER), _MOST_BYTES),
             "workers": [

@@ -145,10 +145,10 @@ class DaemonEvents:
             "workers_idle": float(workers["idle"]),
             "processes_connected": float(len(daemon.clients)),
         }
-        for name, amount in book.available.to_floats().items():
-            numbers[f"available.{name}"] = amount
+        available = book.available.to_floats()
         for name, amount in book.total.to_floats().items():
-            numbers[f"total.{name}"] = amount
+            numbers[f"available.{name}"] = available.get(name, 0.0)  # what is used up has no entry
+            numbers[f"capacity.{name}"] = amount
         return numbers
 
     def _cpu(self) -> float:

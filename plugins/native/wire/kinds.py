@@ -58,6 +58,7 @@ REQUEST: Final = 51  # request, name, arguments: everything off the hot path
 KILL_WORKER: Final = 52  # worker, task's name: cancel(force=True)
 ACTOR_EXITING: Final = 53  # actor: exit_actor() was called
 
+TALLY: Final = 146  # of this process's calls: finished, failed, running, waiting
 DELETE_AT: Final = 54  # node, [object, ...]: bytes that lie there are needed no more
 
 # Daemon → client
