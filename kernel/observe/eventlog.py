@@ -20,8 +20,6 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 MAGIC = b"SEV1"
 HEAD = struct.Struct("<4sIII")  # magic, bytes, CRC-32, events
 SUFFIX = ".events"
@@ -47,7 +45,6 @@ Fact = Sequence[Any]
 
 _SEGMENTS = 16  # of a full log
 _SMALLEST_SEGMENT = 1 << 14
-_encode = msgspec.msgpack.Encoder().encode
 
 
 class EventLog:
@@ -123,7 +120,9 @@ class EventLog:
 
 def encode_block(identity: Mapping[str, Any], calls: Sequence[Call], facts: Sequence[Fact]) -> bytes:
     """Return a block; see the module's text. Raises TypeError for what MessagePack cannot say."""
-    data = _encode([identity, calls, facts])
+    import msgspec  # here, since verbs of the command line import this module when they are only listed
+
+    data = msgspec.msgpack.encode([identity, calls, facts])
     return HEAD.pack(MAGIC, len(data), zlib.crc32(data), len(calls) + len(facts)) + data
 
 

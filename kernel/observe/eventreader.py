@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import attrs
-import msgspec
 
 from shoal.observe.eventlog import HEAD, MAGIC, segments
 
@@ -74,6 +73,8 @@ def parse(data: bytes | memoryview) -> Iterator[Block | None]:
 
 
 def _block_at(view: memoryview, position: int) -> tuple[Block | None, int]:
+    import msgspec  # here, since verbs of the command line import this module when they are only listed
+
     start = position + HEAD.size
     if start > len(view):
         return None, start

@@ -76,9 +76,9 @@ def _cluster(folder: str, head: str) -> Iterator[Finding]:
     try:
         client = observe_session(Session.read(folder))
         try:
-            found: list[dict[str, Any]] = client.request("nodes", timeout=_SECONDS)
             reports: list[dict[str, Any]] = client.request("look", timeout=2 * _SECONDS)
             now = time.time()
+            found: list[dict[str, Any]] = client.request("nodes", timeout=_SECONDS)
         finally:
             client.close()
     except ShoalError as error:
@@ -91,6 +91,8 @@ def _cluster(folder: str, head: str) -> Iterator[Finding]:
         cure = "if it should live: start it anew with `shoal start`"
         yield Finding(WARNING, f"node {node['address']} is dead: {node['reason']}", cure)
     for report in reports:
+        if report["number"] in {node["number"] for node in dead}:
+            continue
         if report.get("silent"):
             cure = "look whether its machine is overloaded, and into its `shoal logs --daemon`"
             yield Finding(BAD, f"node {report['number']} of the cluster of {head} does not answer", cure)

@@ -279,13 +279,11 @@ def _sum(one: list[Any], other: list[Any]) -> list[Any]:
 
 
 def _cumulative(buckets: Iterable[tuple[float, int]]) -> list[tuple[str, float]]:
-    from prometheus_client.utils import floatToGoString
-
     total = 0
     found = []
     for bound, count in sorted((float(bound), count) for bound, count in buckets):
         total += count
-        found.append((floatToGoString(bound), float(total)))
+        found.append(("+Inf" if bound == float("inf") else repr(bound), float(total)))
     return found
 
 
