@@ -24,6 +24,7 @@ from shoal.errors import (
 from shoal.native.client.actors import Actors
 from shoal.native.client.chains import WaitChains
 from shoal.native.client.functions import SchedulingClass, demand_to_wire
+from shoal.native.client.holdings import tell_soon
 from shoal.native.client.objects import Objects
 from shoal.native.client.peers import DAEMON, Handler, Peer, Peers, socket_path
 from shoal.native.client.pulls import Pulls
@@ -137,7 +138,7 @@ class Client:
                 kinds.REPLY: lambda message: self._answer(message[1], message[2], message[3]),
                 kinds.LOG_LINES: self._on_log_lines,
                 kinds.RELIEVE: self._on_relieve,
-                kinds.HOLDINGS: self._on_holdings,
+                kinds.HOLDINGS: lambda message: tell_soon(self, message[1]),
                 kinds.LOOK: self.recorder.on_look,
                 kinds.GROUP_STATE: self._on_group_state,
                 kinds.NODE_TABLE: lambda message: self.peers.on_nodes(message[1]),
@@ -535,12 +536,6 @@ class Client:
         record = self.objects.find(message[2])
         lines = ["its owner does not know it"] if record is None else self.engine.reasons(record, False)  # type: ignore[attr-defined]
         self.peers.send(peer, [kinds.EXPLAINED, message[1], lines])
-
-    def _on_holdings(self, message: Message) -> None:
-        # Without the lock and after the current events: it takes a walk over all that the collector knows.
-        from shoal.native.client.holdings import tell
-
-        self.reactor.call_soon_unlocked(lambda: tell(self, message[1]))
 
     def note_call_site(self, object_id: bytes) -> None:
         """Remember where the program makes a reference: `records_call_sites` says whether to."""

@@ -32,6 +32,12 @@ _STATES = {
 }
 
 
+def tell_soon(client: Client, number: int) -> None:
+    """Have the daemon's question answered. Called with the lock held."""
+    # Without the lock and after the current events: it takes a walk over all that the collector knows.
+    client.reactor.call_soon_unlocked(lambda: tell(client, number))
+
+
 def tell(client: Client, number: int) -> None:
     """Answer the daemon's question of this number. Takes the lock."""
     packed = msgspec.msgpack.encode(holdings(client))
