@@ -275,6 +275,38 @@ def test_a_cluster_tells_what_its_other_nodes_know() -> None:
             shoal.shutdown()
 
 
+def test_calls_that_are_not_over_say_what_they_wait_for() -> None:
+    shoal.init(num_cpus=1, engine="native")
+    try:
+        first = shoal.remote(time.sleep).options(name="sleeps").remote(120)
+        eventually(lambda: list_tasks(filters=[("state", "=", "RUNNING")]))
+        waits = shoal.remote(lambda value: value)
+        refs = [
+            waits.options(name="for an argument").remote(first),
+            waits.options(name="for a worker").remote(1),
+            waits.options(name="for a machine", num_cpus=64).remote(1),
+        ]
+        found = {task.name: task for task in list_tasks(filters=[("state", "!=", "FINISHED")])}
+        assert {name: task.state for name, task in found.items()} == {
+            "sleeps": "RUNNING",
+            "for an argument": "PENDING_ARGS_AVAIL",
+            "for a worker": "PENDING_NODE_ASSIGNMENT",
+            "for a machine": "PENDING_NODE_ASSIGNMENT",
+        }
+        assert found["sleeps"].worker_pid
+        assert found["for an argument"].worker_id is None
+        shoal.cancel(refs[1])
+        [cancelled] = eventually(lambda: list_tasks(filters=[("name", "=", "for a worker")], detail=True))
+        assert (cancelled.state, cancelled.error_type) == ("FAILED", "TaskCancelled")
+        shoal.cancel(first, force=True)
+        with pytest.raises(shoal.exceptions.TaskCancelled):
+            shoal.get(refs[0], timeout=60)
+        [failed] = list_tasks(filters=[("name", "=", "for an argument")])
+        assert failed.state == "FAILED"
+    finally:
+        shoal.shutdown()
+
+
 def test_too_many_calls_are_thinned_out_and_counted() -> None:
     shoal.init(num_cpus=2, engine="native", event_log_calls_per_second=200)
     try:

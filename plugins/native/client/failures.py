@@ -60,6 +60,8 @@ class Failures:
         task.peer = None
         if task.slots is None or arguments.resolve(self._client, task, self._tasks.enqueue):
             self._tasks.enqueue(task)
+        else:
+            self._tasks.awaiting[task.counter] = task
 
     def argument_lost(self, task: Task, object_ids: list[bytes]) -> None:
         """A worker did not find arguments in the store: have them made again, then try again."""

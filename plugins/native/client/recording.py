@@ -296,6 +296,9 @@ def describe_error(payload: bytes) -> str:
 def unfinished(client: Client, most: int | None) -> Iterator[tuple[Task, str]]:
     """Yield the calls that are not over with their states, of each queue no more than the first `most`."""
     seen: set[int] = set()
+    for task in islice(client.tasks.awaiting.values(), most):
+        if not task.cancelled:
+            yield task, "PENDING_ARGS_AVAIL"
     for klass in client.tasks.classes.values():
         for lease in klass.leases:
             yield from _sent(lease.peer.inflight.values(), most, seen)
@@ -314,7 +317,7 @@ def unfinished(client: Client, most: int | None) -> Iterator[tuple[Task, str]]:
 def counts(client: Client) -> tuple[int, int]:
     """Return how many calls run, and how many wait for a worker, an actor or an argument."""
     peers = {lease.peer for klass in client.tasks.classes.values() for lease in klass.leases}
-    waiting = sum(len(klass.queue) for klass in client.tasks.classes.values())
+    waiting = len(client.tasks.awaiting) + sum(len(klass.queue) for klass in client.tasks.classes.values())
     for actor in client.actors.clients():
         waiting += len(actor.queue)
         if actor.peer is not None:

@@ -45,6 +45,7 @@ class Tasks:
         self._client = client
         self._reactor = client.reactor
         self.classes: dict[bytes, SchedulingClass] = {}
+        self.awaiting: dict[int, Task] = {}  # calls that wait for the values of arguments
         self._batching: list[Peer] = []
         self._sent_at = 0.0
         self.leases = Leases(client, self)
@@ -80,6 +81,8 @@ class Tasks:
             result = self.make_returns(task, function)
             if task.slots is None or arguments.resolve(client, task, self.enqueue):
                 self.enqueue(task)
+            else:
+                self.awaiting[task.counter] = task
         return result
 
     def make_returns(self, task: Task, function: Any) -> Any:
@@ -110,6 +113,8 @@ class Tasks:
 
     def enqueue(self, task: Task) -> None:
         """Its arguments are there: send it, or let it wait for a lease."""
+        if task.slots is not None:
+            self.awaiting.pop(task.counter, None)
         if task.cancelled:
             return
         if task.slots is not None:
