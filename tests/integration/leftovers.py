@@ -38,9 +38,10 @@ def shared_memory_of(session_name: str) -> list[str]:
 
 
 def assert_nothing_left(folder: str, name: str) -> None:
-    """No process, no shared memory, no folder but for logs."""
+    """No process, no shared memory, no folder but for logs and events."""
     eventually(lambda: not processes_of(folder), "no process is left")
     eventually(lambda: not shared_memory_of(name), "no shared memory is left")
     eventually(
-        lambda: not os.path.isdir(folder) or os.listdir(folder) == ["logs"], "the session folder is cleaned"
+        lambda: not os.path.isdir(folder) or {*os.listdir(folder)} <= {"logs", "events"},
+        "the session folder is cleaned",
     )
