@@ -47,9 +47,10 @@ METRICS_TEXT = """\
 Made by `make docs` from `shoal.observe.metrics`, the table that dashboards are made of too.
 
 Each node tells Prometheus its numbers over HTTP on loopback, with the library `prometheus_client` (the extra
-`dashboard`). The port is any free one unless [`metrics_port`](config.md#metrics_port) says otherwise; the node's folder
-has it in `prom_metrics_service_discovery.json`, in the form that Prometheus reads. Who asks needs the token in
-`metrics_token`, which is made of the session's and opens nothing else.
+`dashboard`). The port is any free one at nodes of a cluster; a program's own session opens none unless
+[`metrics_port`](config.md#metrics_port) says so (0: any free one). The node's folder has it in
+`prom_metrics_service_discovery.json`, in the form that Prometheus reads. Who asks needs the token in `metrics_token`,
+which is made of the session's and opens nothing else.
 
 ```console
 $ shoal metrics show                          # what a node of this machine tells now

@@ -243,9 +243,10 @@ class Config:
         "Calls that a process records in a second; of more it records a sample, and how many it left out.",
     )
     metrics_port: int | None = _setting(
-        0,
-        Number(0, 65535, whole=True, optional=True),
-        "Port on loopback where a node tells its metrics to Prometheus; 0: any free one; None: nowhere.",
+        None,
+        Number(-1, 65535, whole=True, optional=True),
+        "Port on loopback where a node tells its metrics to Prometheus; 0: any free one; -1: nowhere; None: any "
+        "free one at nodes of a cluster, nowhere in a program's own session, which opens no port.",
     )
     timeline_events_max: int = _setting(100_000, Number(0, whole=True), "Events kept for the timeline.")
 

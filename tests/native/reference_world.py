@@ -13,12 +13,14 @@ from collections import deque
 from types import SimpleNamespace
 from typing import Any
 
+from shoal.config import Config
 from shoal.errors import WorkerCrashed
 from shoal.interfaces.refs import ObjectRef
 from shoal.native.client import arguments
 from shoal.native.client.functions import SINGLE
 from shoal.native.client.objects import Objects
 from shoal.native.client.peers import Peer
+from shoal.native.client.recording import Recorder
 from shoal.native.client.records import Task
 from shoal.native.client.tasks import Tasks
 from shoal.native.client.values import decode
@@ -129,6 +131,9 @@ class Process:
         self.depth = 0
         self.events: deque[Any] = deque(maxlen=1)
         self.reactor = FakeReactor()
+        self.config = Config(event_log_max_bytes=0)
+        self.recorder = Recorder(self)  # type: ignore[arg-type]
+        self.recorder.armed = True  # no timer runs here, and nothing is written
         self.peers = FakePeers(self)
         self.store = world.store
         self.objects = Objects(self)  # type: ignore[arg-type]

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.processes
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    context = shoal.init(num_cpus=2, engine="native")
+    context = shoal.init(num_cpus=2, engine="native", metrics_port=0)
     yield context["session_dir"]
     shoal.shutdown()
 

@@ -50,7 +50,8 @@ def _target(folder: str) -> str:
             return str(json.load(file)[0]["targets"][0])
     except FileNotFoundError as error:
         raise click.ClickException(
-            f"{os.path.basename(folder)} tells no metrics: the setting metrics_port is None, or its port was taken"
+            f"{os.path.basename(folder)} tells no metrics: set metrics_port=0 for a program's own session; or its "
+            "port was taken, which the node's log tells"
         ) from error
 
 

@@ -59,6 +59,8 @@ class MetricsService:
         """Listen, and write where into the session's folder. Returns the socket to watch; None if it is off."""
         port = self._daemon.config.metrics_port
         if port is None:
+            port = 0 if self._daemon.session.standing else -1
+        if port < 0:
             return None
         listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
