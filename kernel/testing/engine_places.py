@@ -184,6 +184,14 @@ class PlacementGroupPart(EnginePart):
             shoal.remove_placement_group(shoal.PlacementGroup(shoal.PlacementGroupID.from_hex(group_id)))
 
     @needs("placement_groups")
+    def test_many_groups_asked_for_at_once_are_all_made(self) -> None:
+        groups = [shoal.placement_group([{"CPU": 0.01}, {"widget": 0.01}]) for _ in range(50)]
+        assert all(group.wait(60) for group in groups)
+        for group in groups:
+            shoal.remove_placement_group(group)
+        wait_for(lambda: shoal.available_resources().get("CPU") == 4, "the bundles to come back")
+
+    @needs("placement_groups")
     def test_a_group_reserves_its_bundles(self) -> None:
         group = shoal.placement_group([{"CPU": 1, "widget": 1}, {"CPU": 2}])
         assert group.wait(60)

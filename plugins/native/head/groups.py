@@ -59,7 +59,7 @@ class GroupsShell:
 
     def _try_soon(self) -> None:
         self._trying = False
-        self.try_pending()
+        self._head.try_pending()
 
     @property
     def has_pending(self) -> bool:
@@ -71,6 +71,8 @@ class GroupsShell:
         self._head.refresh()
         view = self._head.membership.view()
         for record in self._head.jobs.in_order(self.book.pending(), lambda record: record.job):
+            if record.state != "PENDING":
+                continue  # the head's own node answers at once: meanwhile others were placed, or removed
             spec = record.spec
             missing = self.book.missing(record)
             if len(missing) < len(spec.bundles):
