@@ -187,7 +187,7 @@ class Peers:
         try:
             connection = self._connect(worker_id)
         except OSError:
-            self._reactor.call_later(0, lambda: self._lost(peer))
+            self._reactor.call_later(0, lambda: self._lost_unless_connected(peer))
             return peer
         connection.data = (peer, connection.fileno())
         peer.connection = connection
@@ -235,6 +235,10 @@ class Peers:
         peer.connections += 1
         if peer.connection is None:
             peer.connection = connection
+        elif not peer.connection.established:
+            # Both have called each other. Ours may come to nothing; what was to be said by it is said by theirs.
+            connection.inherit(peer.connection)
+            peer.connection = connection
 
     def _on_message(self, connection: Connection, message: Message) -> None:
         handler = self._handlers.get(message[0])
@@ -254,6 +258,10 @@ class Peers:
         if peer.connection is connection:
             peer.connection = None
         if peer.connections == 0 or peer.connection is None:
+            self._lost(peer)
+
+    def _lost_unless_connected(self, peer: Peer) -> None:
+        if peer.connection is None:
             self._lost(peer)
 
     def _lost(self, peer: Peer) -> None:

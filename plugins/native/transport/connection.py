@@ -169,6 +169,13 @@ class Connection:
         self._out.clear()
         return self.sock, unsent
 
+    def inherit(self, other: Connection) -> None:
+        """Say what another connection to the same process could not say yet, since its handshake is not over."""
+        frames, other._waiting = other._waiting, []
+        if frames:
+            self._out.extend(frames)
+            self.attend()
+
     def send(self, message: Message) -> None:
         """Queue a message. It goes out at the next `flush`. On a closed connection nothing happens."""
         if self.closed:
