@@ -71,6 +71,16 @@ def test_a_task_runs_where_its_resources_are(three: Any) -> None:
     assert found == [three.left.node_id, three.right.node_id, three.head.node_id]
 
 
+def test_actors_that_begin_together_on_all_nodes_answer(three: Any) -> None:
+    # Each new actor calls its creator, and the creator calls it: often at the same moment.
+    for _ in range(4):
+        actors = [
+            Counter.options(num_cpus=0, scheduling_strategy="SPREAD").remote(number) for number in range(24)
+        ]
+        found = shoal.get([actor.add.remote(1) for actor in actors], timeout=SECONDS)
+        assert found == list(range(1, 25))
+
+
 def test_tasks_spill_over_when_a_node_is_full(three: Any) -> None:
     @shoal.remote(num_cpus=1)
     def hold() -> str:

@@ -264,3 +264,19 @@ def test_writing_to_a_peer_that_is_gone_is_found_out_by_reading(open_ends: Ends)
     assert open_ends.closed == 0
     open_ends.pump()
     assert (open_ends.got, open_ends.closed) == ([[1]], 1)
+
+
+def test_what_one_connection_could_not_say_yet_another_says(open_ends: Ends) -> None:
+    other = Ends()
+    try:
+        for message in MESSAGES:
+            other.connection.send(message)
+        open_ends.connection.inherit(other.connection)
+        open_ends.connection.flush()
+        wanted = b"".join(map(frame, MESSAGES))
+        assert open_ends.raw.recv(len(wanted), socket.MSG_WAITALL) == wanted
+        other.shake_hands()
+        other.connection.flush()
+        assert not select.select([other.raw], [], [], 0)[0], "it is not said twice"
+    finally:
+        other.close()
