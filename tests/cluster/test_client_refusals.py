@@ -9,6 +9,7 @@ import secrets
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -127,7 +128,7 @@ def test_nobody_there_is_waited_for_and_said(tmp_path: Path, caplog: pytest.LogC
 
 
 @pytest.mark.slow
-def test_a_head_that_comes_later_is_found(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_head_that_comes_later_is_found(tmp_path: Path) -> None:
     port = free_port()
     program = (
         "import sys, shoal\n"
@@ -137,15 +138,17 @@ def test_a_head_that_comes_later_is_found(tmp_path: Path, tmp_path_factory: pyte
     credentials_file = tmp_path / "credentials"
     bundle = make_bundle(with_authority=False)
     write_bundle(str(credentials_file), bundle)
-    with subprocess.Popen(
-        [sys.executable, "-c", program, f"shoal://127.0.0.1:{port}", str(credentials_file)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as waiting:
+    with (
+        tempfile.TemporaryDirectory() as folder,  # short: a socket's path has little room
+        subprocess.Popen(
+            [sys.executable, "-c", program, f"shoal://127.0.0.1:{port}", str(credentials_file)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as waiting,
+    ):
         assert waiting.stderr is not None
         assert "waiting up to 60 s" in waiting.stderr.readline()
-        folder = str(tmp_path_factory.mktemp("s"))
         start = [
             "start",
             "--head",
