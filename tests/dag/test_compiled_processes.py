@@ -7,8 +7,6 @@ import gc
 import os
 import signal
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import pytest
 import shoal
 from shoal.dag import ChannelTimeout, CompiledDAG, InputNode, MultiOutputNode, ValueTooLarge
 from shoal.errors import ActorDied, GetTimeout, NotSerializable
+from shoal.testing.engine_gates import wait_for
 
 pytestmark = [pytest.mark.processes, pytest.mark.usefixtures("processes")]
 SECONDS = 30.0
@@ -72,13 +71,6 @@ class Worker:
             graph = other.same.bind(inp)
         with graph.experimental_compile() as compiled:
             return shoal.get(compiled.execute("from an actor"))
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.01)
 
 
 def single(method: str, actor: Any, **options: Any) -> CompiledDAG:
@@ -154,8 +146,10 @@ def test_the_death_of_an_actor_ends_the_graph_with_its_reason() -> None:
         with pytest.raises(ActorDied):
             compiled.execute(1)
     # The others live on, without the graph.
-    until(
-        lambda: not any(name.startswith("graph") for name in shoal.get(last.threads.remote())), "loop ended"
+    wait_for(
+        lambda: not any(name.startswith("graph") for name in shoal.get(last.threads.remote())),
+        "loop ended",
+        SECONDS,
     )
 
 
@@ -207,7 +201,7 @@ def test_no_file_no_mapping_and_no_thread_is_left() -> None:
     assert all(mapped_rings(pid) for pid in pids)
     compiled.teardown()
     del compiled
-    until(lambda: not any(mapped_rings(pid) for pid in pids), "memory given back")
+    wait_for(lambda: not any(mapped_rings(pid) for pid in pids), "memory given back", SECONDS)
     gc.collect()
     assert mapped_rings(os.getpid()) == 0
     threads = shoal.get([worker.threads.remote() for worker in workers])
@@ -220,8 +214,10 @@ def test_a_graph_that_is_lost_ends_by_itself() -> None:
     assert shoal.get(compiled.execute(1)) == 1
     del compiled
     gc.collect()
-    until(
-        lambda: not any(name.startswith("graph") for name in shoal.get(worker.threads.remote())), "loop ended"
+    wait_for(
+        lambda: not any(name.startswith("graph") for name in shoal.get(worker.threads.remote())),
+        "loop ended",
+        SECONDS,
     )
 
 
@@ -258,9 +254,10 @@ def test_inputs_are_read_ahead_if_asked() -> None:
         assert names.count("graph-prefetch") == 1
         shoal.get(last.open.remote())
         assert [shoal.get(ref, timeout=SECONDS) for ref in refs] == list(range(5))
-    until(
+    wait_for(
         lambda: not any(name.startswith("graph") for name in shoal.get(last.threads.remote())),
         "threads ended",
+        SECONDS,
     )
 
 

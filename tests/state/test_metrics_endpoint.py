@@ -149,9 +149,7 @@ def test_only_who_has_the_token_is_told(folder: str) -> None:
 
 def test_scrapers_that_hang_or_flood_harm_nobody(folder: str) -> None:
     silent = [socket.create_connection(target(folder), timeout=20) for _ in range(20)]
-    started = time.monotonic()
-    assert shoal.get([counted.remote(1) for _ in range(100)]) == [1] * 100
-    assert time.monotonic() - started < 15
+    assert shoal.get([counted.remote(1) for _ in range(100)], timeout=15) == [1] * 100
     for one in silent:
         one.settimeout(20)
         assert one.recv(100) == b""  # cut off
