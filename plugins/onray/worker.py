@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import inspect
@@ -100,8 +101,9 @@ def task_body(work: Work) -> Callable[..., Any]:
     return run
 
 
-def run_task(work: Work, parcel: Wrapped, captured: Any, values: tuple[Any, ...]) -> Any:
-    """Run a function once and return its results as Ray keeps them."""
+@contextlib.contextmanager
+def _running(work: Work) -> Iterator[Any]:
+    """Make the public API work inside, for this call; what is raised becomes its failure. Gives the engine."""
     engine = enter(work.settings)
     token = here.set(
         Here(
@@ -112,15 +114,21 @@ def run_task(work: Work, parcel: Wrapped, captured: Any, values: tuple[Any, ...]
         )
     )
     try:
-        function = _function_of(engine, work, captured)
-        args, kwargs = arguments(engine, parcel, values)
-        return results(work, function(*args, **kwargs))
+        yield engine
     except _PASS:
         raise
     except BaseException as error:  # user code may raise anything
         raise failure(error, work.name, _retry_of(work), engine.node_hex) from None
     finally:
         here.reset(token)
+
+
+def run_task(work: Work, parcel: Wrapped, captured: Any, values: tuple[Any, ...]) -> Any:
+    """Run a function once and return its results as Ray keeps them."""
+    with _running(work) as engine:
+        function = _function_of(engine, work, captured)
+        args, kwargs = arguments(engine, parcel, values)
+        return results(work, function(*args, **kwargs))
 
 
 def results(work: Work, value: Any) -> Any:
@@ -144,26 +152,11 @@ def results(work: Work, value: Any) -> Any:
 
 def run_stream(work: Work, parcel: Wrapped, captured: Any, values: tuple[Any, ...]) -> Iterator[Any]:
     """Run a generator and yield its items as Ray keeps them."""
-    engine = enter(work.settings)
-    token = here.set(
-        Here(
-            name=work.name,
-            function_name=work.function_name,
-            namespace=engine.namespace,
-            runtime_env=work.runtime_env,
-        )
-    )
-    try:
+    with _running(work) as engine:
         function = _function_of(engine, work, captured)
         args, kwargs = arguments(engine, parcel, values)
         for item in items_of(function(*args, **kwargs)):
             yield wrap_value(item, what=f"what {work.name}() yielded")
-    except _PASS:
-        raise
-    except BaseException as error:  # user code may raise anything
-        raise failure(error, work.name, _retry_of(work), engine.node_hex) from None
-    finally:
-        here.reset(token)
 
 
 def items_of(made: Any) -> Iterator[Any]:
