@@ -88,6 +88,9 @@ class Config:
         Flag(),
         "Whether its retriable tasks may be ended for a job of higher priority (see preemption).",
     )
+    job_stop_seconds: float = _setting(
+        3, Number(0, 3600), "A submitted job that is stopped gets SIGTERM, and SIGKILL after this long."
+    )
     preemption: bool = _setting(
         False,
         Flag(),

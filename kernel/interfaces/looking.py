@@ -38,6 +38,15 @@ class SessionSeen:
     silent: int = 0  # nodes that did not answer in time
 
 
+@attrs.frozen
+class LogPart:
+    """A part of a log file: where it begins in the file, its bytes, and how long the file is now."""
+
+    start: int
+    data: bytes
+    size: int
+
+
 @runtime_checkable
 class SupportsLooking(Protocol):
     """An engine whose sessions can be looked at. From any thread."""
@@ -47,6 +56,14 @@ class SupportsLooking(Protocol):
         """Return what the session of this engine tells, with `objects` also of objects.
 
         Raises GetTimeout if the node's daemon does not answer within `timeout` seconds.
+        """
+
+    @abstractmethod
+    def read_log(self, node: str, name: str, start: int, size: int, timeout: float) -> LogPart:
+        """Return at most `size` bytes of a log file from `start` on; a negative `start` counts from the file's end.
+
+        `node` is the identifier of a living node in hexadecimal, `name` one of `NodeSeen.files`. An engine may return
+        less than is asked for. Raises FileNotFoundError if there is no such file or node, GetTimeout.
         """
 
     @classmethod

@@ -14,6 +14,7 @@ from shoal.ids import NodeID
 from shoal.interfaces.engine import CallResult, Engine
 from shoal.interfaces.refs import ObjectRef, ObjectRefGenerator
 from shoal.native.client.records import Record
+from shoal.native.process.environments import users_part
 from shoal.native.wire import kinds
 from shoal.spec.calls import ActorInfo, ActorTemplate, ExecutionContext, MethodTemplate, TaskTemplate
 from shoal.spec.events import SessionEnded
@@ -22,7 +23,7 @@ from shoal.spec.view import ClusterView, Explanation, GroupSpec, NodeView
 
 if TYPE_CHECKING:
     from shoal.config import Config
-    from shoal.interfaces.looking import SessionSeen
+    from shoal.interfaces.looking import LogPart, SessionSeen
     from shoal.native.client.client import Client
     from shoal.native.process.spawn import DaemonProcess
     from shoal.native.worker.worker import Worker
@@ -424,7 +425,7 @@ class NativeEngine(Engine):
             "shared_folder": session.store_folder,
             "address": session.folder,
             "node_labels": self.client.node_labels,
-            "runtime_env": session.environment,
+            "runtime_env": users_part(session.environment),
         }
         if worker is None:
             return ExecutionContext(**common)
@@ -468,6 +469,12 @@ class NativeEngine(Engine):
 
         self.client.check_usable()
         return look(self.client, objects, timeout)
+
+    def read_log(self, node: str, name: str, start: int, size: int, timeout: float) -> LogPart:
+        from shoal.native.client.looking import read_log
+
+        self.client.check_usable()
+        return read_log(self.client, node, name, start, size, timeout)
 
     @classmethod
     def look_at(cls, where: str | None, config: Config, objects: bool, timeout: float) -> SessionSeen:

@@ -50,6 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shoal.dag": LIBRARY | {"shoal.values"},
     "shoal.cluster_utils": LIBRARY,
     "shoal.state": LIBRARY | {"shoal.looking", "shoal.observe"},
+    "shoal.jobs": LIBRARY | {"shoal.looking", "shoal.observe", "shoal.state"},
     "shoal.util": LIBRARY | {"shoal.state"},
     "shoal.data": LIBRARY | {"shoal.util"},  # progress bars
     "shoal.compat": LIBRARY | {"shoal.dag", "shoal.data", "shoal.state", "shoal.util"},

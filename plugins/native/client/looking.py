@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ConfigError
-from shoal.interfaces.looking import NodeSeen, SessionSeen
+from shoal.interfaces.looking import LogPart, NodeSeen, SessionSeen
 from shoal.observe.eventlog import FOLDER
 from shoal.observe.eventreader import read_raw
 
@@ -49,6 +49,18 @@ def _node(report: dict[str, Any]) -> NodeSeen:
         files=[(name, size) for name, size in report["files"]],
         silent=sum(bool(process.get("silent")) for process in processes),
     )
+
+
+def read_log(client: Client, node: str, name: str, start: int, size: int, timeout: float) -> LogPart:
+    """Ask for a part of a log; see `SupportsLooking.read_log`."""
+    try:
+        of = bytes.fromhex(node)
+    except ValueError:
+        raise FileNotFoundError(f"{node!r} is no node's identifier") from None
+    begin, data, total, problem = client.request("read_log", of, name, start, size, timeout=timeout)
+    if problem:
+        raise FileNotFoundError(problem)
+    return LogPart(begin, data, total)
 
 
 def look_at_folder(folder: str) -> SessionSeen:

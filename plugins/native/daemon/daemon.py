@@ -32,6 +32,7 @@ from shoal.native.daemon.gateways import Gateways
 from shoal.native.daemon.groups import LocalGroups
 from shoal.native.daemon.holdings import Holdings
 from shoal.native.daemon.lifeline import Lifeline, ProcessEnd
+from shoal.native.daemon.log_parts import LogParts
 from shoal.native.daemon.logs import LogPipes
 from shoal.native.daemon.looking import Looking
 from shoal.native.daemon.metrics import MetricsService
@@ -141,6 +142,7 @@ class Daemon:
         self.events = DaemonEvents(self)
         self.holdings = Holdings(self)
         self.looking = Looking(self)
+        self.log_parts = LogParts(self)
         self.metrics = MetricsService(self)
         self.packages = Packages(self)
         self.neighbours = Neighbours(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from shoal.errors import ConfigError
@@ -48,6 +49,11 @@ def check_environment(runtime_env: Any) -> dict[str, Any]:
 
 
 JOB = "job"  # beside the user's keys, in a cluster: whose program it is, see process/join.py
+
+
+def users_part(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an environment as whoever asked for it knows it."""
+    return {name: value for name, value in environment.items() if name != JOB}
 
 
 def build_environment(environment: dict[str, Any], folder: str) -> WorkerChanges:

@@ -109,8 +109,11 @@ def find_nodes(temp_dir: str | None = None) -> list[NodeInfo]:
 def find_node(address: str, temp_dir: str | None = None) -> NodeInfo:
     """Return the node of this machine that is part of the cluster at `address` ("auto": of the only one there is).
 
+    The folder of a node's session, which is the address that a program's own context tells, names that node.
     Raises ConfigError if there is none, or "auto" could mean several.
     """
+    if os.path.isabs(address):
+        return _node_in(address)
     nodes = find_nodes(temp_dir)
     heads = sorted({info.head_address for info in nodes})
     if address == "auto":
@@ -133,6 +136,16 @@ def find_node(address: str, temp_dir: str | None = None) -> NodeInfo:
         f"address={address!r}: no node of that cluster runs on this machine{there}. Start one here with `shoal start "
         f'--address {address}`, or reach it from outside with address="shoal://{address}"'
     )
+
+
+def _node_in(folder: str) -> NodeInfo:
+    info = read_node(folder)
+    if info is None:
+        raise ConfigError(
+            f"address={folder!r}: no node of a cluster lives in that folder. A session that a program started for "
+            "itself takes no other programs: start a cluster with `shoal start --head`"
+        )
+    return info
 
 
 def stop_node(info: NodeInfo, force: bool = False) -> None:

@@ -17,6 +17,7 @@ from shoal.errors import ActorExit, TaskCancelled
 from shoal.ids import PlacementGroupID
 from shoal.native.client.client import Client
 from shoal.native.client.peers import Peer
+from shoal.native.process.environments import users_part
 from shoal.native.process.page import write_name
 from shoal.native.transport.connection import Message
 from shoal.native.wire import kinds
@@ -136,7 +137,7 @@ class Worker:
             )
         fields["node_labels"] = grant.get("labels", {})
         if grant.get("environment"):
-            fields["runtime_env"] = grant["environment"]
+            fields["runtime_env"] = users_part(grant["environment"])
         return ExecutionContext(
             is_driver=False,
             resources=grant.get("resources", {}),
