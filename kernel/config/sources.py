@@ -65,16 +65,17 @@ def _find_file(start: Path) -> tuple[Path | None, Mapping[str, Any]]:
     for folder in (start, *start.parents):
         path = folder / FILE_NAME
         if path.is_file():
-            return path, _read_toml(path)
+            return path, read_toml(path)
         path = folder / "pyproject.toml"
         if path.is_file() and b"tool.shoal" in path.read_bytes():
-            table = _read_toml(path).get("tool", {}).get("shoal")
+            table = read_toml(path).get("tool", {}).get("shoal")
             if table is not None:
                 return path, table
     return None, {}
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the tables of a TOML file. Raises ConfigError, naming the file, and the line if it is wrong."""
     import sys
 
     # Imported here since it costs 10 ms, and most programs have no file of settings.
@@ -85,7 +86,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"the settings in {path} cannot be read: {error}") from error
+        raise ConfigError(f"{path} cannot be read: {error}") from error
     return table
 
 

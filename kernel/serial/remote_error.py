@@ -28,15 +28,19 @@ _OURS = (
 )
 
 _AS_IS, _TASK, _TEXT = range(3)
+_LINES = 10  # that the call had printed, and how much of each
+_LINE_CHARACTERS = 200
 
 
-def dump_error(error: BaseException, function: str, process: int = 0, node: str = "") -> bytes:
+def dump_error(
+    error: BaseException, function: str, process: int = 0, node: str = "", printed: str = ""
+) -> bytes:
     """Return bytes from which `load_error` makes what `get` raises. Never raises.
 
     `function` names what was running, `process` and `node` where. Call it where the error was caught, while it still
-    has its traceback. A TaskError that came out of a nested `get` keeps the user's class of the innermost error.
+    has its traceback, `printed` is the last of what it had printed by then. A TaskError that came out of a nested `get` keeps the user's class of the innermost error.
     """
-    text = format_remote(error)
+    text = _last_lines(printed) + format_remote(error)
     if isinstance(error, _Died):
         data = _try_whole(error)
         if data is not None:
@@ -57,6 +61,15 @@ def dump_error(error: BaseException, function: str, process: int = 0, node: str 
             text += f"\n({type(original).__name__} itself could not be pickled: {_first_line(failure)})"
             return pickle.dumps((_TEXT, function, text, process, node, True), PROTOCOL)
     return pickle.dumps((_TASK, function, text, process, node, data), PROTOCOL)
+
+
+def _last_lines(printed: str) -> str:
+    """Return the lines that a call has printed last as they stand above its traceback, "" if there are none."""
+    lines = printed.rstrip().splitlines()[-_LINES:]
+    if not lines:
+        return ""
+    shown = "".join(f"  | {line[:_LINE_CHARACTERS]}\n" for line in lines)
+    return f"It had printed, at last:\n{shown}"
 
 
 def load_error(data: bytes | memoryview) -> BaseException:

@@ -149,3 +149,13 @@ def _files(
             yield from _files(entry.path, patterns, name + "/", above | {real})
         elif entry.is_file():
             yield name, entry.path
+
+
+def find_package(found: str) -> str | None:
+    """Return the file of a package that this user's cache has, by its SHA-256; it is then kept for a week more."""
+    path = os.path.join(cache_folder(), f"{found}.zip")
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return None
+    return path

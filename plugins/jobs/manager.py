@@ -27,6 +27,7 @@ _ALPHABET = string.ascii_letters + string.digits
 _ANSWER_SECONDS = 10.0
 _START_SECONDS = 900.0  # how long a job may wait for its resources and its environment
 _MOST_JOBS = 10_000
+_PIECE = 1 << 20
 
 
 class JobNotFound(LookupError):
@@ -352,3 +353,22 @@ def _read_files(node: str, name: str, position: int, size: int, start: int) -> L
         pass
     part = engine.read_log(node, name, max(0, position - start), size, _ANSWER_SECONDS)
     return LogPiece(position, part.data, position - start + len(part.data) < part.size)
+
+
+def last_of_log(submission_id: str, most: int) -> tuple[bytes, int]:
+    """Return the last bytes of a job's log, whole lines of it, and how many bytes came before them."""
+    kept: list[bytes] = []
+    size = position = 0
+    while True:
+        piece = read_log(submission_id, position, _PIECE)
+        if not piece.data:
+            break
+        kept.append(piece.data)
+        size += len(piece.data)
+        position = piece.position + len(piece.data)
+        while size - len(kept[0]) >= most:
+            size -= len(kept.pop(0))
+    data = b"".join(kept)
+    if len(data) > most:
+        data = data[-most:].partition(b"\n")[2]
+    return data, position - len(data)

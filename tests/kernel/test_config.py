@@ -142,7 +142,7 @@ def test_errors_name_the_variable_and_the_file(folder: Path) -> None:
         load_config({}, {}, folder)
     assert f"there is no setting 'nmu_cpus' (from file {path}); did you mean 'num_cpus'?" in str(raised.value)
     path.write_text("num_cpus = ")
-    with pytest.raises(ConfigError, match=r"the settings in .*shoal\.toml cannot be read: "):
+    with pytest.raises(ConfigError, match=r".*shoal\.toml cannot be read: "):
         load_config({}, {}, folder)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections import OrderedDict, deque
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from shoal.native.process import page
 from shoal.native.transport.reactor import Reactor
+from shoal.observe.marks import BEGIN, END, MOST_BYTES, PATTERN
 
 if TYPE_CHECKING:
     from shoal.native.daemon.workers import WorkerProcess
@@ -31,6 +33,16 @@ class LogFile:
         self._files = files
         self._file = -1
         self._size = 0
+        self._mark = b""  # whose lines the file's last ones are
+        self._is_whole = True  # the last line has ended
+
+    def write_of(self, mark: bytes, data: bytes) -> None:
+        """Append what was printed by the call that a mark names."""
+        if mark != self._mark:
+            self._mark = mark
+            data = (b"" if self._is_whole else b"\n") + mark + b"\n" + data
+        self._is_whole = data.endswith(b"\n")
+        self.write(data)
 
     def write(self, data: bytes) -> None:
         """Append; a full disk loses lines, not the session."""
@@ -48,6 +60,7 @@ class LogFile:
         os.close(self._file)
         self._file = -1
         self._size = 0
+        self._mark = b""
         for number in range(self._files - 1, 0, -1):
             older = self._path if number == 1 else f"{self._path}.{number - 1}"
             if os.path.exists(older):
@@ -65,14 +78,16 @@ class LogFile:
 class _Pipe:
     """One stream of one worker."""
 
-    __slots__ = ("_fd", "_logs", "_rest", "stream", "worker")
+    __slots__ = ("_begun", "_fd", "_logs", "_rest", "mark", "stream", "worker")
 
     def __init__(self, logs: LogPipes, worker: WorkerProcess, stream: str, fd: int) -> None:
         self._logs = logs
         self.worker = worker
         self.stream = stream
         self._fd = fd
-        self._rest = b""
+        self._rest = b""  # of a line
+        self._begun = b""  # of a mark
+        self.mark = b""  # of the call that prints
 
     def fileno(self) -> int:
         """Return the pipe's descriptor."""
@@ -91,6 +106,22 @@ class _Pipe:
             return
         self._logs.wrote(self, data)
 
+    def parts(self, data: bytes) -> list[bytes]:
+        """Return what was printed, each part with the mark of the call that did: mark, data, mark, data, …"""
+        if self._begun:
+            data, self._begun = self._begun + data, b""
+        if BEGIN not in data:
+            return [self.mark, data]
+        start = data.rfind(BEGIN)
+        if END not in data[start:] and len(data) - start < MOST_BYTES:
+            data, self._begun = data[:start], data[start:]
+        parts = []
+        end = 0
+        for found in PATTERN.finditer(data):
+            parts += [self.mark, data[end : found.start()]]
+            self.mark, end = found[0], found.end()
+        return [*parts, self.mark, data[end:]]
+
     def lines(self, data: bytes) -> list[bytes]:
         """Return the lines that are whole now."""
         data = self._rest + data
@@ -100,15 +131,17 @@ class _Pipe:
             self._rest = b""
         return lines
 
+    def take_rest(self) -> list[bytes]:
+        """Return the line that was begun and goes on no more, if there is one."""
+        rest, self._rest = self._rest, b""
+        return [rest] if rest else []
+
     def close(self) -> None:
         """Take the rest and close."""
         if self._fd < 0:
             return
         fd, self._fd = self._fd, -1
         self._logs.closed(self, fd)
-        if self._rest:
-            self._logs.tell(self, [self._rest])
-            self._rest = b""
 
     def drain(self) -> None:
         """Read until the pipe is empty or closed, within a bound."""
@@ -134,6 +167,7 @@ class LogPipes:
         file_bytes: int,
         files: int,
         session_bytes: int,
+        as_json: bool,
         send: Callable[[bytes, int, str, str, list[str]], None],
     ) -> None:
         self._reactor = reactor
@@ -142,6 +176,7 @@ class LogPipes:
         self._file_bytes = file_bytes
         self._files = files
         self._session_bytes = session_bytes
+        self._as_json = as_json
         self._written = 0
         self._send = send
         self._pipes: dict[bytes, list[_Pipe]] = {}
@@ -170,16 +205,42 @@ class LogPipes:
 
     def wrote(self, pipe: _Pipe, data: bytes) -> None:
         """A worker has printed."""
-        worker_id = pipe.worker.worker_id
-        log = self._logs.get(worker_id)
+        parts = pipe.parts(data)
+        for number in range(0, len(parts), 2):
+            mark, data = parts[number], parts[number + 1]
+            lines = pipe.lines(data)
+            if number + 2 < len(parts):
+                lines += pipe.take_rest()  # what another call prints next is no part of this line
+            if self._as_json:
+                self._write_json(pipe, mark, lines)
+            elif data:
+                self._write(pipe, mark, data)
+            self.tell(pipe, lines)
+
+    def _write_json(self, pipe: _Pipe, mark: bytes, lines: list[bytes]) -> None:
+        if lines:
+            found = PATTERN.fullmatch(mark)
+            task, actor = found.groups() if found is not None else (b"", b"")
+            facts = {
+                "time": time.time(),
+                "stream": pipe.stream,
+                "worker": pipe.worker.worker_id.hex(),
+                "pid": pipe.worker.pid,
+                "task": task.decode(),
+                "actor": actor.decode(),
+            }
+            said = ({**facts, "line": line.decode("utf-8", "replace")} for line in lines)
+            self._write(pipe, b"", b"".join(json.dumps(one).encode() + b"\n" for one in said))
+
+    def _write(self, pipe: _Pipe, mark: bytes, data: bytes) -> None:
+        log = self._logs.get(pipe.worker.worker_id)
         if log is not None and self._written < self._session_bytes:
             self._written += len(data)
-            log.write(data)
+            log.write_of(mark, data)
             if self._written >= self._session_bytes:
                 log.write(
                     b"\n[shoal: the session's logs have reached session_log_max_bytes; nothing more is kept]\n"
                 )
-        self.tell(pipe, pipe.lines(data))
 
     def tell(self, pipe: _Pipe, lines: list[bytes]) -> None:
         """Keep the last lines and send them on, no faster than a person could bear."""
@@ -220,6 +281,10 @@ class LogPipes:
         """A pipe is at its end."""
         self._reactor.unwatch(fd)
         os.close(fd)
+        rest = pipe.take_rest()
+        if rest and self._as_json:
+            self._write_json(pipe, pipe.mark, rest)
+        self.tell(pipe, rest)
 
     def drain(self) -> None:
         """Take what every worker has printed up to now."""

@@ -174,7 +174,9 @@ def send_error(
         more["end"] = True
     if isinstance(error, ArgumentLost):
         more["lost"] = error.ids
-    payload = dump_error(error, name, os.getpid(), worker.node_hex)
+    execution = worker.execution()
+    printed = "" if execution is None else execution.printed
+    payload = dump_error(error, name, os.getpid(), worker.node_hex, printed)
     error.__traceback__ = None  # its frames hold the arguments
     if ids:
         kept = kept_references(worker, ids)

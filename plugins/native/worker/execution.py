@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Execution:
     """One running call. `handle` is the asyncio task of an async method."""
 
-    __slots__ = ("attempt", "cancelled", "counter", "handle", "name", "peer", "taken", "thread")
+    __slots__ = ("attempt", "cancelled", "counter", "handle", "name", "peer", "printed", "taken", "thread")
 
     def __init__(self, counter: int, peer: Peer, name: str, attempt: int = 0) -> None:
         self.counter = counter
@@ -24,6 +24,7 @@ class Execution:
         self.cancelled = False
         self.handle: asyncio.Task[Any] | None = None
         self.thread = 0  # the thread that runs it, if that can be interrupted
+        self.printed = ""  # the last of what it has printed
         self.taken = 0  # items of a generator that its consumer has read
 
 

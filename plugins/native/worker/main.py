@@ -22,6 +22,7 @@ from shoal.native.process.page import create, path_of
 from shoal.native.process.session import Session
 from shoal.native.process.store import open_store, store_class
 from shoal.native.wire import kinds
+from shoal.native.worker.printing import mark_streams
 from shoal.native.worker.worker import Worker
 
 _listeners: list[Any] = []  # the observers' functions, loaded in the zygote
@@ -75,8 +76,6 @@ def run_worker(session: Session, request: dict[str, Any]) -> None:
     if os.path.isdir(folder):
         os.chdir(folder)
     sys.argv = [f"shoal-worker-{worker_id.hex()}"]
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     random.seed()
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
@@ -86,6 +85,7 @@ def run_worker(session: Session, request: dict[str, Any]) -> None:
     client = Client(session, config, worker_id, store)
     client.job_environment = session.environment
     worker = Worker(client, page)
+    mark_streams(worker)
     engine = NativeEngine(client, worker)
     client.engine = engine
     for listeners in _listeners:
