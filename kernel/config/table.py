@@ -235,7 +235,7 @@ class Config:
     log_format: str = _setting(
         "text",
         Text("text", "json"),
-        "How logs are kept: as they were printed, or each line as a JSON object with its time, process, task and actor.",
+        "How logs are kept: as they were printed, or each line as JSON, with its time, process, task and actor.",
     )
     log_file_max_bytes: int = _setting(128 * 2**20, Size(4096), "A log file is rotated at this size.")
     log_files_max: int = _setting(5, Number(1, whole=True), "Rotated files kept of each log.")

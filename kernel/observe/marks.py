@@ -1,12 +1,13 @@
 """Marks in what workers print: they tell which call the lines that follow are of.
 
-A mark is `\\x1e TASK : ACTOR \\x1f` with identifiers in hexadecimal, either of them empty. A worker writes one before what
-it prints when the call is another one than before; in log files it stands on a line of its own. Who prints such bytes
-deceives about the origin of its own lines, no others.
+A mark is `\\x1e TASK : ACTOR \\x1f` with identifiers in hexadecimal, either of them empty. A worker writes one before
+what it prints when the call is another one than before; in log files it stands on a line of its own. Who prints such
+bytes deceives about the origin of its own lines, no others.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 
@@ -15,6 +16,7 @@ import attrs
 BEGIN, END = b"\x1e", b"\x1f"
 MOST_BYTES = 160  # of one mark
 PATTERN = re.compile(rb"\x1e([0-9a-f]{0,64}):([0-9a-f]{0,64})\x1f")
+_JSON = '{"time": '
 _LINE = re.compile("\x1e([0-9a-f]{0,64}):([0-9a-f]{0,64})\x1f")
 
 
@@ -48,7 +50,10 @@ class MarkReader:
         """Yield the lines but for the marks."""
         for line in lines:
             found = _LINE.fullmatch(line)
-            if found is None:
+            if line.startswith(_JSON):  # log_format = "json"
+                facts = json.loads(line)
+                yield MarkedLine(line, facts.get("task", ""), facts.get("actor", ""))
+            elif found is None:
                 yield MarkedLine(line, self._task, self._actor)
             else:
                 self._task, self._actor = found[1], found[2]

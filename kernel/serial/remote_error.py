@@ -37,8 +37,9 @@ def dump_error(
 ) -> bytes:
     """Return bytes from which `load_error` makes what `get` raises. Never raises.
 
-    `function` names what was running, `process` and `node` where. Call it where the error was caught, while it still
-    has its traceback, `printed` is the last of what it had printed by then. A TaskError that came out of a nested `get` keeps the user's class of the innermost error.
+    `function` names what was running, `process` and `node` where, `printed` is the last of what it had printed. Call it
+    where the error was caught, while it still has its traceback. A TaskError that came out of a nested `get` keeps the
+    user's class of the innermost error.
     """
     text = _last_lines(printed) + format_remote(error)
     if isinstance(error, _Died):

@@ -14,7 +14,6 @@ import click
 
 from shoal.config import read_toml
 from shoal.errors import ConfigError, ShoalError
-
 from shoal.observe.commands import json_option, say
 from shoal.observe.render import table
 
@@ -73,8 +72,12 @@ def job() -> None:
 
 @job.command()
 @_reaching
-@click.option("--submission-id", "--job-id", metavar="ID", help="The job's identifier; by default one is made.")
-@click.option("--working-dir", metavar="FOLDER", help="Folder (or .zip) that is sent, and in which the command runs.")
+@click.option(
+    "--submission-id", "--job-id", metavar="ID", help="The job's identifier; by default one is made."
+)
+@click.option(
+    "--working-dir", metavar="FOLDER", help="Folder (or .zip) that is sent, and in which the command runs."
+)
 @click.option("--runtime-env", metavar="FILE", help="File with the environment: .toml, .json or .yaml.")
 @click.option("--runtime-env-json", metavar="JSON", help="The environment.")
 @click.option("--metadata-json", metavar="JSON", help="Texts by name, for people.")
@@ -119,10 +122,14 @@ def submit(
             entrypoint_num_gpus=entrypoint_num_gpus,
             entrypoint_memory=entrypoint_memory,
             entrypoint_resources=_table(entrypoint_resources, "--entrypoint-resources") or None,
-            entrypoint_label_selector=_table(entrypoint_label_selector, "--entrypoint-label-selector") or None,
+            entrypoint_label_selector=_table(entrypoint_label_selector, "--entrypoint-label-selector")
+            or None,
         )
         quoted = shlex.quote(found)
-        hint = f"Job {found} is submitted.\n  its log:   shoal job logs {quoted} --follow\n  to end it: shoal job stop {quoted}"
+        hint = (
+            f"Job {found} is submitted.\n  its log:   shoal job logs {quoted} --follow\n"
+            f"  to end it: shoal job stop {quoted}"
+        )
         say({"submission_id": found}, hint, json_)
         if not no_wait and not json_:
             _follow(client, found)
@@ -151,7 +158,9 @@ def _environment_file(path: str) -> dict[str, Any]:
 
         found = yaml.safe_load(text)
     except ImportError:
-        raise click.UsageError(f"{path}: reading YAML needs PyYAML; write the file as .toml or .json") from None
+        raise click.UsageError(
+            f"{path}: reading YAML needs PyYAML; write the file as .toml or .json"
+        ) from None
     except ConfigError as error:
         raise click.UsageError(str(error)) from None
     except (OSError, ValueError) as error:

@@ -50,7 +50,9 @@ class Server:
             try:
                 return json.loads(answer.read())
             except ValueError:
-                raise JobServerError(f"{self.url}{path} did not answer in JSON: is it a Shoal server?") from None
+                raise JobServerError(
+                    f"{self.url}{path} did not answer in JSON: is it a Shoal server?"
+                ) from None
 
     def has(self, path: str) -> bool:
         """Tell whether there is something at a path. Raises JobServerError for anything but yes or no."""
@@ -90,7 +92,7 @@ class Server:
         more: Mapping[str, str] | None = None,
     ) -> Any:
         headers = {**self._headers, **({"content-type": kind} if data is not None else {}), **(more or {})}
-        request = urllib.request.Request(self.url + path, data, headers, method=method)  # noqa: S310 (checked before)
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
         try:
             return self._opener.open(request, timeout=timeout)
         except urllib.error.HTTPError as error:

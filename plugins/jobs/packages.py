@@ -108,6 +108,6 @@ def _found(key: str, value: Any) -> Any:
     if isinstance(value, str) and urlsplit(value).scheme in ("http", "https", "s3", "gs"):
         return value
     raise ConfigError(
-        f"runtime_env[{key!r}]: {describe(value)} is no package that was uploaded; a path means something on your machine "
-        "only. JobSubmissionClient and `shoal job submit` pack and send local folders"
+        f"runtime_env[{key!r}]: {describe(value)} is no package that was uploaded; a path means something on your "
+        "machine only. JobSubmissionClient and `shoal job submit` pack and send local folders"
     )

@@ -144,9 +144,7 @@ class _Api:
         return JSONResponse({"exists": True})
 
 
-async def _pieces(
-    submission_id: str, piece: manager.LogPiece, follow: bool
-) -> AsyncIterator[bytes]:
+async def _pieces(submission_id: str, piece: manager.LogPiece, follow: bool) -> AsyncIterator[bytes]:
     import asyncio
 
     pause = _FIRST_POLL

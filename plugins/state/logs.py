@@ -1,21 +1,30 @@
-"""The log files of a session on this machine."""
+"""The log files of a session: of any node, and found by task, actor, process or job."""
 
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import os
 import re
 import time
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from shoal.errors import describe
-from shoal.state.failures import StateApiError
-from shoal.state.records import remove_ansi_escape_codes
+import attrs
+
+from shoal.errors import ConfigError, GetTimeout, describe
+from shoal.interfaces.looking import SupportsLooking
+from shoal.looking import NodeSeen, SessionSeen, look
+from shoal.observe.marks import MarkReader
+from shoal.state.failures import ServerUnavailable, StateApiError
+from shoal.state.records import StateResource, remove_ansi_escape_codes
 from shoal.state.sources import engine_of_session
+from shoal.state.tables import Tables
 
 _POLL_SECONDS = 0.1
-_FOLDER = "logs"
+_PIECE = 1 << 18
+_LOST = "is not there, or its node is dead; see list_logs()"
 
 
 def list_logs(
@@ -27,11 +36,14 @@ def list_logs(
 ) -> dict[str, list[str]]:
     """Return the names of log files by kind ("worker", "daemon", ...), those that match `glob_filter`.
 
-    Raises StateApiError for another node, and for an engine that keeps no log files.
+    `node_id` (hexadecimal) or `node_ip` name a node; without them it is the one where this runs, and for the folder of
+    another session (`address`) the node whose folder that is. Raises StateApiError if there is no such node, and for an
+    engine that keeps no log files.
     """
-    _only_here(node_id, node_ip)
+    seen = _seen(address, timeout)
+    node = _node(seen, address, node_id, node_ip)
     kinds: dict[str, list[str]] = {}
-    for name in sorted(os.listdir(_folder())):
+    for name, _ in sorted(node.files):
         if glob_filter is None or fnmatch.fnmatch(name, glob_filter):
             kinds.setdefault(re.split(r"[-.]", name)[0], []).append(name)
     return kinds
@@ -56,52 +68,237 @@ def get_log(
     _interval: float | None = None,
     filter_ansi_code: bool = False,
 ) -> Iterator[str]:
-    """Yield the last `tail` lines of a log file (−1: all), and with `follow` what is added until the session ends.
+    """Yield the last `tail` lines of a log (−1: all), and with `follow` what is added until the session ends.
 
-    Parameters: `filename` is one that `list_logs` gave; standard output and error of a process are in one file.
-    `encoding` and `errors` are those of `open`. Raises StateApiError for a file that is not there, for another node,
-    and if the file is to be found by actor, task, process or job, which is not known yet.
+    Parameters: `filename` is one that `list_logs` gave, on the node that `node_id` or `node_ip` name. In its place one
+    of `task_id`, `actor_id` (what that printed, and nothing else), `pid` (of a living worker) and `submission_id` (of a
+    job) finds the log on whatever node it is. Standard output and error are in one file, so `suffix` may be "out" or
+    "err" and means both. `attempt_number` is taken as the reference does; the lines of all attempts are those of the
+    task. `encoding` and `errors` are those of `open`. `_interval` is how often is looked for more, in seconds.
+
+    Raises StateApiError if no log is meant, or what is meant is not known.
+
+    Example: `"".join(get_log(task_id=ref.task_id().hex()))`
     """
-    _only_here(node_id, node_ip)
-    given = {"actor_id": actor_id, "task_id": task_id, "pid": pid, "submission_id": submission_id}
+    given = {
+        "filename": filename,
+        "actor_id": actor_id,
+        "task_id": task_id,
+        "pid": pid,
+        "submission_id": submission_id,
+    }
     wanted = [name for name, value in given.items() if value is not None]
-    if wanted:
-        raise StateApiError(f"logs are not found by {', '.join(wanted)} yet; name the file, see list_logs()")
-    if filename is None:
-        raise StateApiError("get_log() needs a filename, see list_logs()")
-    folder = _folder()
-    if os.path.basename(filename) != filename or filename not in os.listdir(folder):
-        raise StateApiError(f"there is no log file {describe(filename)}; see list_logs()")
-    lines = _read(os.path.join(folder, filename), tail, follow, encoding or "utf-8", errors or "strict")
+    if len(wanted) != 1:
+        raise StateApiError(
+            f"get_log() needs one of {', '.join(given)} and got {', '.join(wanted) or 'none'}; see list_logs()"
+        )
+    if suffix not in ("out", "err"):
+        raise StateApiError(f"suffix must be 'out' or 'err', not {describe(suffix)}")
+    seen = _seen(address, timeout)
+    if filename is not None:
+        source = _by_name(seen, address, node_id, node_ip, filename)
+    elif submission_id is not None:
+        source = _by_job(seen, address, submission_id)
+    else:
+        source = _by_process(seen, address, actor_id, task_id, pid)
+    decode = (encoding or "utf-8", errors or "strict")
+    lines = _picked(source, tail, _interval or _POLL_SECONDS if follow else None, decode, task_id, actor_id)
     return map(remove_ansi_escape_codes, lines) if filter_ansi_code else lines
 
 
-def _read(path: str, tail: int, follow: bool, encoding: str, errors: str) -> Iterator[str]:
+class _Source(ABC):
+    """Where a log is read."""
+
+    @abstractmethod
+    def read(self, start: int) -> bytes:
+        """Return what comes next, b"" at the end. Raises FileNotFoundError."""
+
+    @property
+    @abstractmethod
+    def is_live(self) -> bool:
+        """Whether more may come."""
+
+    position: int = 0
+    rest: bytes = b""
+
+    def now(self) -> Iterator[bytes]:
+        """Yield the lines that there are and were not yielded yet, with their ends."""
+        while data := self.read(self.position):
+            self.position += len(data)
+            *whole, self.rest = (self.rest + data).split(b"\n")
+            for line in whole:
+                yield line + b"\n"
+        if self.rest and not self.is_live:
+            yield self.rest
+
+    def coming(self, interval: float) -> Iterator[bytes]:
+        """Yield the lines that come until the session ends."""
+        while True:
+            live = self.is_live  # before reading: what came before the end is still read
+            yield from self.now()
+            if not live:
+                return
+            time.sleep(interval)
+
+
+@attrs.define
+class _OfNode(_Source):
+    """A file of a node of this process's session."""
+
+    engine: SupportsLooking
+    node: str
+    name: str
+
+    def read(self, start: int) -> bytes:
+        try:
+            part = self.engine.read_log(self.node, self.name, start, _PIECE, 30)
+        except FileNotFoundError:
+            return b""  # put aside just now, or its session has ended
+        if part.size < start:  # it was put aside, and another one begun
+            self.position = 0
+            return self.read(0)
+        return part.data
+
+    @property
+    def is_live(self) -> bool:
+        return not self.engine.closed  # type: ignore[attr-defined]
+
+
+@attrs.define
+class _OfFolder(_Source):
+    """A file of a session that has ended, or is another program's."""
+
+    path: str
+
+    def read(self, start: int) -> bytes:
+        with open(self.path, "rb") as file:
+            file.seek(start)
+            return file.read(_PIECE)
+
+    @property
+    def is_live(self) -> bool:
+        return False
+
+
+def _seen(address: str | None, timeout: float) -> SessionSeen:
+    if not _is_own(address):
+        try:
+            return look(address, timeout=timeout)
+        except (ConfigError, GetTimeout) as error:
+            raise ServerUnavailable(str(error)) from error
     engine = engine_of_session()
-    with open(path, encoding=encoding, errors=errors) as file:
-        yield from file if tail < 0 else deque(file, maxlen=tail)
-        while follow and not engine.closed:
-            line = file.readline()
-            if line:
-                yield line
-            else:
-                time.sleep(_POLL_SECONDS)
-
-
-def _folder() -> str:
-    folder = os.path.join(engine_of_session().context().session_folder, _FOLDER)
-    if not os.path.isdir(folder):
+    if not isinstance(engine, SupportsLooking):
         raise StateApiError("this engine keeps no log files: what its tasks print is printed here")
-    return folder
+    return engine.look(False, timeout)
 
 
-def _only_here(node_id: str | None, node_ip: str | None) -> None:
-    engine = engine_of_session()
-    here = engine.context().node_id.hex()
-    if node_id not in (None, here):
-        raise StateApiError(f"logs of other nodes cannot be read yet; this is node {here}, not {node_id}")
-    addresses = [node.address for node in engine.view().nodes.values() if node.node_id.hex() == here]
-    if node_ip is not None and node_ip not in (*addresses, "127.0.0.1"):
-        raise StateApiError(
-            f"logs of other nodes cannot be read yet; this node's address is {addresses}, not {node_ip}"
-        )
+def _is_own(address: str | None) -> bool:
+    if address is None:
+        return True
+    try:
+        return address in ("auto", engine_of_session().context().address)
+    except ServerUnavailable:
+        return False
+
+
+def _node(seen: SessionSeen, address: str | None, node_id: str | None, node_ip: str | None) -> NodeSeen:
+    if not _is_own(address):
+        return seen.nodes[0]
+    wanted = node_id
+    if wanted is None and node_ip is not None:
+        view = engine_of_session().view()
+        addresses = {node.node_id.hex(): node.address for node in view.nodes.values()}
+        matching = [
+            one for one, where in addresses.items() if where.rpartition(":")[0] == node_ip or where == node_ip
+        ]
+        if not matching:
+            raise StateApiError(
+                f"no living node has the address {node_ip}; there are {sorted(addresses.values())}"
+            )
+        wanted = matching[0]
+    if wanted is None:
+        wanted = engine_of_session().context().node_id.hex()
+    for node in seen.nodes:
+        if node.node == wanted:
+            return node
+    there = ", ".join(node.node for node in seen.nodes)
+    raise StateApiError(f"no living node is {wanted}; there are {there}")
+
+
+def _by_name(
+    seen: SessionSeen, address: str | None, node_id: str | None, node_ip: str | None, filename: str
+) -> _Source:
+    node = _node(seen, address, node_id, node_ip)
+    if filename not in dict(node.files):
+        raise StateApiError(f"there is no log file {describe(filename)}; see list_logs()")
+    return _source(seen, address, node.node, filename)
+
+
+def _by_job(seen: SessionSeen, address: str | None, submission_id: str) -> _Source:
+    ending = f"-{hashlib.sha256(submission_id.encode(errors='replace')).hexdigest()[:8]}.log"
+    for node in seen.nodes:
+        for name, _ in node.files:
+            if name.startswith("job-driver-") and name.endswith(ending):
+                return _source(seen, address, node.node, name)
+    raise StateApiError(f"the log of job {submission_id!r} {_LOST}")
+
+
+def _by_process(
+    seen: SessionSeen, address: str | None, actor_id: str | None, task_id: str | None, pid: int | None
+) -> _Source:
+    tables = Tables(seen)
+    worker = node = ""
+    if pid is not None:
+        for identifier, one in tables.workers().items():
+            if one.get("pid") == pid:
+                worker, node = identifier, str(one.get("node") or "")
+        what = f"process {pid}"
+    else:
+        what = f"task {task_id}" if task_id is not None else f"actor {actor_id}"
+        for record in tables.records(StateResource.TASKS) or ():
+            if record["worker_id"] and (
+                record["task_id"] == task_id if task_id is not None else record["actor_id"] == actor_id
+            ):
+                worker, node = record["worker_id"], record["node_id"] or ""
+                break
+        else:
+            for one in seen.nodes:
+                for known in one.workers:
+                    if actor_id is not None and known["actor"] and known["actor"].hex() == actor_id:
+                        worker, node = known["worker"].hex(), one.node
+    name = f"worker-{worker}.log"
+    for one in seen.nodes:
+        if one.node in (node, "") and name in dict(one.files):
+            return _source(seen, address, one.node, name)
+    raise StateApiError(f"the log of {what} {_LOST}" if worker else f"{what} is not known, or has not begun")
+
+
+def _source(seen: SessionSeen, address: str | None, node: str, name: str) -> _Source:
+    if _is_own(address):
+        engine = engine_of_session()
+        assert isinstance(engine, SupportsLooking)
+        return _OfNode(engine, node, name)
+    return _OfFolder(os.path.join(seen.folder, "logs", name))
+
+
+def _picked(
+    source: _Source,
+    tail: int,
+    interval: float | None,
+    decode: tuple[str, str],
+    task_id: str | None,
+    actor_id: str | None,
+) -> Iterator[str]:
+    """Yield lines without the marks, and without what another call printed."""
+    reader = MarkReader()
+
+    def pick(lines: Iterable[bytes]) -> Iterator[str]:
+        for data in lines:
+            line = data.decode(*decode)
+            for one in reader.read([line.removesuffix("\n")]):
+                if task_id in (None, one.task) and actor_id in (None, one.actor):
+                    yield line
+
+    yield from deque(pick(source.now()), maxlen=None if tail < 0 else tail)
+    if interval is not None:
+        yield from pick(source.coming(interval))

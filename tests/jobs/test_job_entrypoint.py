@@ -61,7 +61,11 @@ def test_a_refusal_tells_what_to_write() -> None:
     assert split_entrypoint(wrapped) == ["bash", "-c", "a 'b c' && d"]
 
 
-@given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20), min_size=1))
+@given(
+    st.lists(
+        st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20), min_size=1
+    )
+)
 def test_quoted_words_come_back(words: list[str]) -> None:
     command = shlex.join(["program", *words])
     assert split_entrypoint(command) == ["program", *words]
@@ -72,7 +76,9 @@ def test_identifiers_that_are_allowed(name: str) -> None:
     assert check_id(name, "submission_id") == name
 
 
-@pytest.mark.parametrize("name", ["", " a", "a ", "a/b", "a\\b", "..", ".", "a\nb", "a" * 129, "\ud800", 3, None])
+@pytest.mark.parametrize(
+    "name", ["", " a", "a ", "a/b", "a\\b", "..", ".", "a\nb", "a" * 129, "\ud800", 3, None]
+)
 def test_identifiers_that_are_refused(name: object) -> None:
     with pytest.raises(ConfigError, match="submission_id"):
         check_id(name, "submission_id")

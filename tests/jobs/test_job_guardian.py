@@ -19,7 +19,15 @@ _BOUND = 20.0
 
 
 def _start(code: str, grace: float = 0.5) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-I", guardian.__file__, str(grace), sys.executable, "-c", textwrap.dedent(code)]
+    command = [
+        sys.executable,
+        "-I",
+        guardian.__file__,
+        str(grace),
+        sys.executable,
+        "-c",
+        textwrap.dedent(code),
+    ]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -55,7 +63,9 @@ def _until(condition: Callable[[], bool]) -> None:
 
 def test_the_exit_code_and_what_was_printed() -> None:
     facts, printed = _finish(_start("import sys; print('out'); print('err', file=sys.stderr); sys.exit(7)"))
-    assert facts["exit"] == 7 and not facts["stopped"] and facts["left"] == 0
+    assert facts["exit"] == 7
+    assert not facts["stopped"]
+    assert facts["left"] == 0
     assert sorted(printed.split()) == [b"err", b"out"]
 
 
@@ -88,15 +98,23 @@ def test_a_daemon_that_the_command_leaves_is_ended(tmp_path: Path) -> None:
             time.sleep(0.01)
     """
     facts, _ = _finish(_start(code))
-    assert facts["exit"] == 0 and facts["left"] == 1
+    assert facts["exit"] == 0
+    assert facts["left"] == 1
     assert not _lives(int(pid_file.read_text()))
 
 
 def test_stopping_asks_first_and_then_insists() -> None:
-    polite = _start("import signal, sys, time\nsignal.signal(15, lambda *_: sys.exit(3))\nprint('up', flush=True)\ntime.sleep(600)", 30)
-    stubborn = _start("import signal, time\nsignal.signal(15, signal.SIG_IGN)\nprint('up', flush=True)\ntime.sleep(600)", 0.1)
+    polite = _start(
+        "import signal, sys, time\nsignal.signal(15, lambda *_: sys.exit(3))\nprint('up', flush=True)\ntime.sleep(600)",
+        30,
+    )
+    stubborn = _start(
+        "import signal, time\nsignal.signal(15, signal.SIG_IGN)\nprint('up', flush=True)\ntime.sleep(600)",
+        0.1,
+    )
     for process in (polite, stubborn):
-        assert process.stderr is not None and process.stdin is not None
+        assert process.stderr is not None
+        assert process.stdin is not None
         assert process.stderr.readline() == b"up\n"
         process.stdin.close()
         process.stdin = None
@@ -116,6 +134,7 @@ def test_the_command_ends_when_whoever_asked_for_it_is_killed() -> None:
         assert process.stdout is not None
         watching, _, said = process.stdout.readline().decode().partition(" ")
         command = json.loads(said)["pid"]
-        assert _lives(int(watching)) and _lives(command)
+        assert _lives(int(watching))
+        assert _lives(command)
         os.kill(process.pid, signal.SIGKILL)
     _until(lambda: not _lives(command) and not _lives(int(watching)))

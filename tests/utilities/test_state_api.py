@@ -144,7 +144,7 @@ def test_logs(session: str) -> None:
     assert list(state.get_log(filename=name, tail=0)) == []
     with pytest.raises(StateApiError, match="there is no log file"):
         state.get_log(filename="../token")
-    with pytest.raises(StateApiError, match="not found by pid"):
+    with pytest.raises(StateApiError, match="process 1 is not known"):
         state.get_log(pid=1)
 
 

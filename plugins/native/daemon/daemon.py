@@ -120,6 +120,7 @@ class Daemon:
             self.config.log_file_max_bytes,
             self.config.log_files_max,
             self.config.session_log_max_bytes,
+            self.config.log_format == "json",
             self._send_lines,
         )
         self.pool = WorkerPool(

@@ -76,7 +76,7 @@ def main() -> None:
         os._exit(1)
     if session.standing:
         link.send(folder.encode())
-    _open_log(folder, session.config.get("log_level", "info"))
+    _open_log(folder, session.config.get("log_level", "info"), session.config.get("log_format", "text"))
     daemon = None
     try:
         daemon = Daemon(session, link, lifeline, remote, metadata)
@@ -125,12 +125,14 @@ def _join_cluster(session: Session, on_wait: Callable[[str], None]) -> tuple[Ses
     return session, remote
 
 
-def _open_log(folder: str, level: str) -> None:
+def _open_log(folder: str, level: str, log_format: str) -> None:
     from logging.handlers import RotatingFileHandler
+
+    from shoal.observe.logformat import log_formatter
 
     path = os.path.join(folder, "logs", "daemon.log")
     handler = RotatingFileHandler(path, maxBytes=16 * 2**20, backupCount=2, delay=True)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(log_formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", log_format))
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(level.upper())

@@ -20,7 +20,7 @@ def main() -> None:
     session = Session.read(folder)
     # Modules that only the one who started the node knows of are importable for workers, too.
     sys.path.extend(entry for entry in session.path if entry not in sys.path)
-    _open_log(folder, session.config.get("log_level", "info"))
+    _open_log(folder, session.config.get("log_level", "info"), session.config.get("log_format", "text"))
     asyncio.run(_serve(session, bytes.fromhex(driver), bytes.fromhex(identity), float(grace), lifeline))
     os._exit(0)
 
@@ -46,10 +46,14 @@ async def _serve(
     await gateway.close()
 
 
-def _open_log(folder: str, level: str) -> None:
+def _open_log(folder: str, level: str, log_format: str) -> None:
+    from shoal.observe.logformat import log_formatter
+
     path = os.path.join(folder, "logs", "gateway.log")
     handler = logging.FileHandler(path, delay=True)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"))
+    handler.setFormatter(
+        log_formatter("%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s", log_format)
+    )
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(level.upper())

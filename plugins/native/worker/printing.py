@@ -20,7 +20,7 @@ class MarkedStream(io.TextIOWrapper):
 
     def __init__(self, stream: TextIO, worker: Worker) -> None:
         # Not the stream's own buffer: it was made by the zygote, for another file under the same descriptor.
-        buffer = open(stream.fileno(), "wb", closefd=False)
+        buffer = open(stream.fileno(), "wb", closefd=False)  # noqa: SIM115 (as long as the process lives)
         super().__init__(buffer, encoding=stream.encoding, errors=stream.errors, line_buffering=True)
         self._worker = worker
         self._marked: Execution | None = None
