@@ -9,12 +9,13 @@ What is told comes from the event logs of the session's nodes; see docs/state.md
 
 from __future__ import annotations
 
-from shoal.config import load_config
+from shoal.config import Config, load_config
 from shoal.errors import ConfigError
 from shoal.interfaces.current import current
-from shoal.interfaces.looking import NodeSeen, SessionSeen, SupportsLooking
+from shoal.interfaces.engine import Engine
+from shoal.interfaces.looking import NodeSeen, SessionSeen, SupportsLooking, SupportsWatching, Watch
 from shoal.observe.eventlog import CALL_FIELDS, FAILED
-from shoal.observe.eventreader import Block, Losses, read_blocks
+from shoal.observe.eventreader import Block, Losses, count_losses, parse_new, read_blocks
 
 __all__ = [
     "CALL_FIELDS",
@@ -24,8 +25,12 @@ __all__ = [
     "NodeSeen",
     "SessionSeen",
     "SupportsLooking",
+    "Watch",
+    "count_losses",
     "events",
     "look",
+    "parse_new",
+    "watch",
 ]
 
 
@@ -46,14 +51,32 @@ def look(where: str | None = None, *, objects: bool = False, timeout: float = 30
                 f"the engine {engine.name!r} keeps no events: what it knows is in this process, see shoal.timeline()"
             )
         return engine.look(objects, timeout)
+    config, driver = _driver()
+    if not issubclass(driver, SupportsLooking):
+        raise ConfigError(f"sessions of the engine {config.engine!r} cannot be looked at from outside")
+    return driver.look_at(where, config, objects, timeout)
+
+
+def watch(where: str | None = None) -> Watch:
+    """Return what looks at a session again and again, for a page that shows it; close it in the end.
+
+    `where` is that of `look`. Raises ConfigError if there is no such session or its engine cannot be watched,
+    SystemFailure if it cannot be connected to.
+
+    Example: `watching = watch("/tmp/shoal-0/session_…"); watching.look(False, 10.0).is_live`
+    """
+    config, driver = _driver()
+    if not issubclass(driver, SupportsWatching):
+        raise ConfigError(f"sessions of the engine {config.engine!r} cannot be watched from outside")
+    return driver.watch_at(where, config)
+
+
+def _driver() -> tuple[Config, type[Engine]]:
     from shoal.registry.drivers import load_driver
     from shoal.registry.groups import ENGINES
 
     config = load_config()
-    driver = load_driver(ENGINES, config.engine)
-    if not issubclass(driver, SupportsLooking):
-        raise ConfigError(f"sessions of the engine {config.engine!r} cannot be looked at from outside")
-    return driver.look_at(where, config, objects, timeout)
+    return config, load_driver(ENGINES, config.engine)
 
 
 def events(seen: SessionSeen) -> tuple[list[Block], Losses]:

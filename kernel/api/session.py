@@ -8,11 +8,14 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from shoal.errors import ConfigError, NotInitialized
 from shoal.interfaces.current import current
-from shoal.interfaces.engine import Engine
+from shoal.interfaces.engine import Engine, SupportsDashboard
+
+if TYPE_CHECKING:
+    from shoal.config import Config
 
 # Arguments whose names in the reference system differ from the names of our settings.
 _RENAMED = {"_temp_dir": "temp_dir", "_memory": "memory_bytes", "object_store_memory": "object_store_bytes"}
@@ -40,7 +43,6 @@ class SessionContext(Mapping[str, Any]):
     def __init__(self, engine: Engine) -> None:
         where = engine.context()
         self._engine = engine
-        self.dashboard_url = ""  # none runs
         self.python_version: str = ".".join(map(str, sys.version_info[:3]))
         self.address_info: dict[str, Any] = {
             "address": where.address,
@@ -51,8 +53,21 @@ class SessionContext(Mapping[str, Any]):
             "node_id": where.node_id.hex(),
             "session_dir": where.session_folder,
             "session_name": where.session_name,
-            "webui_url": "",
+            "webui_url": "",  # until somebody wants to look
         }
+
+    @property
+    def dashboard_url(self) -> str:
+        """The dashboard's HOST:PORT, with `https://` before it if it speaks TLS; "" if the session has none.
+
+        Reading it opens the port of a session whose dashboard was not asked for; `shoal dashboard` tells how to log in.
+        """
+        try:
+            url = dashboard_of(self._engine).removeprefix("http://")
+        except ConfigError:
+            url = ""
+        self.address_info["webui_url"] = url
+        return url
 
     def __getitem__(self, key: str) -> Any:
         return self.address_info[key]
@@ -129,7 +144,6 @@ def init(
                 "the session that there is, or call shutdown() first"
             )
         _refuse_fork()
-        _refuse_dashboard(include_dashboard, dashboard_host, dashboard_port)
         if not isinstance(configure_logging, bool):
             raise ConfigError(f"configure_logging must be True or False, not {configure_logging!r}")
         if local_mode and engine not in (None, "inline"):
@@ -151,6 +165,9 @@ def init(
             "metadata": metadata,
             "accelerators": accelerators,
             "infeasible": infeasible,
+            "include_dashboard": include_dashboard,
+            "dashboard_host": dashboard_host,
+            "dashboard_port": dashboard_port,
         }
         for name, value in settings.items():
             name = _RENAMED.get(name, name)
@@ -228,6 +245,7 @@ def _start(given: Mapping[str, Any]) -> Engine:
 
         config = attrs.evolve(config, address=None)
     driver = load_driver(ENGINES, config.engine, config.engine_options)
+    _refuse_dashboard(config, driver)
     if not _life.watched:
         import atexit
 
@@ -266,12 +284,29 @@ def _refuse_fork() -> None:
         )
 
 
-def _refuse_dashboard(include: bool | None, host: str | None, port: int | None) -> None:
-    if include or host is not None or port is not None:
+def _refuse_dashboard(config: Config, driver: type[Engine]) -> None:
+    asked = [
+        f"{name}={value!r}"
+        for name in ("include_dashboard", "dashboard_host", "dashboard_port")
+        if (value := getattr(config, name)) not in (None, False) and config.where_from(name) == "argument"
+    ]
+    if asked and not issubclass(driver, SupportsDashboard):
         raise ConfigError(
-            "there is no dashboard in this version: leave include_dashboard, dashboard_host and dashboard_port out, "
-            "and use shoal.nodes(), shoal.explain() and shoal.timeline()"
+            f"sessions of the engine {config.engine!r} have no dashboard: leave {', '.join(asked)} out, and use "
+            "shoal.nodes(), shoal.explain() and shoal.timeline()"
         )
+    if asked and config.address is not None:
+        raise ConfigError(
+            f"the cluster at {config.address} has its dashboard already: leave {', '.join(asked)} out, and give it to "
+            "`shoal start --head`"
+        )
+
+
+def dashboard_of(engine: Engine) -> str:
+    """Return the address of a session's dashboard. Raises ConfigError if it has none."""
+    if not isinstance(engine, SupportsDashboard) or engine.closed:
+        raise ConfigError(f"this session of the engine {engine.name!r} has no dashboard")
+    return engine.dashboard_url()
 
 
 def _level_name(level: int | str | None) -> str | None:

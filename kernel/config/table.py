@@ -256,6 +256,21 @@ class Config:
         "Port on loopback where a node tells its metrics to Prometheus; 0: any free one; -1: nowhere; None: any "
         "free one at nodes of a cluster, nowhere in a program's own session, which opens no port.",
     )
+    include_dashboard: bool | None = _setting(
+        None,
+        Flag(optional=True),
+        "Whether the head opens the dashboard's port; None: in a cluster, and when a program asks for the address.",
+    )
+    dashboard_host: str | None = _setting(
+        None,
+        Text(optional=True),
+        "Address on which the dashboard listens; None: loopback. Beyond it the dashboard speaks TLS.",
+    )
+    dashboard_port: int | None = _setting(
+        None,
+        Number(0, 65535, whole=True, optional=True),
+        "Port of the dashboard; 0: any free one; None: 8265, or the next that is free.",
+    )
     timeline_events_max: int = _setting(100_000, Number(0, whole=True), "Events kept for the timeline.")
 
     origins: Mapping[str, str] = attrs.field(factory=dict, eq=False, repr=False, hash=False)

@@ -219,6 +219,18 @@ class Engine(ABC):
 
 
 @runtime_checkable
+class SupportsDashboard(Protocol):
+    """An engine whose sessions have a dashboard."""
+
+    def dashboard_url(self) -> str:
+        """Return the dashboard's address, opening its port if need be.
+
+        Raises ConfigError if the session was started without one, or its port cannot be had.
+        """
+        ...
+
+
+@runtime_checkable
 class SupportsJobs(Protocol):
     """An engine on which several programs may run at a time, and be told from each other."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -22,6 +22,8 @@ class NodeSeen:
     workers: Sequence[Mapping[str, Any]] = ()
     files: Sequence[tuple[str, int]] = ()  # log files: name and bytes
     silent: int = 0  # processes that did not answer in time
+    # Instead of `log`, for a `Watch`: each segment that there is, with where what is new of it begins
+    parts: Sequence[tuple[str, int, bytes]] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -75,3 +77,39 @@ class SupportsLooking(Protocol):
         a cluster's HOST:PORT; None is the only one that lives on this machine. Raises ConfigError, listing what is
         there, if that is none or several.
         """
+
+
+class Watch(ABC):
+    """A session that is looked at again and again: each look brings what is new of the event logs only.
+
+    For one thread at a time.
+    """
+
+    session: str  # its name
+    folder: str
+    is_live: bool
+
+    @abstractmethod
+    def look(self, objects: bool, timeout: float) -> SessionSeen:
+        """Return what the session tells, its nodes with `parts` in the place of `log`.
+
+        Raises GetTimeout, and SystemFailure when the session has ended.
+        """
+
+    @abstractmethod
+    def dashboard(self) -> str:
+        """Return the address of the session's dashboard; its head opens the port if need be. Raises ConfigError."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Disconnect. A second close does nothing."""
+
+
+@runtime_checkable
+class SupportsWatching(Protocol):
+    """An engine whose sessions can be watched from outside."""
+
+    @classmethod
+    @abstractmethod
+    def watch_at(cls, where: str | None, config: Config) -> Watch:
+        """Connect to a session, or open the folder of a dead one; `where` is that of `SupportsLooking.look_at`."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -72,6 +73,29 @@ def parse(data: bytes | memoryview) -> Iterator[Block | None]:
         position = end
 
 
+def parse_new(data: bytes) -> tuple[list[Block | None], int]:
+    """Return what `parse` gives for bytes of a segment that is still written to, and how many bytes that took.
+
+    A last block of which not all has arrived is left for the next time.
+    """
+    found: list[Block | None] = []
+    position = 0
+    view = memoryview(data)
+    while position < len(data):
+        rest = data[position : position + HEAD.size]
+        if rest[:4] == MAGIC[: len(rest)]:
+            length = HEAD.unpack(rest)[1] if len(rest) == HEAD.size else _LARGEST
+            if length <= _LARGEST and position + HEAD.size + length > len(data):
+                break
+        block, end = _block_at(view, position)
+        if block is None:
+            end = data.find(MAGIC, position + 1)
+            end = len(data) if end < 0 else end
+        found.append(block)
+        position = end
+    return found, position
+
+
 def _block_at(view: memoryview, position: int) -> tuple[Block | None, int]:
     import msgspec  # here, since verbs of the command line import this module when they are only listed
 
@@ -111,6 +135,29 @@ def read_raw(folder: str, most: int) -> list[bytes]:
     return found[::-1]
 
 
+def read_new(folder: str, have: Mapping[str, int], most: int) -> list[tuple[str, int, bytes]]:
+    """Return (name, where it begins, bytes) of what is new of each segment, oldest first; all that there are are named.
+
+    `have` says how many bytes of a segment are known; of more than `most` new bytes the newest segments are read.
+    """
+    found: list[tuple[str, int, bytes]] = []
+    left = most
+    for path in reversed(segments(folder)):
+        name = os.path.basename(path)
+        begin = have.get(name, 0)
+        data = b""
+        if left > 0:
+            try:
+                with open(path, "rb") as file:
+                    file.seek(begin)
+                    data = file.read(left)
+            except FileNotFoundError:  # trimmed meanwhile
+                continue
+        left -= len(data)
+        found.append((name, begin, data))
+    return found[::-1]
+
+
 def read_blocks(parts: Iterable[bytes]) -> tuple[list[Block], Losses]:
     """Return all blocks of segments, and what is missing."""
     blocks: list[Block] = []
@@ -121,11 +168,12 @@ def read_blocks(parts: Iterable[bytes]) -> tuple[list[Block], Losses]:
                 losses.damaged += 1
             else:
                 blocks.append(block)
-    _count_losses(blocks, losses)
+    count_losses(blocks, losses)
     return blocks, losses
 
 
-def _count_losses(blocks: Iterable[Block], losses: Losses) -> None:
+def count_losses(blocks: Iterable[Block], losses: Losses) -> None:
+    """Add to `losses` what blocks tell is missing beside them."""
     last: dict[
         str, tuple[int, int, int]
     ] = {}  # process: events told, sampled, unwritten, up to its last block

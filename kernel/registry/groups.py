@@ -57,6 +57,8 @@ ENVIRONMENTS: Group[EnvironmentStep] = Group(
 GRAPHS: Group[GraphLibrary] = Group("shoal.graphs", "graph library", GraphLibrary, Picks.ALL)
 COMMANDS: Group[Any] = Group("shoal.commands", "command", None, Picks.ALL)
 CHECKS: Group[Any] = Group("shoal.checks", "check", None, Picks.ALL)
+SERVICES: Group[Any] = Group("shoal.services", "web service", None, Picks.ALL)
+ROUTES: Group[Any] = Group("shoal.routes", "routes", None, Picks.ALL)
 HOOKS: Group[Any] = Group("shoal.hooks", "observer", None, Picks.ALL)
 
 GROUPS: tuple[Group[Any], ...] = (
@@ -70,6 +72,8 @@ GROUPS: tuple[Group[Any], ...] = (
     GRAPHS,
     COMMANDS,
     CHECKS,
+    SERVICES,
+    ROUTES,
     HOOKS,
 )
 

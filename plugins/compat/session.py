@@ -12,6 +12,7 @@ from shoal import SessionContext
 from shoal.compat.environ import shoal_address
 from shoal.compat.job_config import JobConfig
 from shoal.compat.logging_config import LoggingConfig
+from shoal.config import load_config
 
 # The version of the reference whose names these are: programs compare it.
 __version__ = "2.60.0"
@@ -51,7 +52,7 @@ def init(
 ) -> SessionContext:
     """Start a session, or join one, with the reference's arguments; those of `shoal.init` are taken as well.
 
-    What Shoal cannot do (a dashboard, isolation by cgroups, switches with a leading underscore) is named in one warning
+    What Shoal cannot do (isolation by cgroups, switches with a leading underscore) is named in one warning
     and left out, so that a program runs. Raises what `shoal.init` raises.
     """
     job = job_config if job_config is not None else JobConfig()
@@ -61,8 +62,9 @@ def init(
     left_out = [name for name in kwargs if name.startswith("_") and name not in _OURS]
     for name in left_out:
         del kwargs[name]
+    has_dashboard = _begins_session(address, local_mode, kwargs.get("engine"))
     wanted = {
-        "include_dashboard": include_dashboard,
+        "include_dashboard": include_dashboard and not has_dashboard,
         "enable_resource_isolation": enable_resource_isolation,
         "cgroup_path": cgroup_path,
         "system_reserved_cpu": system_reserved_cpu,
@@ -89,6 +91,9 @@ def init(
         object_store_memory=object_store_memory,
         local_mode=local_mode,
         ignore_reinit_error=ignore_reinit_error,
+        include_dashboard=include_dashboard if has_dashboard else None,
+        dashboard_host=dashboard_host if has_dashboard else None,
+        dashboard_port=dashboard_port if has_dashboard else None,
         configure_logging=configure_logging,
         logging_level=logging_level,
         log_to_driver=log_to_driver,
@@ -101,6 +106,14 @@ def init(
 
         enable_tracing(_ours(tracing_hook))
     return session
+
+
+def _begins_session(address: str | None, local_mode: bool, engine: str | None) -> bool:
+    """Whether there will be a session of this program's own, of native processes: only that has its own dashboard."""
+    if address not in (None, "local") or local_mode:
+        return False
+    config = load_config({} if engine is None else {"engine": engine})
+    return config.engine == "native" and config.address is None
 
 
 def _ours(hook: Any) -> Any:

@@ -34,7 +34,6 @@ BY_RULE = frozenset(
         "dag",
         "data",
         "experimental",
-        "job_submission",
         "rllib",
         "serve",
         "train",
@@ -98,6 +97,7 @@ MODULES: dict[str, tuple[Source, ...]] = {
     "ray.job_config": (_of("shoal.compat.job_config", "JobConfig"),),
     "ray.remote_function": (_of("shoal", "RemoteFunction"),),
     "ray.runtime_context": (_of("shoal", "RuntimeContext get_runtime_context"),),
+    "ray.job_submission": (_of("shoal.jobs"),),
     "ray.runtime_env": (_of("shoal.compat.runtime_env", "RuntimeEnv RuntimeEnvConfig"),),
     "ray.types": (_of("shoal", "ObjectRef"),),
     "ray.util": (

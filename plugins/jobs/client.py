@@ -150,7 +150,7 @@ class JobSubmissionClient:
             yield line
 
 
-def _path(job_id: str) -> str:
+def _path(job_id: Any) -> str:
     if not isinstance(job_id, str) or not job_id:
         raise ConfigError(f"a job's identifier must be a text, not {describe(job_id)}")
     return f"/api/jobs/{quote(job_id, safe='')}"

@@ -154,7 +154,7 @@ def _environment_file(path: str) -> dict[str, Any]:
             text = file.read()
         if path.endswith(".json"):
             return _table(text, path)
-        import yaml
+        import yaml  # type: ignore[import-untyped]
 
         found = yaml.safe_load(text)
     except ImportError:

@@ -45,6 +45,7 @@ class Submission:
     entrypoint: str
     submission_id: str | None = None
     runtime_env: Mapping[str, Any] = attrs.field(factory=dict)
+    asked_env: Mapping[str, Any] | None = None  # as it is shown; None: as it is
     metadata: Mapping[str, str] = attrs.field(factory=dict)
     entrypoint_num_cpus: float | None = None
     entrypoint_num_gpus: float | None = None
@@ -70,7 +71,7 @@ def submit(asked: Submission) -> str:
         entrypoint=asked.entrypoint,
         message="The job waits for its resources and its environment.",
         metadata=metadata,
-        runtime_env=dict(asked.runtime_env),
+        runtime_env=dict(asked.runtime_env if asked.asked_env is None else asked.asked_env),
         entrypoint_num_cpus=asked.entrypoint_num_cpus,
         entrypoint_num_gpus=asked.entrypoint_num_gpus,
         entrypoint_memory=asked.entrypoint_memory,

@@ -44,6 +44,7 @@ def read_submission(body: bytes) -> Submission:
     checked = {name: _FIELDS[name](name, value) for name, value in fields.items() if value is not None}
     checked.setdefault("entrypoint", None)
     if "runtime_env" in checked:
+        checked["asked_env"] = checked["runtime_env"]
         checked["runtime_env"] = unpack_environment(checked["runtime_env"])
     return Submission(**checked)
 

@@ -13,11 +13,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from shoal.environments.package import find_package
 from shoal.errors import ConfigError, ShoalError
 from shoal.interfaces.routes import Contribution, RouteContext
 from shoal.jobs import manager
 from shoal.jobs.openapi import PATHS, SCHEMAS
-from shoal.jobs.packages import MOST_BYTES, digest_of, find_package, keep_upload
+from shoal.jobs.packages import MOST_BYTES, digest_of, keep_upload
 from shoal.jobs.requests import read_submission
 
 if TYPE_CHECKING:
@@ -63,6 +64,9 @@ class _Api:
         async def guarded(request: Request) -> Response:
             try:
                 await run_in_threadpool(self._context.connect)
+            except (ShoalError, OSError, RuntimeError) as error:
+                return _problem(503, error)
+            try:
                 return await handler(request)
             except manager.JobNotFound as error:
                 return _problem(404, error)

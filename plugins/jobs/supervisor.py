@@ -110,6 +110,7 @@ class JobSupervisor:
                     stdout=subprocess.PIPE,
                     stderr=writing,
                     env=self._environment(),
+                    cwd=self._folder(),
                 )
         except BaseException:
             os.close(reading)
@@ -175,7 +176,7 @@ class JobSupervisor:
         return {
             "status": JobStatus.FAILED,
             "error_type": JobErrorType.JOB_ENTRYPOINT_COMMAND_ERROR,
-            "message": f"the command {how}. The last lines of its log:\n{shown}",
+            "message": f"the command {how}\nThe last lines of its log:\n{shown}",
             "driver_exit_code": code,
         }
 
@@ -183,6 +184,11 @@ class JobSupervisor:
         with open(reading, "rb", buffering=0) as pipe:
             while data := pipe.read(_CHUNK):
                 self._output.write(data)
+
+    def _folder(self) -> str | None:
+        """Return where the command runs: in its working_dir, or like a person who has just logged in."""
+        has_own = "working_dir" in table.engine().context().runtime_env
+        return None if has_own else os.path.expanduser("~")
 
     def _environment(self) -> dict[str, str]:
         environment = {**os.environ, **self._variables}

@@ -23,7 +23,7 @@ from shoal.spec.view import ClusterView, Explanation, GroupSpec, NodeView
 
 if TYPE_CHECKING:
     from shoal.config import Config
-    from shoal.interfaces.looking import LogPart, SessionSeen
+    from shoal.interfaces.looking import LogPart, SessionSeen, Watch
     from shoal.native.client.client import Client
     from shoal.native.process.spawn import DaemonProcess
     from shoal.native.worker.worker import Worker
@@ -464,6 +464,9 @@ class NativeEngine(Engine):
         found: list[Mapping[str, Any]] = self.client.request("jobs")
         return found
 
+    def dashboard_url(self) -> str:
+        return str(self.client.request("dashboard"))
+
     def look(self, objects: bool, timeout: float) -> SessionSeen:
         from shoal.native.client.looking import look
 
@@ -481,6 +484,12 @@ class NativeEngine(Engine):
         from shoal.native.client.looking import look_at
 
         return look_at(where, config, objects, timeout)
+
+    @classmethod
+    def watch_at(cls, where: str | None, config: Config) -> Watch:
+        from shoal.native.client.watching import watch_at
+
+        return watch_at(where, config)
 
     def timeline(self) -> list[dict[str, Any]]:
         events = []

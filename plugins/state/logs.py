@@ -247,30 +247,47 @@ def _by_process(
     seen: SessionSeen, address: str | None, actor_id: str | None, task_id: str | None, pid: int | None
 ) -> _Source:
     tables = Tables(seen)
-    worker = node = ""
     if pid is not None:
-        for identifier, one in tables.workers().items():
-            if one.get("pid") == pid:
-                worker, node = identifier, str(one.get("node") or "")
-        what = f"process {pid}"
+        what, found = f"process {pid}", _of_pid(tables, pid)
+    elif task_id is not None:
+        what, found = f"task {task_id}", _of_record(tables, "task_id", task_id)
     else:
-        what = f"task {task_id}" if task_id is not None else f"actor {actor_id}"
-        for record in tables.records(StateResource.TASKS) or ():
-            if record["worker_id"] and (
-                record["task_id"] == task_id if task_id is not None else record["actor_id"] == actor_id
-            ):
-                worker, node = record["worker_id"], record["node_id"] or ""
-                break
-        else:
-            for one in seen.nodes:
-                for known in one.workers:
-                    if actor_id is not None and known["actor"] and known["actor"].hex() == actor_id:
-                        worker, node = known["worker"].hex(), one.node
+        what = f"actor {actor_id}"
+        found = _of_record(tables, "actor_id", actor_id) or _of_actor(seen, str(actor_id))
+    if found is None:
+        raise StateApiError(f"{what} is not known, or has not begun")
+    worker, on = found
     name = f"worker-{worker}.log"
-    for one in seen.nodes:
-        if one.node in (node, "") and name in dict(one.files):
-            return _source(seen, address, one.node, name)
-    raise StateApiError(f"the log of {what} {_LOST}" if worker else f"{what} is not known, or has not begun")
+    for node in seen.nodes:
+        if node.node in (on, "") and name in dict(node.files):
+            return _source(seen, address, node.node, name)
+    raise StateApiError(f"the log of {what} {_LOST}")
+
+
+# Each returns a worker and its node.
+
+
+def _of_pid(tables: Tables, pid: int) -> tuple[str, str] | None:
+    for worker, one in tables.workers().items():
+        if one.get("pid") == pid:
+            return worker, str(one.get("node") or "")
+    return None
+
+
+def _of_record(tables: Tables, column: str, wanted: str | None) -> tuple[str, str] | None:
+    for record in tables.records(StateResource.TASKS) or ():
+        if record[column] == wanted and record["worker_id"]:
+            return record["worker_id"], record["node_id"] or ""
+    return None
+
+
+def _of_actor(seen: SessionSeen, actor_id: str) -> tuple[str, str] | None:
+    """Return where an actor lives that nobody has called yet."""
+    for node in seen.nodes:
+        for worker in node.workers:
+            if worker["actor"] and worker["actor"].hex() == actor_id:
+                return worker["worker"].hex(), node.node
+    return None
 
 
 def _source(seen: SessionSeen, address: str | None, node: str, name: str) -> _Source:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from shoal.looking import FAILED, Block, SessionSeen, events
+from shoal.looking import FAILED, Block, Losses, SessionSeen, events
 from shoal.state import records as made
 from shoal.state.records import StateResource, StateSchema
 
@@ -27,9 +27,10 @@ class Tables:
     Example: `Tables(look()).records(StateResource.TASKS)`
     """
 
-    def __init__(self, seen: SessionSeen) -> None:
+    def __init__(self, seen: SessionSeen, told: tuple[list[Block], Losses] | None = None) -> None:
+        """`told` are the events, and what is missing of them, if they are known already."""
         self.seen = seen
-        self.blocks, self.losses = events(seen)
+        self.blocks, self.losses = events(seen) if told is None else told
         self._facts: dict[str, list[tuple[float, dict[str, Any], Block]]] = {}
         for block in self.blocks:
             for kind, when, fields in block.facts:

@@ -44,16 +44,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shoal.sim": ENGINE | {"shoal.inline"},
     # what sessions tell, for libraries that show it
     "shoal.looking": BASE | {"shoal.observe", "shoal.registry"},
+    # what plugins add to a session's HTTP server
+    "shoal.routes": BASE | {"shoal.registry"},
     # values as bytes, for libraries with channels of their own
     "shoal.values": BASE | {"shoal.serial"},
     # 5: libraries, on the public names
     "shoal.dag": LIBRARY | {"shoal.values"},
     "shoal.cluster_utils": LIBRARY,
     "shoal.state": LIBRARY | {"shoal.looking", "shoal.observe"},
-    "shoal.jobs": LIBRARY | {"shoal.looking", "shoal.observe", "shoal.state"},
+    "shoal.jobs": LIBRARY | {"shoal.environments", "shoal.looking", "shoal.observe"},
+    "shoal.dashboard": LIBRARY | {"shoal.looking", "shoal.observe", "shoal.routes", "shoal.state"},
     "shoal.util": LIBRARY | {"shoal.state"},
     "shoal.data": LIBRARY | {"shoal.util"},  # progress bars
-    "shoal.compat": LIBRARY | {"shoal.dag", "shoal.data", "shoal.state", "shoal.util"},
+    "shoal.compat": LIBRARY | {"shoal.dag", "shoal.data", "shoal.jobs", "shoal.state", "shoal.util"},
     # read by mypy, not by programs
     "shoal.mypy_plugin": set(),
     # 6: commands are the kernel's, so they too ask the registry for a driver and never name its module
@@ -93,8 +96,10 @@ LATE: dict[str, tuple[str, ...]] = {
     "pyarrow": ("shoal.stores.arrow", "shoal.serial.arrow", "shoal.data."),
     "redis": (),
     "stevedore": (),
+    "starlette": (),
     "torch": ("shoal.serial.tensor",),
     "urllib3": (),
+    "uvicorn": (),
 }
 
 OUR_FOLDERS = ("kernel", "plugins", "schedulers", "stores", "accelerators")

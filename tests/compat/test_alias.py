@@ -150,16 +150,18 @@ class TestPrograms:
         config = ray.job_config.JobConfig(
             ray_namespace="of-the-job", runtime_env={"env_vars": {"MODE": "test"}}
         )
-        with pytest.warns(UserWarning, match=r"left out of init\(\).*_system_config, include_dashboard"):
+        with pytest.warns(UserWarning, match=r"left out of init\(\).*_system_config"):
             context = ray.init(
                 num_cpus=1,
                 num_gpus=0,
                 dashboard_host="127.0.0.1",
+                dashboard_port=0,
                 include_dashboard=True,
                 job_config=config,
                 _system_config={"a": 1},
             )
         assert context["namespace"] == "of-the-job"
+        assert context.dashboard_url.startswith("127.0.0.1:")
         mode = ray.remote(lambda: os.environ["MODE"])
         assert ray.get(mode.remote()) == "test"
         ray.shutdown()

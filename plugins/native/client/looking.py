@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ConfigError
@@ -27,19 +28,24 @@ def look(client: Client, objects: bool, timeout: float) -> SessionSeen:
         return client.request(name, timeout=max(0.001, end - time.monotonic()))
 
     reports: list[dict[str, Any]] = ask("look")
-    known = {name: ask(name) for name in _OF_HEAD}
     return SessionSeen(
         session=client.session.name,
         folder=client.session.folder,
         is_live=True,
-        nodes=[_node(report) for report in reports if not report.get("silent")],
-        known=known,
+        nodes=[to_node(report) for report in reports if not report.get("silent")],
+        known=of_head(ask),
         objects=ask("memory") if objects else (),
         silent=sum(bool(report.get("silent")) for report in reports),
     )
 
 
-def _node(report: dict[str, Any]) -> NodeSeen:
+def of_head(ask: Callable[[str], Any]) -> dict[str, Any]:
+    """Return what the head knows, by the name of the question."""
+    return {name: ask(name) for name in _OF_HEAD}
+
+
+def to_node(report: dict[str, Any]) -> NodeSeen:
+    """Return a node's answer."""
     processes = report["processes"]
     return NodeSeen(
         node=report["node"],
@@ -47,6 +53,7 @@ def _node(report: dict[str, Any]) -> NodeSeen:
         calls=[call for process in processes for call in process["calls"]],
         workers=report["workers"],
         files=[(name, size) for name, size in report["files"]],
+        parts=[(name, begin, data) for name, begin, data in report["parts"]],
         silent=sum(bool(process.get("silent")) for process in processes),
     )
 

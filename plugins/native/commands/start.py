@@ -44,6 +44,13 @@ if TYPE_CHECKING:
 @click.option("--tls-cert", type=click.Path(), help="A certificate of this node's own (tls_cert).")
 @click.option("--tls-key", type=click.Path(), help="Its key, which only you can read (tls_key).")
 @click.option("--tls-ca", type=click.Path(), help="The authorities that are trusted (tls_ca).")
+@click.option(
+    "--include-dashboard/--no-dashboard",
+    default=None,
+    help="With --head: whether there is a dashboard; it is.",
+)
+@click.option("--dashboard-host", help="With --head: where the dashboard listens; default: loopback.")
+@click.option("--dashboard-port", type=int, help="With --head: its port; default: 8265, or the next.")
 @click.option("--temp-dir", type=click.Path(), help="Folder of session folders.")
 @click.option(
     "--block", is_flag=True, help="Stay until the node ends, and end it when told to: for containers."
@@ -65,6 +72,9 @@ def start(
     tls_cert: str | None,
     tls_key: str | None,
     tls_ca: str | None,
+    include_dashboard: bool | None,
+    dashboard_host: str | None,
+    dashboard_port: int | None,
     temp_dir: str | None,
     block: bool,
     settings: tuple[str, ...],
@@ -83,6 +93,8 @@ def start(
     if head == (address is not None):
         raise click.UsageError("give either --head or --address HOST:PORT")
     if address is not None:
+        if (include_dashboard, dashboard_host, dashboard_port) != (None, None, None):
+            raise click.UsageError("the dashboard is the head's: give its options together with --head")
         split_address(address)  # refused here, and not when nobody has answered for a minute
     given: dict[str, Any] = {
         "head_port": port,
@@ -96,6 +108,9 @@ def start(
         "tls_cert": tls_cert,
         "tls_key": tls_key,
         "tls_ca": tls_ca,
+        "include_dashboard": include_dashboard,
+        "dashboard_host": dashboard_host,
+        "dashboard_port": dashboard_port,
     }
     for setting in settings:
         name, equals, value = setting.partition("=")
@@ -217,6 +232,10 @@ def _as_text(info: NodeInfo, credentials: str | None) -> str:
             f"                                where FILE is a copy of {kept}, mode 0600",
             "In a program on one of them:    " + f'shoal.init(address="{info.head_address}")',
         ]
+        if info.dashboard_url:
+            lines.append(
+                f"To see what goes on:            {info.dashboard_url}, with the token of `shoal dashboard`"
+            )
     lines.append("To end what runs on this machine:  shoal stop")
     return "\n".join(lines)
 

@@ -189,6 +189,7 @@ class ClusterPart:
             "head_address": self.head_address,
             "is_head": daemon.head is not None,
             "started": time.time(),
+            "dashboard_url": daemon.dashboard.url,
         }
         path = os.path.join(daemon.session.folder, NODE_FILE)
         with open(path + ".new", "w", encoding="utf-8") as file:

@@ -45,6 +45,7 @@ from shoal.native.daemon.reports import Reports
 from shoal.native.daemon.requests import Requests
 from shoal.native.daemon.scheduling import Scheduling
 from shoal.native.daemon.uplink import LocalLink, Uplink
+from shoal.native.daemon.web import Dashboard
 from shoal.native.daemon.workers import WorkerPool, WorkerProcess
 from shoal.native.head.head import Head
 from shoal.native.process.session import Session
@@ -148,6 +149,9 @@ class Daemon:
         self.packages = Packages(self)
         self.neighbours = Neighbours(self)
         self.gateways = Gateways(self)
+        self.dashboard = Dashboard(self)
+        if remote_head is None:
+            self.dashboard.begin()
         self.head: Head | None = None
         self._handlers: dict[int, Callable[[ClientConnection, Message], None]] = {
             kinds.REGISTER: self._on_register,
@@ -218,6 +222,7 @@ class Daemon:
         self.head.on_event = self.events.fact
         self.head.jobs.own = self.session.job_id
         self.head.keep_packages = lambda environment: self.packages.keep(environment)
+        self.head.open_dashboard = self.dashboard.open
         link = LocalLink(self, self.head)
         book = self.scheduling.book
         facts = {"pid": str(os.getpid())} if self.cluster is None else self.cluster.facts()
@@ -302,6 +307,7 @@ class Daemon:
         if scraped is not None:
             scraped.close()
         self.gateways.close()
+        self.dashboard.close()
         self.pool.end_all()
         self.events.close()
         if self._stopped and self.cluster is not None and self.head is not None:

@@ -19,6 +19,7 @@ _PROCESS_SECONDS = 3.0
 _NODE_SECONDS = 5.0  # longer, so that a node with a silent process answers in time
 
 Report = dict[str, Any]
+Have = dict[str, int] | None  # what who asks has already, in the words of the question
 
 
 @attrs.define(eq=False)
@@ -45,28 +46,27 @@ class Gathering(ABC):
         self._gatherings: dict[int, _Answers] = {}
 
     @abstractmethod
-    def own(self, processes: list[Report]) -> Report:
+    def own(self, processes: list[Report], have: Have = None) -> Report:
         """Return this node's answer, made of those of its processes."""
 
-    def ask(self, client: bytes, request: int) -> None:
+    def ask(self, client: bytes, request: int, have: Have = None) -> None:
         """A process wants to know of the whole cluster; it gets a reply: one report a node."""
         daemon = self._daemon
         number = next(self._numbers)
 
         def answer(processes: list[Report], nodes: list[Report]) -> None:
-            reports = sorted([self.own(processes), *nodes], key=lambda report: int(report["number"]))
+            reports = sorted([self.own(processes, have), *nodes], key=lambda report: int(report["number"]))
             daemon.tell(client, [kinds.REPLY, request, True, reports])
 
-        others = [
-            other for other in daemon.nodes.living() if daemon.nodes.send(other, [self.to_node, number])
-        ]
+        question = [self.to_node, number] if have is None else [self.to_node, number, have]
+        others = [other for other in daemon.nodes.living() if daemon.nodes.send(other, question)]
         self._gather(number, answer, others, _NODE_SECONDS)
 
-    def asked(self, node: int, number: int) -> None:
+    def asked(self, node: int, number: int, have: Have = None) -> None:
         """Another node wants to know of this one."""
 
         def answer(processes: list[Report], nodes: list[Report]) -> None:
-            packed = msgspec.msgpack.encode(self.own(processes))
+            packed = msgspec.msgpack.encode(self.own(processes, have))
             self._daemon.nodes.send(node, [self.from_node_kind, number, packed])
 
         self._gather(next(self._numbers), answer, [], _PROCESS_SECONDS)

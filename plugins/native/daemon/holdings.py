@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from shoal.native.daemon.gathering import Gathering, Report
+from shoal.native.daemon.gathering import Gathering, Have, Report
 from shoal.native.wire import kinds
 
 _MOST_IDS = 10_000
@@ -18,7 +18,7 @@ class Holdings(Gathering):
     from_node_kind: ClassVar[int] = kinds.HOLDINGS_ARE
     silent_process: ClassVar[Report] = {"objects": [], "omitted": 0}
 
-    def own(self, processes: list[Report]) -> Report:
+    def own(self, processes: list[Report], have: Have = None) -> Report:
         """Return what this node's processes hold, and what its store has."""
         daemon = self._daemon
         found = daemon.store.statistics()

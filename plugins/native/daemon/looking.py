@@ -9,10 +9,10 @@ import os
 import time
 from typing import ClassVar
 
-from shoal.native.daemon.gathering import Gathering, Report
+from shoal.native.daemon.gathering import Gathering, Have, Report
 from shoal.native.wire import kinds
 from shoal.observe.eventlog import FOLDER
-from shoal.observe.eventreader import read_raw
+from shoal.observe.eventreader import read_new, read_raw
 
 _MOST_BYTES = 32 << 20  # of one node's log, the newest
 
@@ -25,17 +25,23 @@ class Looking(Gathering):
     from_node_kind: ClassVar[int] = kinds.LOOK_IS
     silent_process: ClassVar[Report] = {"calls": []}
 
-    def own(self, processes: list[Report]) -> Report:
-        """Return this node's log, its processes' unfinished calls and its log files."""
+    def own(self, processes: list[Report], have: Have = None) -> Report:
+        """Return this node's log, its processes' unfinished calls and its log files.
+
+        `have` says how many bytes of each segment are known already: then the log is what is new, by segment.
+        """
         daemon = self._daemon
         daemon.events.flush()
         logs = os.path.join(daemon.session.folder, "logs")
+        folder = os.path.join(daemon.session.folder, FOLDER)
+        log = read_raw(folder, _MOST_BYTES) if have is None else []
         return {
             "number": daemon.number,
             "node": daemon.session.node_id.hex(),
             "clock": time.time(),
             "processes": processes,
-            "log": read_raw(os.path.join(daemon.session.folder, FOLDER), _MOST_BYTES),
+            "log": log,
+            "parts": [] if have is None else read_new(folder, have, _MOST_BYTES),
             "workers": [
                 {
                     "worker": worker.worker_id,

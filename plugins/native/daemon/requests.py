@@ -49,7 +49,7 @@ class Requests:
             self._daemon.holdings.ask(client.worker_id, number)
             return
         if name == "look":
-            self._daemon.looking.ask(client.worker_id, number)
+            self._daemon.looking.ask(client.worker_id, number, *arguments)
             return
         if name == "read_log":
             self._daemon.log_parts.ask(client.worker_id, number, *arguments)

@@ -80,6 +80,8 @@ class Head:
         self.on_event: Callable[[str, dict[str, Any]], None] = lambda kind, fields: None
         # Has the head's own node keep the packages of an environment; set by its daemon.
         self.keep_packages: Callable[[dict[str, Any]], None] = lambda environment: None
+        # Opens the dashboard's port and returns its address; set by its daemon.
+        self.open_dashboard: Callable[[], str] = lambda: ""
         self.actors = ActorsShell(self)
         self.groups = GroupsShell(self)
         self.jobs = JobsShell(self, sharing)

@@ -38,6 +38,7 @@ class NodeInfo:
     head_address: str  # host:port of the cluster's head
     is_head: bool
     started: float  # seconds since the epoch
+    dashboard_url: str = ""  # of a head that has one
 
     @property
     def name(self) -> str:

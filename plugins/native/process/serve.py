@@ -1,0 +1,67 @@
+"""The beginning of a web service's process: finds the service by name and lets it serve until the head ends.
+
+Arguments are the service's name and how nice it is to be. Standard input has the setup as a line of JSON; its end is
+the head's end. Descriptor 3 is the socket.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+from typing import Any
+
+_SOCKET = 3
+_GRACE_SECONDS = 1.5  # less than the head waits before it kills
+
+
+def main() -> None:
+    """Serve; never returns."""
+    name, nice = sys.argv[1], int(sys.argv[2])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(nice)
+    sock = socket.socket(fileno=_SOCKET)
+    os.set_inheritable(_SOCKET, False)
+    line = sys.stdin.buffer.readline()
+    ended = threading.Event()
+    threading.Thread(target=_end_with_head, args=(ended,), name="shoal-lifeline", daemon=True).start()
+    from shoal.interfaces.services import WebSetup
+    from shoal.native.process.session import Session
+    from shoal.registry.drivers import load_driver
+    from shoal.registry.groups import SERVICES
+
+    fields = json.loads(line)
+    _open_log(fields["folder"], name)
+    session = Session.read(fields["folder"])
+    # Plugins may lie where only the driver looks.
+    sys.path.extend(entry for entry in session.path if entry not in sys.path)
+    serve: Any = load_driver(SERVICES, name)
+    serve(WebSetup(**fields, sock=sock, ended=ended))
+    os._exit(0)
+
+
+def _end_with_head(ended: threading.Event) -> None:
+    while sys.stdin.buffer.read(4096):
+        pass
+    ended.set()
+    threading.Event().wait(_GRACE_SECONDS)
+    os._exit(0)
+
+
+def _open_log(folder: str, name: str) -> None:
+    import logging
+    from logging.handlers import RotatingFileHandler
+
+    handler = RotatingFileHandler(
+        os.path.join(folder, "logs", f"{name}.log"), maxBytes=8 * 2**20, backupCount=1, delay=True
+    )
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger().addHandler(handler)
+    logging.getLogger().setLevel("INFO")
+
+
+if __name__ == "__main__":
+    main()
