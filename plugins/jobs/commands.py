@@ -218,13 +218,19 @@ def status(address: str | None, verify: str, headers: str | None, json_: bool, j
 @job.command()
 @_reaching
 @click.option("--follow", "-f", is_flag=True, help="Go on with what is printed, until the job is over.")
+@json_option("Print one JSON object a line.")
 @click.argument("job_id")
-def logs(address: str | None, verify: str, headers: str | None, follow: bool, job_id: str) -> None:
+def logs(
+    address: str | None, verify: str, headers: str | None, follow: bool, json_: bool, job_id: str
+) -> None:
     """Show what a job has printed."""
     with _client(address, verify, headers) as client:
-        lines = client.follow_job_logs(job_id) if follow else iter([client.get_job_logs(job_id)])
+        lines = client.follow_job_logs(job_id) if follow else client.get_job_logs(job_id).splitlines(True)
         for line in lines:
-            click.echo(line, nl=False)
+            if json_:
+                click.echo(json.dumps({"line": line.removesuffix("\n")}, ensure_ascii=False))
+            else:
+                click.echo(line, nl=False)
 
 
 @job.command()

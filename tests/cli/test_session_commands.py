@@ -182,7 +182,12 @@ def test_logs_shows_what_workers_printed(shoal: Run, session: SessionProcess) ->
     rows = [
         json.loads(line) for line in shoal("logs", "--json", "--worker", session.worker).stdout.splitlines()
     ]
-    assert rows[0] == {"from": "worker", "worker": session.worker, "line": "first words"}
+    first = rows[0]
+    assert (first["from"], first["worker"], first["line"]) == ("worker", session.worker, "first words")
+    assert shoal("logs", "--grep", "^second").stdout.splitlines() == lines[1:]
+    assert shoal("logs", "--task", first["task"][4:]).stdout.splitlines() == lines[:1]
+    assert shoal("logs", "--actor", "no such").stdout == ""
+    assert "no regular expression" in shoal("logs", "--grep", "(", status=2).stderr
     assert "worker" not in shoal("logs", "--daemon").stdout
 
 
@@ -190,6 +195,7 @@ def test_logs_outlive_their_session(shoal: Run, session: SessionProcess) -> None
     session.end()
     assert f"worker {session.worker}: first words" in shoal("logs").stdout
     assert "first words" in shoal("logs", "--session", session.name[-4:]).stdout
+    assert "first words" in shoal("logs", "--session", session.folder).stdout
     assert "no session named 'odd' is there; there are:" in shoal("logs", "--session", "odd", status=1).stderr
 
 

@@ -20,7 +20,7 @@ def session_option(what: str) -> Callable[[F], F]:
     return click.option(
         "--session",
         metavar="SESSION",
-        help=f"{what}: its name or the end of it, or its driver's process.",
+        help=f"{what}: its name or the end of it, its driver's process, or its folder.",
         shell_complete=_complete,
     )
 
@@ -36,6 +36,10 @@ def choose_live(session: str | None) -> SeenSession:
 
 def choose_folder(session: str | None) -> str:
     """Return the folder of the session that was named, living or dead; else of the one that lives, else of the last."""
+    if session is not None and os.sep in session:
+        if not os.path.isdir(session):
+            raise click.ClickException(f"there is no folder {session}")
+        return os.path.abspath(session)
     temp_dir = load_config().temp_dir
     living = {one.folder: one for one in live_sessions(temp_dir)}
     folders = session_folders(temp_dir)

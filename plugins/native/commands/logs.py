@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 import time
 from collections.abc import Iterator
 
@@ -15,8 +16,10 @@ from shoal.native.commands.choose import choose_folder, session_option
 from shoal.native.commands.log_files import Followed, tail
 from shoal.native.commands.seen import is_live, live_sessions
 from shoal.observe.commands import json_option
+from shoal.observe.marks import MarkedLine, MarkReader
 
 _LOOK_SECONDS = 0.1
+_ALL = sys.maxsize
 _NAME = re.compile(r"(?:worker-(?P<worker>[0-9a-f]+)|(?P<daemon>daemon))\.(?:log|err)(?P<older>\.\d+)?$")
 
 
@@ -34,6 +37,11 @@ class Source:
 @click.option(
     "--worker", metavar="WORKER", help="Only this worker: its identifier or the end of it, or its process."
 )
+@click.option("--task", metavar="TASK", help="Only what this task printed: its identifier or the end of it.")
+@click.option(
+    "--actor", metavar="ACTOR", help="Only what this actor printed: its identifier or the end of it."
+)
+@click.option("--grep", metavar="PATTERN", help="Only lines in which this regular expression is found.")
 @click.option("--daemon", is_flag=True, help="Only the daemon.")
 @click.option(
     "--tail", "lines", type=click.IntRange(0), default=1000, show_default=True, help="Last lines of each."
@@ -41,14 +49,25 @@ class Source:
 @click.option("--follow", "-f", is_flag=True, help="Go on with what is printed, until the session ends.")
 @json_option("Print one JSON object a line.")
 def logs(
-    session: str | None, worker: str | None, daemon: bool, lines: int, follow: bool, json_: bool
+    session: str | None,
+    worker: str | None,
+    task: str | None,
+    actor: str | None,
+    grep: str | None,
+    daemon: bool,
+    lines: int,
+    follow: bool,
+    json_: bool,
 ) -> None:
-    """Show what a session's workers and daemon have printed.
+    """Show what a session's workers and daemon on this machine have printed.
 
     Logs are kept for a week after the session has ended, of the last twenty sessions.
     """
     folder = choose_folder(session)
     ending = _ending(worker, folder)
+    wanted = _Wanted(task or "", actor or "", _pattern(grep))
+    shown = _Shown(wanted, json_)
+    whole = wanted != _Wanted()  # then the last lines are counted of what is wanted
     followed: dict[Source, Followed] = {}
     found = False
     while True:
@@ -62,16 +81,18 @@ def logs(
                 continue
             found = True
             if not follow:
-                _show(source, tail(source.path, lines), json_)
+                shown.say(source, tail(source.path, _ALL if whole else lines), lines)
                 continue
             if source not in followed:
-                followed[source] = Followed(source.path, lines)
-            _show(source, followed[source].new_lines(), json_)
+                followed[source] = Followed(source.path, _ALL if whole else lines)
+                shown.say(source, followed[source].new_lines(), lines)
+            else:
+                shown.say(source, followed[source].new_lines())
         if not live:
             break
         time.sleep(_LOOK_SECONDS)
     for source, one in followed.items():
-        _show(source, one.end(), json_)
+        shown.say(source, one.end())
     if not found and (worker is not None or daemon):
         what = (
             "its daemon has printed nothing"
@@ -111,11 +132,48 @@ def _sources(folder: str) -> Iterator[Source]:
     yield from found.values()
 
 
-def _show(source: Source, lines: list[str], json_: bool) -> None:
-    for line in lines:
-        if json_:
-            click.echo(
-                json.dumps({"from": source.who, "worker": source.worker, "line": line}, ensure_ascii=False)
-            )
+@attrs.frozen
+class _Wanted:
+    """Which lines are shown; "" and None leave all."""
+
+    task: str = ""
+    actor: str = ""
+    pattern: re.Pattern[str] | None = None
+
+    def has(self, line: MarkedLine) -> bool:
+        return (
+            line.task.endswith(self.task)
+            and line.actor.endswith(self.actor)
+            and (self.pattern is None or self.pattern.search(line.text) is not None)
+        )
+
+
+class _Shown:
+    """Prints lines, and knows of each log which call its lines are of."""
+
+    def __init__(self, wanted: _Wanted, as_json: bool) -> None:
+        self._wanted = wanted
+        self._as_json = as_json
+        self._readers: dict[Source, MarkReader] = {}
+
+    def say(self, source: Source, lines: list[str], last: int | None = None) -> None:
+        """Print those lines of a log that are wanted, of them the last ones."""
+        reader = self._readers.setdefault(source, MarkReader())
+        wanted = [line for line in reader.read(lines) if self._wanted.has(line)]
+        for line in wanted if last is None else wanted[len(wanted) - last if last < len(wanted) else 0 :]:
+            self._say(source, line)
+
+    def _say(self, source: Source, line: MarkedLine) -> None:
+        if self._as_json:
+            plain = {"from": source.who, "worker": source.worker, "task": line.task, "actor": line.actor}
+            click.echo(json.dumps({**plain, "line": line.text}, ensure_ascii=False))
         else:
-            click.echo(f"{source.who} {source.worker}: {line}" if source.worker else f"{source.who}: {line}")
+            who = f"{source.who} {source.worker}" if source.worker else source.who
+            click.echo(f"{who}: {line.text}")
+
+
+def _pattern(text: str | None) -> re.Pattern[str] | None:
+    try:
+        return None if text is None else re.compile(text)
+    except re.error as error:
+        raise click.UsageError(f"--grep {text!r} is no regular expression: {error}") from None
