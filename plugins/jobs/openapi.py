@@ -25,13 +25,15 @@ def _problem(description: str) -> dict[str, Any]:
 
 def _answers(answer: dict[str, Any], *statuses: int) -> dict[str, Any]:
     words = {
+        401: "The token is missing or wrong.",
+        403: "The request comes from another site's page, or has no X-Shoal header.",
         400: "The request is wrong; the error says how.",
         404: "There is no such thing.",
         409: "The job's state does not allow it, or its identifier is taken.",
         413: "The body is too large.",
         503: "The cluster cannot be reached, or takes no jobs.",
     }
-    return {"200": answer, **{str(status): _problem(words[status]) for status in (*statuses, 503)}}
+    return {"200": answer, **{str(status): _problem(words[status]) for status in (*statuses, 401, 403, 503)}}
 
 
 _ID = {
@@ -148,7 +150,7 @@ PATHS: dict[str, Any] = {
             "operationId": "putPackage",
             "requestBody": {
                 "required": True,
-                "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
+                "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
             },
             "responses": _answers(_json(_DONE, "It is there."), 400, 413),
         },
