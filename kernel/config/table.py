@@ -271,6 +271,17 @@ class Config:
         Number(0, 65535, whole=True, optional=True),
         "Port of the dashboard; 0: any free one; None: 8265, or the next that is free.",
     )
+    debugger: str = _setting(
+        "pdb", Text(), "Debugger at breakpoints in tasks and actors: a plugin's name, such as pdb or debugpy."
+    )
+    debugger_wait_seconds: float = _setting(
+        600, Number(0, 7 * 86_400), "How long a call stands still for a person who does not come."
+    )
+    post_mortem: bool = _setting(
+        False,
+        Flag(),
+        "Whether a call that raises stands still first, for `shoal debug` to look at its frames.",
+    )
     timeline_events_max: int = _setting(100_000, Number(0, whole=True), "Events kept for the timeline.")
 
     origins: Mapping[str, str] = attrs.field(factory=dict, eq=False, repr=False, hash=False)

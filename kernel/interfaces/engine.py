@@ -35,6 +35,7 @@ class Engine(ABC):
 
     name: ClassVar[str]
     capabilities: ClassVar[frozenset[str]] = frozenset()
+    config: Config  # the settings of the session
 
     # Life
 

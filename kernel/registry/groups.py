@@ -9,6 +9,7 @@ import attrs
 
 from shoal.errors import ConfigError
 from shoal.interfaces.accelerator import Accelerator
+from shoal.interfaces.debugger import Debugger
 from shoal.interfaces.engine import Engine
 from shoal.interfaces.environment import EnvironmentStep
 from shoal.interfaces.graphs import GraphLibrary
@@ -55,6 +56,7 @@ ENVIRONMENTS: Group[EnvironmentStep] = Group(
     "shoal.environments", "environment step", EnvironmentStep, Picks.ALL
 )
 GRAPHS: Group[GraphLibrary] = Group("shoal.graphs", "graph library", GraphLibrary, Picks.ALL)
+DEBUGGERS: Group[Debugger] = Group("shoal.debuggers", "debugger", Debugger, Picks.ONE, "debugger")
 COMMANDS: Group[Any] = Group("shoal.commands", "command", None, Picks.ALL)
 CHECKS: Group[Any] = Group("shoal.checks", "check", None, Picks.ALL)
 SERVICES: Group[Any] = Group("shoal.services", "web service", None, Picks.ALL)
@@ -70,6 +72,7 @@ GROUPS: tuple[Group[Any], ...] = (
     ACCELERATORS,
     ENVIRONMENTS,
     GRAPHS,
+    DEBUGGERS,
     COMMANDS,
     CHECKS,
     SERVICES,

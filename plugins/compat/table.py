@@ -115,11 +115,11 @@ MODULES: dict[str, tuple[Source, ...]] = {
         _of("shoal.util.dask", "disable_dask_on_ray=disable_dask"),
     ),
     "ray.util.debug": (_of("shoal.util.logging_once"), _of("shoal.util.leaks")),
-    "ray.util.debugpy": (_of("shoal.util.debugger", "set_trace"),),
+    "ray.util.debugpy": (_of("shoal.debug", "set_trace"),),
     "ray.util.helpers": (_of("shoal.util.completion"),),
     "ray.util.joblib": (_of("shoal.util.joblib", "register_ray=register_shoal"),),
     "ray.util.placement_group": (_GROUPS,),
-    "ray.util.rpdb": (_of("shoal.util.debugger", "set_trace"),),
+    "ray.util.rpdb": (_of("shoal.debug", "set_trace"),),
     "ray.util.scheduling_strategies": (_of("shoal.util.scheduling_strategies"),),
     "ray.util.serialization": (
         _of("shoal", "register_serializer deregister_serializer"),

@@ -85,6 +85,7 @@ class InlineEngine(Engine):
         seed: int = attrs.field(default=0, validator=_seed)
 
     def __init__(self, config: Config) -> None:
+        self.config = config
         scheduler = load_driver(SCHEDULERS, config.scheduler, config.scheduler_options)
         if config.engine_options.get("order") == "random":
             seed = config.engine_options.get("seed", 0)

@@ -69,7 +69,9 @@ class Server:
         size = os.path.getsize(file)
         with (
             open(file, "rb") as opened,
-            self._open("PUT", path, opened, "application/octet-stream", _SECONDS, {"content-length": str(size)}),
+            self._open(
+                "PUT", path, opened, "application/octet-stream", _SECONDS, {"content-length": str(size)}
+            ),
         ):
             pass
 

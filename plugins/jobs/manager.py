@@ -12,7 +12,6 @@ from typing import Any
 import attrs
 
 import shoal
-from shoal.config import load_config
 from shoal.errors import ShoalError
 from shoal.interfaces.engine import SupportsJobs
 from shoal.interfaces.looking import SupportsLooking
@@ -64,7 +63,7 @@ def submit(asked: Submission) -> str:
         new_id() if asked.submission_id is None else check_id(asked.submission_id, "submission_id")
     )
     metadata = check_metadata(asked.metadata)
-    config = load_config()
+    config = table.engine().config
     options = _options(asked)
     info = JobInfo(
         status=JobStatus.PENDING,

@@ -59,6 +59,7 @@ class NativeEngine(Engine):
     ) -> None:
         self.client = client
         self._worker = worker
+        self.config = client.config
         self._daemon = daemon
         from shoal.native.client.values import encode
 

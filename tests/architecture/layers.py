@@ -38,10 +38,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shoal.api": ENGINE,
     "shoal": ENGINE | {"shoal.api", "shoal.exceptions", "shoal.values"},
     "shoal.inline": ENGINE,
-    "shoal.native": ENGINE,
+    "shoal.native": ENGINE | {"shoal.debugging"},
     "shoal.onray": ENGINE,
     # runs programs as inline does, but in virtual time and on many nodes
     "shoal.sim": ENGINE | {"shoal.inline"},
+    # calls that stand still for a person
+    "shoal.debugging": BASE | {"shoal.registry"},
     # what sessions tell, for libraries that show it
     "shoal.looking": BASE | {"shoal.observe", "shoal.registry"},
     # what plugins add to a session's HTTP server
@@ -54,6 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shoal.state": LIBRARY | {"shoal.looking", "shoal.observe"},
     "shoal.jobs": LIBRARY | {"shoal.environments", "shoal.looking", "shoal.observe"},
     "shoal.dashboard": LIBRARY | {"shoal.looking", "shoal.observe", "shoal.routes", "shoal.state"},
+    "shoal.debug": LIBRARY | {"shoal.debugging", "shoal.looking", "shoal.observe"},
     "shoal.util": LIBRARY | {"shoal.state"},
     "shoal.data": LIBRARY | {"shoal.util"},  # progress bars
     "shoal.compat": LIBRARY | {"shoal.dag", "shoal.data", "shoal.jobs", "shoal.state", "shoal.util"},

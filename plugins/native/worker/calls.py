@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from shoal.native.worker.worker import Worker
 
 
+_log = logging.getLogger("shoal.worker")
 Answer = Callable[[Peer, list[Any]], None]
 
 
@@ -175,6 +177,8 @@ def send_error(
     if isinstance(error, ArgumentLost):
         more["lost"] = error.ids
     execution = worker.execution()
+    if worker.client.config.post_mortem and isinstance(error, Exception):
+        _stand_still(execution, error)
     printed = "" if execution is None else execution.printed
     payload = dump_error(error, name, os.getpid(), worker.node_hex, printed)
     error.__traceback__ = None  # its frames hold the arguments
@@ -187,6 +191,17 @@ def send_error(
     if more:
         item.append(more)
     (answer or worker.answer)(peer, item)
+
+
+def _stand_still(execution: Execution | None, error: Exception) -> None:
+    """Let a person look at a call that raised; nothing that goes wrong with that is the call's matter."""
+    if execution is None or not execution.cancelled:
+        from shoal.debugging import stop_after
+
+        try:
+            stop_after(error)
+        except Exception:
+            _log.exception("a person could not look at %s", error)
 
 
 def _several(worker: Worker, peer: Peer, counter: int, value: Any, count: int) -> list[Any]:

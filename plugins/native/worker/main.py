@@ -86,6 +86,8 @@ def run_worker(session: Session, request: dict[str, Any]) -> None:
     client.job_environment = session.environment
     worker = Worker(client, page)
     mark_streams(worker)
+    if "PYTHONBREAKPOINT" not in os.environ:
+        sys.breakpointhook = _breakpoint
     engine = NativeEngine(client, worker)
     client.engine = engine
     for listeners in _listeners:
@@ -102,6 +104,13 @@ def run_worker(session: Session, request: dict[str, Any]) -> None:
     client.recorder.close()
     current.engine = None
     _run_exit_functions()
+
+
+def _breakpoint(*args: Any, **known: Any) -> None:
+    """What `breakpoint()` does in a worker, which has no terminal."""
+    from shoal.debugging import stop_here
+
+    stop_here("breakpoint", sys._getframe(1))
 
 
 def _run_exit_functions() -> None:
