@@ -28,6 +28,7 @@ from shoal.native.daemon import memory
 from shoal.native.daemon.actors import LocalActors
 from shoal.native.daemon.asked import Asked
 from shoal.native.daemon.door import remove_door
+from shoal.native.daemon.errands import Errands
 from shoal.native.daemon.gateways import Gateways
 from shoal.native.daemon.groups import LocalGroups
 from shoal.native.daemon.holdings import Holdings
@@ -142,6 +143,7 @@ class Daemon:
         self.events = DaemonEvents(self)
         self.holdings = Holdings(self)
         self.looking = Looking(self)
+        self.errands = Errands(self)
         self.metrics = MetricsService(self)
         self.packages = Packages(self)
         self.neighbours = Neighbours(self)

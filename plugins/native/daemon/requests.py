@@ -51,6 +51,9 @@ class Requests:
         if name == "look":
             self._daemon.looking.ask(client.worker_id, number, *arguments)
             return
+        if name == "errand":
+            self._daemon.errands.ask(client.worker_id, number, *arguments)
+            return
         method = self._methods.get(name)
         try:
             if method is None:
