@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv servers view check lint format types layers test test-all test-slow test-oldest test-ray chaos third-party demo docs bench protocol lock clean
+.PHONY: help venv servers browser web screenshots view check lint format types layers test test-all test-slow test-oldest test-ray chaos third-party demo docs bench protocol lock clean
 
 # Without bytecode every worker process parses its modules again and starts three times slower.
 unexport PYTHONDONTWRITEBYTECODE
@@ -28,6 +28,15 @@ $(STAMP): pyproject.toml constraints.txt
 servers: venv  ## Redis and etcd for the tests that need them, in .servers unless the machine has them
 	$(BIN)/python tools/get_servers.py
 
+browser: venv  ## Chromium and the front end's packages, for the tests of the dashboard and its build
+	$(BIN)/python tools/get_browser.py
+
+web: browser  ## build the dashboard's pages, which are committed
+	cd plugins/dashboard/web && npm run check && npm run build
+
+screenshots: browser  ## take the pictures in docs/images/dashboard anew
+	$(BIN)/pytest tests/dashboard/test_dashboard_pages.py --write-screenshots
+
 view:
 	@$(PYTHON_OF_VENV) tools/make_view.py > /dev/null
 PYTHON_OF_VENV = $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
@@ -49,13 +58,13 @@ types: venv view
 layers: venv view
 	PYTHONPATH=.view $(BIN)/lint-imports --no-cache
 
-test: venv servers  ## the fast tests, a minute or two
+test: venv servers browser  ## the fast tests, a minute or two
 	$(BIN)/pytest -n auto -m "not slow"
 
-test-all: venv servers  ## every test
+test-all: venv servers browser  ## every test
 	$(BIN)/pytest -n auto
 
-test-slow: venv servers
+test-slow: venv servers browser
 	$(BIN)/pytest -n auto -m slow
 
 test-oldest: venv servers  ## the fast tests with the lowest versions that pyproject allows

@@ -24,6 +24,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of our own tests."""
+    parser.addoption(
+        "--write-screenshots", action="store_true", help="take the pictures of the documentation anew"
+    )
+
+
 @pytest.fixture(autouse=True)
 def _no_module_has_two_names() -> Iterator[None]:
     """`schedulers.x` and `shoal.schedulers.x` would be two modules with unequal classes out of one file."""

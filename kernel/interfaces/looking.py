@@ -97,6 +97,16 @@ class Watch(ABC):
         """
 
     @abstractmethod
+    def errand(self, node: str, what: str, facts: Mapping[str, Any], timeout: float) -> Mapping[str, Any]:
+        """Have something looked up on a node (hexadecimal; "" for this one), and return the answer. From any thread.
+
+        `what` is "log" (facts: name, lines, search), "stack" (worker), "flame" (worker, seconds) or "memory" (worker,
+        seconds); a worker is named by its identifier in hexadecimal or its process, or is "daemon".
+        Raises ConfigError for what cannot be done there, saying what to do, LookupError for what is not there,
+        GetTimeout.
+        """
+
+    @abstractmethod
     def dashboard(self) -> str:
         """Return the address of the session's dashboard; its head opens the port if need be. Raises ConfigError."""
 

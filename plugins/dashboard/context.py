@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+import attrs
 
 from shoal.errors import ConfigError, GetTimeout, ShoalError, SystemFailure
 from shoal.interfaces.routes import Page, RouteContext
@@ -19,9 +22,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("shoal.dashboard")
 _LOOK_SECONDS = 10.0
-_AGE_SECONDS = 1.0
+_AGE_SECONDS = 0.9  # a little less than the second after which browsers are told
 _CLOSE_SECONDS = 2.0
-_PAGE_SECONDS = 5.0
 
 
 class SessionContext(RouteContext):
@@ -39,7 +41,7 @@ class SessionContext(RouteContext):
         self.pages: dict[str, Page] = {}
         self.ended = threading.Event()
         self._watch: Watch | None = None
-        self._looked = 0.0
+        self._looked = self._looked_at_objects = -math.inf
         self._seen: SessionSeen | None = None
         self._joined = False
         self._callbacks: list[Callable[[], None]] = []
@@ -51,23 +53,30 @@ class SessionContext(RouteContext):
             assert self._seen is not None
             return self._seen
 
-    def refresh(self, age: float = _AGE_SECONDS) -> None:
-        """Look at the session, unless that was done less than `age` seconds ago. Raises GetTimeout, SystemFailure."""
+    def refresh(self, objects: bool = False) -> None:
+        """Look at the session, unless that was done less than a second ago; with `objects` at those as well.
+
+        Raises GetTimeout, SystemFailure.
+        """
         with self.lock:
-            if self._seen is not None and time.monotonic() - self._looked < age:
+            if time.monotonic() - (self._looked_at_objects if objects else self._looked) < _AGE_SECONDS:
                 return
             if self._watch is None:
                 self._watch = watch(self.folder)
             try:
-                seen = self._watch.look(False, _LOOK_SECONDS)
+                seen = self._watch.look(objects, _LOOK_SECONDS)
             except GetTimeout:
                 raise
             except (ShoalError, OSError) as error:
                 self._watch.close()
                 self._watch = None  # the next one who asks tries to connect again
                 raise SystemFailure(f"the session does not answer: {error}") from error
+            if not objects and self._seen is not None:  # those that were told of last
+                seen = attrs.evolve(seen, objects=self._seen.objects)
             self._seen = seen
             self._looked = time.monotonic()
+            if objects:
+                self._looked_at_objects = self._looked
             self.model.update(seen)
 
     def watched(self) -> Watch:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import shoal
 from shoal.dashboard.access import TooLarge
+from shoal.dashboard.api.routes import routes as own_routes
 from shoal.dashboard.pages import front_end
 from shoal.errors import PluginError, describe
 from shoal.interfaces.routes import Contribution
@@ -32,7 +33,7 @@ def mount(setup: WebSetup, context: SessionContext, keys: Keys) -> tuple[ASGIApp
     from starlette.exceptions import HTTPException
     from starlette.routing import Route
 
-    contributions = {"dashboard": _own(setup, keys), **_installed(context)}
+    contributions = {"dashboard": _own(setup, keys), "api": own_routes(context), **_installed(context)}
     document = openapi(contributions, setup.url)
 
     async def document_of(request: Request) -> Response:

@@ -61,13 +61,11 @@ def to_node(report: dict[str, Any]) -> NodeSeen:
 def read_log(client: Client, node: str, name: str, start: int, size: int, timeout: float) -> LogPart:
     """Ask for a part of a log; see `SupportsLooking.read_log`."""
     try:
-        of = bytes.fromhex(node)
-    except ValueError:
-        raise FileNotFoundError(f"{node!r} is no node's identifier") from None
-    begin, data, total, problem = client.request("read_log", of, name, start, size, timeout=timeout)
-    if problem:
-        raise FileNotFoundError(problem)
-    return LogPart(begin, data, total)
+        facts = {"name": name, "start": start, "size": size}
+        part = client.request("errand", node, "log part", facts, timeout=timeout)
+    except LookupError as error:
+        raise FileNotFoundError(str(error.args[0])) from None
+    return LogPart(part["start"], part["data"], part["size"])
 
 
 def look_at_folder(folder: str) -> SessionSeen:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ConfigError
@@ -55,6 +56,10 @@ class LiveWatch(Watch):
             silent=silent,
         )
 
+    def errand(self, node: str, what: str, facts: Mapping[str, Any], timeout: float) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = self._client.request("errand", node, what, dict(facts), timeout=timeout)
+        return answer
+
     def dashboard(self) -> str:
         return str(self._client.request("dashboard"))
 
@@ -81,6 +86,15 @@ class DeadWatch(Watch):
             files = sorted((entry.name, entry.stat().st_size) for entry in os.scandir(logs))
         node = NodeSeen(node="", files=files, parts=parts)
         return SessionSeen(session=self.session, folder=self.folder, is_live=False, nodes=[node])
+
+    def errand(self, node: str, what: str, facts: Mapping[str, Any], timeout: float) -> Mapping[str, Any]:
+        from shoal.native.process.probes import probe
+
+        if what != "log":
+            raise ConfigError(
+                "the session has ended, and its processes with it: there is nothing to look into"
+            )
+        return probe(what, self.folder, 0, facts)
 
     def dashboard(self) -> str:
         raise ConfigError(f"the session of {self.folder} has ended, and its dashboard with it")

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
 from typing import Any
 
 import attrs
@@ -16,7 +11,6 @@ from shoal.native.commands.choose import choose_live, session_option
 from shoal.native.commands.seen import SeenProcess
 from shoal.observe.commands import json_option, say
 
-_SECONDS = 30
 _AT_ONCE = 4  # each pauses the process that it looks at
 _OURS = ("driver", "daemon", "zygote", "worker")
 
@@ -45,7 +39,9 @@ def stack(session: str | None, worker: str | None, locals_: bool, json_: bool) -
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    program = _py_spy()
+    from shoal.native.process.pyspy import find_py_spy
+
+    program = find_py_spy()
     chosen = choose_live(session)
     wanted = [
         one
@@ -69,45 +65,10 @@ def stack(session: str | None, worker: str | None, locals_: bool, json_: bool) -
         raise click.exceptions.Exit(1)
 
 
-def _py_spy() -> str:
-    beside_python = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)])
-    found = shutil.which("py-spy", path=beside_python)
-    if found is None:
-        raise click.ClickException(
-            "this needs the program py-spy: install it with `pip install 'shoal[stack]'`"
-        )
-    return found
-
-
 def _look(program: str, process: SeenProcess, locals_: bool) -> Stacks:
-    command = [program, "dump", "--json", "--pid", str(process.pid), *(["--locals"] if locals_ else [])]
-    if _stands_still(process.pid):
-        command.append("--nonblocking")  # a process that is stopped already cannot be stopped once more
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_SECONDS, check=False, stdin=subprocess.DEVNULL
-        )
-    except subprocess.TimeoutExpired:
-        return Stacks(process, [], f"py-spy was not done within {_SECONDS} s")
-    if done.returncode == 0:
-        return Stacks(process, json.loads(done.stdout))
-    if not os.path.isdir(f"/proc/{process.pid}"):
-        return Stacks(process, [], "the process has ended")
-    why = done.stderr.partition("Stack backtrace:")[0].strip().removeprefix("Error: ")
-    if "ermission denied" in why or "not permitted" in why:
-        why += (
-            "\n(this machine lets a user look into child processes only: run it with sudo, or set "
-            "kernel.yama.ptrace_scope to 0; a container needs the capability SYS_PTRACE)"
-        )
-    return Stacks(process, [], why)
+    from shoal.native.process.pyspy import dump
 
-
-def _stands_still(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] in (b"T", b"t")
-    except OSError:
-        return False
+    return Stacks(process, *dump(program, process.pid, locals_))
 
 
 def _as_text(seen: Stacks) -> str:

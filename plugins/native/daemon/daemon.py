@@ -28,11 +28,11 @@ from shoal.native.daemon import memory
 from shoal.native.daemon.actors import LocalActors
 from shoal.native.daemon.asked import Asked
 from shoal.native.daemon.door import remove_door
+from shoal.native.daemon.errands import Errands
 from shoal.native.daemon.gateways import Gateways
 from shoal.native.daemon.groups import LocalGroups
 from shoal.native.daemon.holdings import Holdings
 from shoal.native.daemon.lifeline import Lifeline, ProcessEnd
-from shoal.native.daemon.log_parts import LogParts
 from shoal.native.daemon.logs import LogPipes
 from shoal.native.daemon.looking import Looking
 from shoal.native.daemon.metrics import MetricsService
@@ -144,7 +144,7 @@ class Daemon:
         self.events = DaemonEvents(self)
         self.holdings = Holdings(self)
         self.looking = Looking(self)
-        self.log_parts = LogParts(self)
+        self.errands = Errands(self)
         self.metrics = MetricsService(self)
         self.packages = Packages(self)
         self.neighbours = Neighbours(self)

@@ -40,8 +40,8 @@ class Neighbours:
             kinds.HOLDINGS_ARE: daemon.holdings.from_node,
             kinds.ASK_LOOK: daemon.looking.asked,
             kinds.LOOK_IS: daemon.looking.from_node,
-            kinds.ASK_LOG: daemon.log_parts.asked,
-            kinds.LOG_IS: daemon.log_parts.from_node,
+            kinds.ASK_ERRAND: daemon.errands.asked,
+            kinds.ERRAND_DONE: daemon.errands.done,
             kinds.DELETE_COPIES: lambda number, object_ids: pulls.delete(object_ids),
         }
 

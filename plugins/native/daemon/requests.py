@@ -51,8 +51,8 @@ class Requests:
         if name == "look":
             self._daemon.looking.ask(client.worker_id, number, *arguments)
             return
-        if name == "read_log":
-            self._daemon.log_parts.ask(client.worker_id, number, *arguments)
+        if name == "errand":
+            self._daemon.errands.ask(client.worker_id, number, *arguments)
             return
         method = self._methods.get(name)
         try:

@@ -94,8 +94,8 @@ ASK_HOLDINGS: Final = 141  # number: what do your processes hold of objects
 HOLDINGS_ARE: Final = 142  # number, packed report
 ASK_LOOK: Final = 144  # number: what have your node's processes told its event log
 LOOK_IS: Final = 145  # number, packed report
-ASK_LOG: Final = 147  # number, log file, start, bytes: a part of a log of your node
-LOG_IS: Final = 148  # number, packed part
+ASK_ERRAND: Final = 147  # number, what, {facts}: look something up on your node
+ERRAND_DONE: Final = 148  # number, done, packed answer, or kind and text of an error
 CLASS_FAILED: Final = 98  # holder, class key, message for the holder: no worker can be had
 
 # Statuses of a value

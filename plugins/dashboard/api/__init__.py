@@ -1,0 +1,1 @@
+"""The JSON API behind the dashboard's pages."""
