@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from shoal.errors import ConfigError, SystemFailure
+from shoal.observe.marks import BEGIN, MarkReader
 
 MOST_SECONDS = 60
 _SEARCHED_BYTES = 256 << 20  # of a log: what is older is not searched
@@ -109,7 +110,7 @@ def log(folder: str, name: str, lines: int, search: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise LookupError(f"there is no log file {name!r}") from None
     if not search:
-        return {"lines": [line[:_LINE] for line in tail(path, lines)], "bytes": size, "searched": 0}
+        return {"lines": _without_marks(tail(path, lines)), "bytes": size, "searched": 0}
     wanted = search.lower().encode()
     kept: deque[bytes] = deque(maxlen=lines)
     begin = max(0, size - _SEARCHED_BYTES)
@@ -117,11 +118,15 @@ def log(folder: str, name: str, lines: int, search: str) -> dict[str, Any]:
     with open(path, "rb") as file:
         file.seek(begin)
         for line in file:
-            if wanted in line.lower():
+            if wanted in line.lower() and not line.startswith(BEGIN):
                 count += 1
                 kept.append(line[:_LINE])
     found = [line.decode("utf-8", "replace").rstrip("\n") for line in kept]
     return {"lines": found, "bytes": size, "searched": size - begin, "matches": count}
+
+
+def _without_marks(lines: list[str]) -> list[str]:
+    return [line.text[:_LINE] for line in MarkReader().read(lines)]
 
 
 def log_part(folder: str, name: str, start: int, size: int) -> dict[str, Any]:
