@@ -28,6 +28,11 @@ def mark(task: str, actor: str) -> str:
     return f"\x1e{task}:{actor}\x1f"
 
 
+def with_marks(lines: int) -> int:
+    """Return how many lines of a file have so many lines at least that are no marks: each may have one."""
+    return 2 * lines + 1
+
+
 @attrs.frozen
 class MarkedLine:
     """A line of a log without its end, and what it is of, in hexadecimal ("": of no call, of no actor)."""

@@ -16,7 +16,7 @@ from shoal.native.commands.choose import choose_folder, session_option
 from shoal.native.commands.log_files import Followed, tail
 from shoal.native.commands.seen import is_live, live_sessions
 from shoal.observe.commands import json_option
-from shoal.observe.marks import MarkedLine, MarkReader
+from shoal.observe.marks import MarkedLine, MarkReader, with_marks
 
 _LOOK_SECONDS = 0.1
 _ALL = sys.maxsize
@@ -81,10 +81,10 @@ def logs(
                 continue
             found = True
             if not follow:
-                shown.say(source, tail(source.path, _ALL if whole else lines), lines)
+                shown.say(source, tail(source.path, _ALL if whole else with_marks(lines)), lines)
                 continue
             if source not in followed:
-                followed[source] = Followed(source.path, _ALL if whole else lines)
+                followed[source] = Followed(source.path, _ALL if whole else with_marks(lines))
                 shown.say(source, followed[source].new_lines(), lines)
             else:
                 shown.say(source, followed[source].new_lines())

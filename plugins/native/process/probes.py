@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from shoal.errors import ConfigError, SystemFailure
-from shoal.observe.marks import BEGIN, MarkReader
+from shoal.observe.marks import BEGIN, MarkReader, with_marks
 
 MOST_SECONDS = 60
 _SEARCHED_BYTES = 256 << 20  # of a log: what is older is not searched
@@ -110,7 +110,11 @@ def log(folder: str, name: str, lines: int, search: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise LookupError(f"there is no log file {name!r}") from None
     if not search:
-        return {"lines": _without_marks(tail(path, lines)), "bytes": size, "searched": 0}
+        return {
+            "lines": _without_marks(tail(path, with_marks(lines)))[-lines:] if lines else [],
+            "bytes": size,
+            "searched": 0,
+        }
     wanted = search.lower().encode()
     kept: deque[bytes] = deque(maxlen=lines)
     begin = max(0, size - _SEARCHED_BYTES)
