@@ -149,7 +149,10 @@ def __getattr__(name: str) -> Any:
         return import_module("shoal.exceptions")
     home = _HOME_OF.get(name)
     if home is None:
-        raise AttributeError(f"module 'shoal' has no attribute {name!r}")
+        if name.startswith("_"):  # what Python itself asks for
+            raise AttributeError(f"module 'shoal' has no attribute {name!r}")
+        library = globals()[name] = import_module("shoal.registry.libraries").load_library(name)
+        return library
     value = globals()[name] = getattr(import_module(home), name)
     return value
 

@@ -56,6 +56,7 @@ ENVIRONMENTS: Group[EnvironmentStep] = Group(
     "shoal.environments", "environment step", EnvironmentStep, Picks.ALL
 )
 GRAPHS: Group[GraphLibrary] = Group("shoal.graphs", "graph library", GraphLibrary, Picks.ALL)
+LIBRARIES: Group[Any] = Group("shoal.libraries", "library", None, Picks.ALL)
 DEBUGGERS: Group[Debugger] = Group("shoal.debuggers", "debugger", Debugger, Picks.ONE, "debugger")
 COMMANDS: Group[Any] = Group("shoal.commands", "command", None, Picks.ALL)
 CHECKS: Group[Any] = Group("shoal.checks", "check", None, Picks.ALL)
@@ -72,6 +73,7 @@ GROUPS: tuple[Group[Any], ...] = (
     ACCELERATORS,
     ENVIRONMENTS,
     GRAPHS,
+    LIBRARIES,
     DEBUGGERS,
     COMMANDS,
     CHECKS,
