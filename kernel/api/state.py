@@ -48,7 +48,10 @@ def available_resources() -> dict[str, float]:
 
 
 def timeline(filename: str | os.PathLike[str] | None = None) -> list[dict[str, Any]] | None:
-    """Return what ran as Chrome trace events, or write them to a file that chrome://tracing and Perfetto open."""
+    """Return what ran in the session as Chrome trace events, or write them to a file that Perfetto opens.
+
+    Example: `shoal.timeline("trace.json")`, and then open that at chrome://tracing or https://ui.perfetto.dev
+    """
     events = engine_or_start().timeline()
     if filename is None:
         return events

@@ -493,23 +493,7 @@ class NativeEngine(Engine):
         return watch_at(where, config)
 
     def timeline(self) -> list[dict[str, Any]]:
-        events = []
-        with self.client.reactor.lock:
-            self.client.recorder.take()
-            calls = list(self.client.events)
-        for name, attempt, actor, worker_id, ended, duration, status, counter, *_ in calls:
-            task = self.client.worker_id + counter.to_bytes(8, "big")
-            facts = {"task_id": task.hex(), "attempt": attempt, "failed": status == kinds.ERROR}
-            events.append(
-                {
-                    "name": name,
-                    "cat": "actor" if actor else "task",
-                    "ph": "X",
-                    "ts": ended * 1e6 - duration,
-                    "dur": duration,
-                    "pid": self.client.session.node_id.hex(),
-                    "tid": worker_id.hex(),
-                    "args": {**facts, "actor_id": actor.hex()} if actor else facts,
-                }
-            )
-        return events
+        from shoal.native.client.timeline import timeline
+
+        self.client.check_usable()
+        return timeline(self.client)

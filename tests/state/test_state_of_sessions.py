@@ -323,6 +323,22 @@ def test_too_many_calls_are_thinned_out_and_counted() -> None:
         shoal.shutdown()
 
 
+def test_the_timeline_has_what_other_processes_called() -> None:
+    shoal.init(num_cpus=2, engine="native")
+    try:
+        inner = shoal.remote(lambda value: value).options(name="inner")
+
+        @shoal.remote(name="outer")
+        def outer(count: int) -> int:
+            return sum(shoal.get([inner.remote(1) for _ in range(count)]))
+
+        assert shoal.get([outer.remote(4) for _ in range(2)]) == [4, 4]
+        found = [event["name"] for event in shoal.timeline() or ()]
+        assert (found.count("inner"), found.count("outer")) == (8, 2)
+    finally:
+        shoal.shutdown()
+
+
 def test_without_a_log_what_is_not_over_is_told_still() -> None:
     context = shoal.init(num_cpus=1, engine="native", event_log_max_bytes=0)
     try:
