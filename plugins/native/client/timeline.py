@@ -1,4 +1,4 @@
-"""What ran, as Chrome trace events: this process's calls whole, those of the session's other processes from their logs."""
+"""What ran, as Chrome trace events: all calls of this process, and those of the others that their logs have kept."""
 
 from __future__ import annotations
 
