@@ -205,7 +205,9 @@ class ActorHandle(Generic[T_co]):
 
     @property
     def _actor_id(self) -> ActorID:
-        return ActorID(self._shoal_info.actor_id)
+        engine = current.engine
+        job = {} if engine is None else {"job": bytes(engine.context().job_id)}
+        return ActorID.told(self._shoal_info.actor_id, **job)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ActorHandle) and self._shoal_info.actor_id == other._shoal_info.actor_id

@@ -58,7 +58,7 @@ class ObjectRef(Generic[T_co], Awaitable[T_co]):
 
     def task_id(self) -> TaskID:
         """Return the task that makes the value."""
-        return self.id.task_id()
+        return TaskID.told(self._id[:16], job=bytes(self.engine.context().job_id))
 
     def job_id(self) -> JobID:
         """Return the program that the reference belongs to."""
@@ -169,6 +169,10 @@ class ObjectName(ObjectRef[Any]):
     def __await__(self) -> Generator[Any, None, Any]:
         self._refuse()
 
+    def task_id(self) -> TaskID:
+        """Return the task that makes the value."""
+        return self.id.task_id()
+
     def job_id(self) -> JobID:
         """Raise TypeError: a name belongs to no program."""
         self._refuse()
@@ -232,7 +236,7 @@ class ObjectRefGenerator(Generic[T], Iterator["ObjectRef[T]"], AsyncIterator["Ob
 
     def task_id(self) -> TaskID:
         """Return the generator's task."""
-        return TaskID(self.task)
+        return TaskID.told(self.task, job=bytes(self.engine.context().job_id))
 
     def __repr__(self) -> str:
         return f"ObjectRefGenerator({self.task.hex()})"
