@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
@@ -73,8 +74,11 @@ class ObjectRef(Generic[T_co], Awaitable[T_co]):
         return ""
 
     def tensor_transport(self) -> str | None:
-        """Return how tensors in the value travel beside the object store: None, they do not."""
-        return None
+        """Return how the actor that makes the value hands its tensors out: None, they travel like all values.
+
+        Only the process that made the call, or the put, knows.
+        """
+        return _transports.get(self)
 
     def redis_shard_hash(self) -> int:
         """Return 64 well mixed bits of the identifier."""
@@ -142,6 +146,15 @@ class ObjectRef(Generic[T_co], Awaitable[T_co]):
 
     def __bool__(self) -> bool:
         return True
+
+
+# Beside the references: few have one, and all would pay for a slot.
+_transports: weakref.WeakKeyDictionary[ObjectRef[Any], str] = weakref.WeakKeyDictionary()
+
+
+def note_transport(ref: ObjectRef[Any], transport: str) -> None:
+    """Remember how the tensors of a value travel, for `tensor_transport()`."""
+    _transports[ref] = transport
 
 
 class ObjectName(ObjectRef[Any]):
@@ -221,6 +234,37 @@ class ObjectRefGenerator(Generic[T], Iterator["ObjectRef[T]"], AsyncIterator["Ob
         if ref is None:
             raise StopAsyncIteration
         return ref
+
+    # What plain generators have besides. This one runs elsewhere: all that it can be told is to end.
+
+    def send(self, value: None) -> ObjectRef[T]:
+        """Do as `next`. Raises TypeError for anything but None: a generator that runs elsewhere takes no values."""
+        if value is not None:
+            raise TypeError(f"{self!r} runs in another process and takes no values; call an actor for that")
+        return next(self)
+
+    def throw(self, error: BaseException | type[BaseException]) -> NoReturn:
+        """End the generator as `close` does and raise the error, as a generator that does not catch it."""
+        self.close()
+        raise error
+
+    def close(self) -> None:
+        """Cancel what the generator still had to make. What it has yielded can be read."""
+        self.engine.cancel(self, False, False)
+
+    async def asend(self, value: None) -> ObjectRef[T]:
+        """Do as `send` in async code."""
+        if value is not None:
+            raise TypeError(f"{self!r} runs in another process and takes no values; call an actor for that")
+        return await anext(self)
+
+    async def athrow(self, error: BaseException | type[BaseException]) -> NoReturn:
+        """Do as `throw` in async code."""
+        self.throw(error)
+
+    async def aclose(self) -> None:
+        """Do as `close` in async code."""
+        self.close()
 
     def next_ready(self) -> bool:
         """Tell whether the next reference (or the end) is there without waiting."""

@@ -34,9 +34,11 @@ def test_identifiers_from_a_session_know_their_job() -> None:
     job = shoal.get_runtime_context().job_id
     actor = Teller.remote()
     task, its_actor = shoal.get(actor.where.remote())
-    assert its_actor is not None and its_actor == actor._actor_id
+    assert its_actor is not None
+    assert its_actor == actor._actor_id
     assert actor._actor_id.job_id == its_actor.job_id == job
-    assert task is not None and task.job_id() == job
+    assert task is not None
+    assert task.job_id() == job
     assert task.actor_id() == its_actor
     assert task.actor_id().job_id == job
     ref = actor.where.remote()
@@ -45,7 +47,8 @@ def test_identifiers_from_a_session_know_their_job() -> None:
 
 def test_a_plain_task_has_no_actor() -> None:
     task = shoal.get(task_of.remote())
-    assert task is not None and task.actor_id().is_nil()
+    assert task is not None
+    assert task.actor_id().is_nil()
 
 
 def test_what_is_known_survives_pickling() -> None:
