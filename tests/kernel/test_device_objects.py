@@ -244,9 +244,11 @@ def test_async_actors_and_awaiting(engine: str) -> None:
 
 def test_options_choose_and_refuse(engine: str) -> None:
     maker = Holder.remote()
+    before = shoal.get(maker.kept.remote())
     kept = maker.plain.options(tensor_transport="GLOO").remote(7)
     assert kept.tensor_transport() == "shm"
-    assert shoal.get(maker.kept.remote()) == 1
+    shoal.wait([kept])
+    assert shoal.get(maker.kept.remote()) == before + 1
     plain = maker.make.options(tensor_transport="object_store").remote(7)
     assert plain.tensor_transport() is None
     assert shoal.get(plain)["array"].sum() == 7

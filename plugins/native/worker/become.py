@@ -16,8 +16,10 @@ import msgspec
 
 from shoal.native.process.session import Session
 from shoal.native.security.private import write_private
-from shoal.native.worker import boot
 
+_BOOT = os.path.join(
+    os.path.dirname(os.path.abspath(__file__)), "boot.py"
+)  # by its path: it imports nothing of us
 _PLACEHOLDER = re.compile(r"\{(path|variable)\}")
 
 
@@ -31,7 +33,7 @@ def become(session: Session, request: dict[str, Any], folder: str) -> NoReturn:
         "variable": sorted(request["variables"]),
     }
     command = expanded(request["command"], values)
-    words = [*command, boot.__file__, session.folder, target, *_sites()]
+    words = [*command, _BOOT, session.folder, target, *_sites()]
     sys.stdout.flush()
     sys.stderr.flush()
     os.execvp(words[0], words)
@@ -58,17 +60,3 @@ def _sites() -> list[str]:
     if site.ENABLE_USER_SITE:
         folders.append(site.getusersitepackages())
     return [folder for folder in folders if os.path.isdir(folder)]
-
-
-def run(folder: str, target: str, own: list[str]) -> None:
-    """Live the worker's life in the program that the process has become. `own` are its own package folders."""
-    from shoal.native.worker.main import live, prepare
-
-    session = Session.read(folder)
-    with open(target, "rb") as file:
-        request = msgspec.msgpack.decode(file.read())
-    os.unlink(target)
-    request["path"] = [*request["path"], *own]
-    sys.path[:] = [*request["path"], *session.path]
-    prepare(session)
-    live(session, request)

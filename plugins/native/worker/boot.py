@@ -25,7 +25,7 @@ def main(folder: str, target: str, packages: list[str]) -> None:
     try:
         import shoal.native.worker.actor_host
         import shoal.serial.pickler  # noqa: F401  cloudpickle, the one that the other end has
-        from shoal.native.worker.become import run
+        from shoal.native.worker.alone import run
     except ImportError as error:
         version = ".".join(map(str, sys.version_info[:3]))
         sys.exit(

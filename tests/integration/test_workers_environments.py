@@ -91,6 +91,7 @@ def test_packages_of_a_task(session: Path) -> None:
 def test_actors_and_their_tasks(session: Path) -> None:
     actor = Looker.options(runtime_env={"pip": {"packages": [NEW], "pip_check": True}}).remote()
     assert shoal.get(actor.version.remote(), timeout=SECONDS) == "1.0.0"
+    assert shoal.get(actor.child.remote(), timeout=SECONDS) == "1.0.0"
     before = made(session)
     again = Looker.options(runtime_env={"pip": [NEW]}).remote()
     assert shoal.get(again.version.remote(), timeout=SECONDS) == "1.0.0"
