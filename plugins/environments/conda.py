@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from shoal.environments.installing import run
+from shoal.environments.installing import run, show_node
 from shoal.errors import ConfigError, RuntimeEnvSetup, describe
 from shoal.interfaces.environment import EnvironmentStep, WorkerChanges
 
@@ -72,6 +72,7 @@ class CondaStep(EnvironmentStep):
         # micromamba has no word `env` for it and takes the same options.
         words = ["create", "--yes"] if _is_micro(program) else ["env", "create"]
         run([program, *words, "--quiet", "--prefix", prefix, "--file", description], "conda", folder)
+        show_node(prefix)
         return _changes(prefix)
 
 

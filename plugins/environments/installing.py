@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import signal
+import site
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -96,6 +97,20 @@ def make_venv(folder: str, uv: str | None, with_pip: bool) -> str:
         command = [sys.executable, "-m", "venv", *([] if with_pip else ["--without-pip"]), place]
     run(command, "the virtual environment", folder)
     return os.path.join(place, "bin", "python")
+
+
+def show_node(prefix: str) -> None:
+    """Have the interpreter of an environment find the node's packages, after its own, in whatever process it runs.
+
+    A worker's own start sees to itself; this is for programs that it starts, such as a job's.
+    """
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    place = os.path.join(prefix, "lib", version, "site-packages")
+    if not os.path.isdir(place):
+        raise RuntimeEnvSetup(f"the environment {prefix} is not of {version}, which the node runs")
+    folders = [*site.getsitepackages(), *([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])]
+    with open(os.path.join(place, "_node_packages.pth"), "w", encoding="utf-8") as file:
+        file.write("".join(f"import site; site.addsitedir({folder!r})\n" for folder in folders))
 
 
 def _environment() -> dict[str, str]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from shoal.environments.installing import find_uv, make_venv, run
+from shoal.environments.installing import find_uv, make_venv, run, show_node
 from shoal.errors import ConfigError, RuntimeEnvSetup, describe
 from shoal.interfaces.environment import EnvironmentStep, WorkerChanges
 
@@ -98,6 +98,7 @@ class _PackagesStep(EnvironmentStep):
 
     def _changes(self, python: str) -> WorkerChanges:
         programs = os.path.dirname(python)
+        show_node(os.path.dirname(programs))
         return WorkerChanges(
             variables={"VIRTUAL_ENV": os.path.dirname(programs)}, programs=[programs], command=[python]
         )

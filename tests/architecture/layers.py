@@ -61,7 +61,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shoal.debug": LIBRARY | {"shoal.debugging", "shoal.looking", "shoal.observe"},
     "shoal.util": LIBRARY | {"shoal.state"},
     "shoal.data": LIBRARY | {"shoal.util"},  # progress bars
-    "shoal.compat": LIBRARY | {"shoal.dag", "shoal.data", "shoal.jobs", "shoal.state", "shoal.tensors", "shoal.util"},
+    "shoal.compat": LIBRARY
+    | {"shoal.dag", "shoal.data", "shoal.jobs", "shoal.state", "shoal.tensors", "shoal.util"},
     # read by mypy, not by programs
     "shoal.mypy_plugin": set(),
     # 6: commands are the kernel's, so they too ask the registry for a driver and never name its module

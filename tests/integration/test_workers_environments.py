@@ -55,7 +55,7 @@ def look() -> dict[str, Any]:
         "shoal": shoal.__file__,
         "cloudpickle": cloudpickle.__file__,
         "program": subprocess.run(
-            ["python", "-c", "import sys; print(sys.prefix)"], capture_output=True, text=True
+            ["python", "-c", "import sys, shoal; print(sys.prefix)"], capture_output=True, text=True
         ).stdout.strip(),
     }
 

@@ -17,6 +17,7 @@ def main(folder: str, target: str, packages: list[str]) -> None:
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or os.curdir) != here]
     own = [entry for entry in sys.path if entry.endswith(("site-packages", "dist-packages"))]
+    own = [entry for entry in own if entry not in packages]  # an environment may show the node's itself
     before = list(sys.path)
     for entry in packages:
         site.addsitedir(entry)
