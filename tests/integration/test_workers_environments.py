@@ -281,6 +281,36 @@ def test_a_session_whose_environment_has_packages(tmp_path: Path) -> None:
     assert done.stdout.split() == ["0.12.1", "1.0.0"], done.stderr
 
 
+def test_what_no_worker_uses_any_more_may_be_removed(tmp_path: Path) -> None:
+    """In a process of its own: this one has a session. Its cache has no room beside what is in use."""
+    cache = tmp_path / "cache"
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import pathlib, shoal, time\n"
+        "@shoal.remote\n"
+        "def version():\n"
+        "    import toolz\n"
+        "    return toolz.__version__\n"
+        f"cache = pathlib.Path({str(cache)!r})\n"
+        "def count():\n"
+        "    return len(list(cache.glob('*.json')))\n"
+        "settings = {'environment_cache_dir': str(cache), 'environment_cache_bytes': 0, 'idle_worker_seconds': 0.2}\n"
+        "with shoal.init(num_cpus=1, **settings):\n"
+        f"    old = version.options(runtime_env={{'uv': [{OLD!r}]}})\n"
+        f"    new = version.options(runtime_env={{'uv': [{NEW!r}]}})\n"
+        "    print(shoal.get(old.remote()), shoal.get(new.remote()), count())\n"
+        "    end = time.monotonic() + 60\n"
+        "    while count() > 1:\n"  # one idle worker stays
+        "        assert time.monotonic() < end\n"
+        "        time.sleep(0.1)\n"
+        "    print(shoal.get(old.remote()))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, program], capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    assert done.stdout.split() == ["0.12.1", "1.0.0", "2", "0.12.1"], done.stderr
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     """The address of a folder on this machine, by HTTP."""

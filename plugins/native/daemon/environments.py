@@ -19,8 +19,6 @@ from shoal.native.process.environments import build_environment
 if TYPE_CHECKING:
     from shoal.native.daemon.daemon import Daemon
 
-_UNUSED_SECONDS = 60.0  # until what no worker uses is let go; it is made again if it is wanted later
-
 Then = Callable[["bytes", str], None]  # (key, what failed or "")
 
 
@@ -42,6 +40,7 @@ class Environments:
         self._built: dict[bytes, _Built] = {none: _Built(WorkerChanges())}
         self._building: set[bytes] = set()
         config = daemon.config
+        self._unused_seconds = config.idle_worker_seconds  # until what no worker uses is let go
         self._cache = EnvironmentCache(config.environment_cache_dir, config.environment_cache_bytes)
 
     def find(self, key: bytes) -> WorkerChanges | None:
@@ -92,12 +91,15 @@ class Environments:
         for key, built in list(self._built.items()):
             if key in in_use or key == self._none:
                 built.used = now
-            elif now - built.used > _UNUSED_SECONDS:
+            elif now - built.used > self._unused_seconds:
                 del self._built[key]
-                threading.Thread(target=_remove, args=(built,), name="shoal-environment", daemon=True).start()
+                threading.Thread(
+                    target=self._remove, args=(built,), name="shoal-environment", daemon=True
+                ).start()
 
-
-def _remove(built: _Built) -> None:
-    for hold in built.holds:
-        hold.close()
-    shutil.rmtree(built.folder, ignore_errors=True)
+    def _remove(self, built: _Built) -> None:
+        shutil.rmtree(built.folder, ignore_errors=True)
+        for hold in built.holds:
+            hold.close()
+        if built.holds:
+            self._cache.trim()

@@ -236,7 +236,8 @@ class Scheduling:
     def let_go_of_environments(self) -> None:
         """Let go of what no worker uses."""
         in_use = {worker.environment_key for worker in self._daemon.pool.workers.values()}
-        self.environments.let_go(in_use | self._waiting.keys())
+        in_use.update(key for key, waiting in self._waiting.items() if waiting)
+        self.environments.let_go(in_use)
 
     def _fail_waiting(self, key: bytes, text: str) -> None:
         certificate = DeathCertificate(

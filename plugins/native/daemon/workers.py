@@ -41,9 +41,6 @@ class WorkerProcess:
     environment_key: bytes
     started_at: float
     pid: int = 0
-    front: int = (
-        0  # what was forked, if that only stands before the worker: a container's command; 0: nothing does
-    )
     connection: Connection | None = None
     state: str = "starting"  # starting, idle, leased, actor, ending
     lease: Lease | None = None
@@ -59,6 +56,9 @@ class WorkerProcess:
     buried: bool = False
     retriable: bool = True
     leased_at: float = 0.0
+    front: int = (
+        0  # what was forked, if that only stands before the worker (a container's command); 0: nothing does
+    )
 
     def forked(self, pid: int) -> None:
         """The zygote has forked it, as this process."""
