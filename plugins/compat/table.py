@@ -89,6 +89,7 @@ MODULES: dict[str, tuple[Source, ...]] = {
     "ray.exceptions": (_of("shoal.compat.exceptions"),),
     "ray.experimental": (_of("shoal.tensors", "wait_tensor_freed"),),
     "ray.experimental.channel": (),  # has sub-modules only
+    "ray.experimental.channel.auto_transport_type": (_of("shoal.dag.tensors", "AutoTransportType"),),
     "ray.experimental.channel.torch_tensor_type": (_of("shoal.dag", "TorchTensorType"),),
     "ray.experimental.collective": (
         _of("shoal.util.collective.handles", "CommunicatorHandle=CollectiveHandle create_collective_group"),

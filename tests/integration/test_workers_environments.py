@@ -281,6 +281,7 @@ def test_a_session_whose_environment_has_packages(tmp_path: Path) -> None:
     assert done.stdout.split() == ["0.12.1", "1.0.0"], done.stderr
 
 
+@pytest.mark.slow
 def test_what_no_worker_uses_any_more_may_be_removed(tmp_path: Path) -> None:
     """In a process of its own: this one has a session. Its cache has no room beside what is in use."""
     cache = tmp_path / "cache"
