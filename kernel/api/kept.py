@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import pickle
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import attrs
@@ -207,9 +207,10 @@ async def _keep_later(result: Any, transport: str, count: int, lifetime: ObjectR
 
 
 def _keep_each(result: Any, transport: str, count: int, lifetime: ObjectRef[Any] | None) -> Any:
-    if count == 1 or not isinstance(result, (list, tuple)):
+    if count == 1:
         return keep(result, transport, lifetime)
-    return [keep(one, transport, lifetime) for one in result]
+    # What is no several results the engine complains about.
+    return [keep(one, transport, lifetime) for one in result] if isinstance(result, Iterable) else result
 
 
 def keeping_template(call: MethodTemplate, method: MethodTemplate) -> MethodTemplate:

@@ -117,7 +117,9 @@ def _environment() -> dict[str, str]:
     found = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
     for theirs, ours in _AS_PIP.items():
         if theirs in found:
-            found.setdefault(ours, found[theirs])
+            # Where pip has spaces between several, uv has commas between folders of files.
+            value = ",".join(found[theirs].split()) if ours == "UV_FIND_LINKS" else found[theirs]
+            found.setdefault(ours, value)
     return found
 
 

@@ -50,7 +50,8 @@ class _PackagesStep(EnvironmentStep):
             path = os.path.expanduser(os.fspath(given))
             try:
                 with open(path, encoding="utf-8") as file:
-                    lines = file.read().splitlines()
+                    # A line may go on in the next: hashes do.
+                    lines = file.read().replace("\\\n", " ").splitlines()
             except OSError as error:
                 raise ConfigError(
                     f"runtime_env[{self.name!r}]: the requirements file {path!r} cannot be read: {error.strerror}. For "

@@ -121,6 +121,12 @@ class TestUv(EnvironmentStepContract):
         return [[SMALL], str(requirements), {"packages": [SMALL], "uv_pip_install_options": ["--no-deps"]}]
 
 
+def test_lines_of_a_requirements_file_that_go_on(tmp_path: Path) -> None:
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("b==1 \\\n    --hash=sha256:12\n# words\n\na>=2\n")
+    assert PipStep().check(str(requirements))["packages"] == ["a>=2", "b==1      --hash=sha256:12"]
+
+
 class TestConda(EnvironmentStepContract):
     bad_values: ClassVar[Sequence[Any]] = (3, "", "a name", "/no/such/file.yml", {"x": object()})
 

@@ -51,6 +51,12 @@ class PlainHolder:
         self.last = np.ones(3)
         return self.last, "no tensor"
 
+    @shoal.method(tensor_transport="shm", num_returns=2)
+    def pieces(self) -> Any:
+        yield np.ones(1)
+        self.last = np.ones(2)
+        yield self.last
+
     @shoal.method(tensor_transport="auto")
     def fail(self) -> Any:
         raise KeyError("made")
@@ -221,6 +227,11 @@ def test_results_of_several_kinds(engine: str) -> None:
     assert shoal.get(text) == "no tensor"
     assert shoal.get(maker.is_last.remote(array))
     assert array.tensor_transport() == text.tensor_transport() == "shm"
+    one, two = maker.pieces.remote()
+    assert shoal.get(maker.is_last.remote(two))
+    assert shoal.get([one, two])[0].sum() == 1.0
+    with pytest.raises(ValueError, match="num_returns=2"):
+        shoal.get(maker.plain.options(tensor_transport="shm", num_returns=2).remote(3))
     (put,) = shoal.get(maker.put.remote())
     assert shoal.get(total_of.remote(put), timeout=SECONDS) == LARGE
     with pytest.raises(KeyError, match="made"):

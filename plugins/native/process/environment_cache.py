@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 import shutil
+import site
 import stat
 import sys
 import tempfile
@@ -140,8 +141,8 @@ class EnvironmentCache:
 
 
 def _key(step: str, value: Any) -> str:
-    # Another interpreter, or another place of it, makes another environment.
-    facts = [step, value, sys.version, os.path.realpath(sys.executable)]
+    # Another interpreter makes another environment, and so does one with other packages beside it: it shows them.
+    facts = [step, value, sys.version, os.path.realpath(sys.executable), site.getsitepackages()]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
