@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from shoal.accelerators.cgroup import Limits
+from shoal.accelerators.main_memory import MainMemory
 from shoal.accelerators.numbers import is_number
 from shoal.errors import ConfigError, describe
 from shoal.interfaces.accelerator import Accelerator, Device
+from shoal.interfaces.tensors import TensorTransport
 
 
 class CpuAccelerator(Accelerator):
@@ -45,6 +47,9 @@ class CpuAccelerator(Accelerator):
 
     def type_labels(self, devices: Sequence[Device]) -> Mapping[str, str]:
         return {}
+
+    def tensor_transports(self) -> Sequence[TensorTransport]:
+        return (MainMemory(),)
 
     def memory(self) -> int:
         """Return the bytes of memory that this machine, or container, may use."""

@@ -8,11 +8,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from shoal.accelerators.cuda_memory import CudaMemory
 from shoal.accelerators.numbers import is_number
 from shoal.accelerators.nvidia import Gpu, find
 from shoal.errors import ConfigError, describe
 from shoal.interfaces.accelerator import Accelerator, Device
 from shoal.interfaces.checks import GOOD, WARNING, Finding
+from shoal.interfaces.tensors import TensorTransport
 
 if TYPE_CHECKING:
     from shoal.config import Config
@@ -69,6 +71,9 @@ class CudaAccelerator(Accelerator):
             return {}
         most = max(sorted(types), key=lambda each: types[each])
         return {"shoal.io/accelerator-type": most}
+
+    def tensor_transports(self) -> Sequence[TensorTransport]:
+        return (CudaMemory(),)
 
 
 def check(config: Config) -> Iterator[Finding]:

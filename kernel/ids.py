@@ -10,9 +10,10 @@ from __future__ import annotations
 import builtins
 import hashlib
 import os
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 _Id = TypeVar("_Id", bound="Identifier")
+_T = TypeVar("_T", bound="_Told")
 
 
 class Identifier(bytes):
@@ -75,8 +76,37 @@ class Identifier(bytes):
     def __str__(self) -> str:
         return self.hex()
 
-    def __reduce__(self) -> tuple[type[Identifier], tuple[bytes]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (bytes(self),)
+
+
+class _Told(Identifier):
+    """An identifier whose bytes do not say where it belongs: whoever makes it from something that does tells it so."""
+
+    # No __slots__: what is told lies in the instance. Messages and tables use plain bytes, so that nothing hot pays.
+
+    @classmethod
+    def told(cls: type[_T], value: bytes, **where: bytes) -> _T:
+        """Return the identifier with these bytes, knowing `job` and `actor` as far as they are given."""
+        made = cls(value)
+        made.__dict__.update(where)
+        return made
+
+    def _asked(self, what: str) -> bytes:
+        known: bytes | None = self.__dict__.get(what)
+        if known is None:
+            raise ValueError(
+                f"{self!r} does not know its {what}: it was made from bytes alone, which do not say so. Identifiers "
+                "from handles, references and get_runtime_context() do"
+            )
+        return known
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _tell, (type(self), bytes(self), dict(self.__dict__))
+
+
+def _tell(kind: type[_T], value: bytes, where: dict[str, bytes]) -> _T:
+    return kind.told(value, **where)
 
 
 class JobID(Identifier):
@@ -109,51 +139,67 @@ class WorkerID(Identifier):
     __slots__ = ()
 
 
-class TaskID(Identifier):
+class TaskID(_Told):
     """One task: its owner's `WorkerID` and a counter of 8 bytes, big-endian."""
 
     SIZE: ClassVar[int] = 16
-    __slots__ = ()
 
     def owner(self) -> WorkerID:
         """Return the process that submitted the task."""
         return WorkerID(self[:8])
+
+    def job_id(self) -> JobID:
+        """Return the program that the task belongs to. Raises ValueError for an identifier made from bytes."""
+        return JobID(self._asked("job"))
+
+    def actor_id(self) -> ActorID:
+        """Return the actor that runs the task, `ActorID.nil()` if none does.
+
+        Raises ValueError for an identifier that does not know: one made from bytes, or got from a reference.
+        """
+        return ActorID.told(self._asked("actor"), job=self._asked("job"))
 
     # Identifiers of tasks that no engine runs, for tests and records: the same arguments give the same one.
 
     @classmethod
     def for_driver_task(cls, job_id: JobID) -> TaskID:
         """Return an identifier for the main program of a job."""
-        return cls._made_of(b"driver", job_id)
+        return cls.told(cls._made_of(b"driver", job_id), job=bytes(job_id), actor=_NO_ACTOR)
 
     @classmethod
     def for_fake_task(cls, job_id: JobID) -> TaskID:
         """Return an identifier for a task of a test."""
-        return cls._made_of(b"fake", job_id)
+        return cls.told(cls._made_of(b"fake", job_id), job=bytes(job_id), actor=_NO_ACTOR)
 
     @classmethod
     def for_normal_task(cls, job_id: JobID, parent_task_id: TaskID, parent_task_counter: int) -> TaskID:
         """Return an identifier for one of the tasks that a task submits."""
-        return cls._made_of(b"task", job_id, parent_task_id, parent_task_counter)
+        made = cls._made_of(b"task", job_id, parent_task_id, parent_task_counter)
+        return cls.told(made, job=bytes(job_id), actor=_NO_ACTOR)
 
     @classmethod
     def for_actor_creation_task(cls, actor_id: ActorID) -> TaskID:
         """Return the identifier of the call that creates an actor, which is the actor's."""
-        return cls(bytes(actor_id))
+        return cls.told(actor_id, actor=bytes(actor_id), **actor_id.__dict__)
 
     @classmethod
     def for_actor_task(
         cls, job_id: JobID, parent_task_id: TaskID, parent_task_counter: int, actor_id: ActorID
     ) -> TaskID:
         """Return an identifier for one of the calls that a task makes to an actor."""
-        return cls._made_of(b"call", job_id, parent_task_id, parent_task_counter, actor_id)
+        made = cls._made_of(b"call", job_id, parent_task_id, parent_task_counter, actor_id)
+        return cls.told(made, job=bytes(job_id), actor=bytes(actor_id))
 
 
-class ActorID(Identifier):
+class ActorID(_Told):
     """One actor through all its restarts: the identifier of the call that created it."""
 
     SIZE: ClassVar[int] = 16
-    __slots__ = ()
+
+    @property
+    def job_id(self) -> JobID:
+        """The program that the actor belongs to. Raises ValueError for an identifier made from bytes."""
+        return JobID(self._asked("job"))
 
     def owner(self) -> WorkerID:
         """Return the process that created the actor."""
@@ -162,7 +208,10 @@ class ActorID(Identifier):
     @classmethod
     def of(cls, job_id: JobID, parent_task_id: TaskID, parent_task_counter: int) -> ActorID:
         """Return an identifier for one of the actors that a task creates: the same arguments give the same one."""
-        return cls._made_of(job_id, parent_task_id, parent_task_counter)
+        return cls.told(cls._made_of(job_id, parent_task_id, parent_task_counter), job=bytes(job_id))
+
+
+_NO_ACTOR = bytes(ActorID.nil())
 
 
 class ObjectID(Identifier):

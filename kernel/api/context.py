@@ -155,12 +155,17 @@ class RuntimeContext:
     @property
     def task_id(self) -> TaskID | None:
         """The running task's identifier, None in a driver; `get_task_id()` in new programs."""
-        return TaskID(self._now.task_id) if self._now.task_id else None
+        now = self._now
+        if not now.task_id:
+            return None
+        actor = now.actor_id or bytes(ActorID.nil())
+        return TaskID.told(now.task_id, job=bytes(now.job_id), actor=actor)
 
     @property
     def actor_id(self) -> ActorID | None:
         """The actor's identifier, None outside an actor; `get_actor_id()` in new programs."""
-        return ActorID(self._now.actor_id) if self._now.actor_id else None
+        now = self._now
+        return ActorID.told(now.actor_id, job=bytes(now.job_id)) if now.actor_id else None
 
     @property
     def current_placement_group_id(self) -> PlacementGroupID | None:

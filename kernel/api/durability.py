@@ -85,6 +85,11 @@ def refuse_method(class_name: str, method: MethodTemplate) -> None:
             f"{class_name}.{method.name}: with exactly_once=True a method cannot stream its results, since items go "
             "out before the call's effect is saved; return a list instead"
         )
+    if method.tensor_transport is not None:
+        raise ConfigError(
+            f"{class_name}.{method.name}: with exactly_once=True answers are saved, and tensors that stay in the "
+            "process are not; leave tensor_transport out"
+        )
     if method.max_task_retries == 0:
         raise ConfigError(
             f"{class_name}.{method.name}: with exactly_once=True calls are sent again until they are answered, which "

@@ -9,14 +9,16 @@ import attrs
 
 from shoal.api.durability import refuse_method
 from shoal.api.graphs import graph_library
+from shoal.api.kept import call_keeping, keeping_template
 from shoal.api.options import check_options
 from shoal.api.session import ended
 from shoal.api.signature import ANYTHING, Arguments
+from shoal.api.transports import STORE
 from shoal.errors import ActorExit
 from shoal.ids import ActorID
 from shoal.interfaces.current import current
 from shoal.interfaces.refs import ObjectRef
-from shoal.spec.calls import ActorInfo, MethodTemplate
+from shoal.spec.calls import CALL, ActorInfo, MethodTemplate
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -26,9 +28,6 @@ if TYPE_CHECKING:
 T_co = TypeVar("T_co", covariant=True)
 P = ParamSpec("P")
 R = TypeVar("R")
-
-# Engines run this method themselves: its first argument is a function, which gets the actor's instance and the rest.
-CALL = MethodTemplate(name="__shoal_call__")
 
 
 def _ready(instance: Any) -> bool:
@@ -98,12 +97,14 @@ class ActorMethod:
                 changes[name] = value or False
             elif name == "num_returns" and value is None:
                 continue
-            elif name not in ("enable_task_events", "tensor_transport"):
+            elif name == "tensor_transport":
+                changes[name] = None if value == STORE else value
+            elif name != "enable_task_events":
                 changes[name] = value
         template = attrs.evolve(self._template, prepared=None, **changes)
         if self._info.exactly_once:
             refuse_method(self._info.class_name, template)
-        return ActorMethod(self._info, self._lifetime, template, self._arguments)
+        return method_of(self._info, self._lifetime, template, self._arguments)
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
         name = self._template.name
@@ -116,7 +117,41 @@ class ActorMethod:
         return f"ActorMethod({self._info.class_name}.{self._template.name})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ActorMethod, (self._info, self._lifetime, self._template, ANYTHING)
+        return method_of, (self._info, self._lifetime, self._template, ANYTHING)
+
+
+class _KeepingMethod(ActorMethod):
+    """A method whose results' tensors stay in the actor."""
+
+    __slots__ = ("_keeping",)
+
+    def __init__(
+        self, info: ActorInfo, lifetime: ObjectRef[Any] | None, template: MethodTemplate, arguments: Arguments
+    ) -> None:
+        super().__init__(info, lifetime, template, arguments)
+        self._keeping = keeping_template(CALL, template)
+
+    def remote(self, *args: Any, **kwargs: Any) -> Any:
+        engine = current.engine
+        if engine is None:
+            ended(f"actor {self._info.class_name}")
+        if kwargs or not self._least <= len(args) <= self._most:
+            self._arguments.check(args, kwargs, f"{self._info.class_name}.{self._template.name}")
+
+        def call(given: tuple[Any, ...]) -> Any:
+            if current.follower is not None:
+                return current.follower.call_actor(engine, self._info, self._keeping, given, kwargs)
+            return engine.call_actor(self._info, self._keeping, given, kwargs)
+
+        return call_keeping(call, engine, self._template, self._lifetime, args)
+
+
+def method_of(
+    info: ActorInfo, lifetime: ObjectRef[Any] | None, template: MethodTemplate, arguments: Arguments
+) -> ActorMethod:
+    """Return what calls a method with that template."""
+    kind = ActorMethod if template.tensor_transport is None else _KeepingMethod
+    return kind(info, lifetime, template, arguments)
 
 
 class _CallMethod(ActorMethod):
@@ -172,7 +207,7 @@ class ActorHandle(Generic[T_co]):
         template = info.methods.get(name)
         if template is not None:
             # A method holds the lifetime reference, not this handle: a cycle would let only the collector end actors.
-            method = ActorMethod(info, lifetime, template, self._shoal_arguments.get(name, ANYTHING))
+            method = method_of(info, lifetime, template, self._shoal_arguments.get(name, ANYTHING))
         elif name == "__shoal_call__":
             method = _CallMethod(info, lifetime, CALL, ANYTHING)
         elif name == "__shoal_ready__":
@@ -205,7 +240,9 @@ class ActorHandle(Generic[T_co]):
 
     @property
     def _actor_id(self) -> ActorID:
-        return ActorID(self._shoal_info.actor_id)
+        engine = current.engine
+        job = {} if engine is None else {"job": bytes(engine.context().job_id)}
+        return ActorID.told(self._shoal_info.actor_id, **job)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ActorHandle) and self._shoal_info.actor_id == other._shoal_info.actor_id

@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import Any, NoReturn, TypeVar, overload
 
 from shoal.api.checked import CheckedList
+from shoal.api.kept import put_kept
 from shoal.api.session import ended, engine_or_start, sessions_started
 from shoal.errors import describe
 from shoal.interfaces.current import current
@@ -73,8 +74,11 @@ def _get_deferred(refs: Sequence[Any], timeout: float | None) -> list[Any]:
     return [get(ref, timeout=None if end is None else max(end - time.monotonic(), 0.0)) for ref in refs]
 
 
-def put(value: R) -> ObjectRef[R]:
+def put(value: R, *, _tensor_transport: str | None = None) -> ObjectRef[R]:
     """Store a value once, so that any number of tasks can use it, and return its reference.
+
+    `_tensor_transport`, in an actor: the value's tensors stay in this process and are handed out to who asks, by the
+    transport with that name (see the option `tensor_transport` of methods).
 
     Raises TypeError for a value that is a reference already, NotSerializable, ObjectStoreFull and OutOfDisk.
 
@@ -88,6 +92,8 @@ def put(value: R) -> ObjectRef[R]:
     engine = current.engine
     if engine is None:
         engine = engine_or_start()
+    if _tensor_transport is not None:
+        return put_kept(engine, value, _tensor_transport)
     return engine.put(value)
 
 

@@ -10,6 +10,7 @@ import attrs
 
 from shoal.api.groups import PlacementGroup
 from shoal.api.strategies import to_strategy
+from shoal.api.transports import require_transport
 from shoal.errors import ConfigError, describe
 from shoal.spec.resources import ResourceSet
 
@@ -80,7 +81,7 @@ class MethodOptions(TypedDict, total=False):
     concurrency_group: str | None
     name: str | None
     enable_task_events: bool
-    tensor_transport: Literal["object_store"] | None
+    tensor_transport: str | None
     _generator_backpressure_num_objects: int | None
 
 
@@ -287,14 +288,14 @@ _TABLE = (
     Option(
         "enable_tensor_transport",
         ACTOR,
-        "False: tensors travel through the object store like all values",
-        _only(False),
+        "True, or False: no method may have a tensor_transport",
+        _flag,
     ),
     Option(
         "tensor_transport",
         METHOD,
-        "'object_store': tensors travel like all values",
-        lambda value: value if value == "object_store" else None,
+        "the name of a transport",
+        require_transport,
     ),
     Option("concurrency_group", METHOD, "the name of a concurrency group", _text),
 )

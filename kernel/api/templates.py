@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from shoal.api.durability import durability_of
+from shoal.api.kept import keeping_template
 from shoal.api.options import check_options
 from shoal.api.strategies import in_group, to_strategy
+from shoal.api.transports import STORE
 from shoal.errors import ConfigError
 from shoal.spec.calls import ActorTemplate, MethodTemplate, NumReturns, TaskTemplate
 from shoal.spec.resources import ResourceSet
@@ -73,6 +75,8 @@ def actor_template(cls: type, options: Mapping[str, Any]) -> ActorTemplate:
                 f"method {method.name!r} wants concurrency group {method.concurrency_group!r}; "
                 f"concurrency_groups has {', '.join(sorted(groups)) or 'none'}"
             )
+    for method in methods.values():
+        _check_keeping(method, options.get("enable_tensor_transport"))
     is_async = any(_is_async(getattr(cls, method, None)) for method in methods)
     durability = durability_of(cls, options, methods, is_async)
     once = durability is not None and durability.exactly_once
@@ -126,7 +130,23 @@ def method_template(name: str, function: Any, options: Mapping[str, Any]) -> Met
         concurrency_group=options.get("concurrency_group"),
         backpressure=_backpressure(options),
         display_name=options.get("name") or "",
+        tensor_transport=_transport(options.get("tensor_transport")),
     )
+
+
+def _check_keeping(method: MethodTemplate, enabled: bool | None) -> None:
+    if method.tensor_transport is None:
+        return
+    if enabled is False:
+        raise ConfigError(
+            f"method {method.name!r} has tensor_transport={method.tensor_transport!r}, and the class says "
+            "enable_tensor_transport=False; leave one of them out"
+        )
+    keeping_template(method, method)
+
+
+def _transport(name: str | None) -> str | None:
+    return None if name == STORE else name
 
 
 def _or(value: float | None, default: float) -> float:

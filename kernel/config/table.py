@@ -146,6 +146,19 @@ class Config:
         None, Text(optional=True), "Folder for spilled objects; None: inside the session folder."
     )
 
+    # Environments of workers
+    environment_cache_dir: str | None = _setting(
+        None,
+        Text(optional=True),
+        "Folder of environments that were built (pip, uv, conda); None: a private one below the system's.",
+    )
+    environment_cache_bytes: int = _setting(
+        10 * 2**30, Size(), "Environments that nobody uses are removed, oldest first, above this size."
+    )
+    environment_setup_seconds: float = _setting(
+        600, Number(1), "How long an environment may take to be made, unless it says so itself."
+    )
+
     # Objects and memory
     inline_object_max_bytes: int = _setting(
         100 * 1024,

@@ -8,6 +8,8 @@ from typing import ClassVar
 
 import attrs
 
+from shoal.interfaces.tensors import TensorTransport
+
 
 @attrs.frozen(kw_only=True)
 class Device:
@@ -46,3 +48,7 @@ class Accelerator(ABC):
     @abstractmethod
     def type_labels(self, devices: Sequence[Device]) -> Mapping[str, str]:
         """Return node labels that say which types there are, e.g. {"shoal.io/accelerator-type": "H100"}."""
+
+    def tensor_transports(self) -> Sequence[TensorTransport]:
+        """Return how tensors on these devices get from process to process. None, unless a kind of device says so."""
+        return ()

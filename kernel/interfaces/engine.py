@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from shoal.interfaces.refs import ObjectRef, ObjectRefGenerator
@@ -22,9 +22,10 @@ class Engine(ABC):
 
     `capabilities` names what tests may expect beyond the least: "processes" (work runs in other processes),
     "parallel" (two tasks can run at once), "async_actors", "kill_process", "placement_groups", "logs", "runtime_env",
-    "streaming", "durable_actors", "ordered_async" (calls of async actors begin in order), "exit_signals" (errors of
-    dead processes name the signal), "stream_errors" (`completed` of a stream has its error), "clean_close" (`close`
-    leaves no thread and no descriptor in this process). What is absent is skipped by the conformance suite, saying so.
+    "streaming", "durable_actors", "device_objects" (it is a SupportsDeviceObjects), "ordered_async" (calls of async
+    actors begin in order), "exit_signals" (errors of dead processes name the signal), "stream_errors" (`completed` of a
+    stream has its error), "clean_close" (`close` leaves no thread and no descriptor in this process). What is absent is
+    skipped by the conformance suite, saying so.
 
     The result of a call follows `num_returns`: 0 gives None, 1 one `ObjectRef`, more a list, "dynamic" one `ObjectRef`
     whose value is a `DynamicObjectRefGenerator`, "streaming" an `ObjectRefGenerator`.
@@ -227,6 +228,22 @@ class SupportsDashboard(Protocol):
         """Return the dashboard's address, opening its port if need be.
 
         Raises ConfigError if the session was started without one, or its port cannot be had.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsDeviceObjects(Protocol):
+    """An engine on which actors keep tensors of their results, and hand them out to other processes.
+
+    It also runs calls of the method `shoal.spec.calls.BESIDE`: as `__shoal_call__` they run a function on the actor's
+    instance, but in a thread beside its other calls, however busy it is.
+    """
+
+    def when_released(self, ref: ObjectRef[Any], callback: Callable[[bytes], None]) -> None:
+        """Call back once with the identifier of an object that this process has put, when nobody refers to it any more.
+
+        In any thread, soon after the last reference went, wherever it was. Not when the session ends.
         """
         ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
@@ -58,7 +59,7 @@ class ObjectRef(Generic[T_co], Awaitable[T_co]):
 
     def task_id(self) -> TaskID:
         """Return the task that makes the value."""
-        return self.id.task_id()
+        return TaskID.told(self._id[:16], job=bytes(self.engine.context().job_id))
 
     def job_id(self) -> JobID:
         """Return the program that the reference belongs to."""
@@ -73,8 +74,11 @@ class ObjectRef(Generic[T_co], Awaitable[T_co]):
         return ""
 
     def tensor_transport(self) -> str | None:
-        """Return how tensors in the value travel beside the object store: None, they do not."""
-        return None
+        """Return how the actor that makes the value hands its tensors out: None, they travel like all values.
+
+        Only the process that made the call, or the put, knows.
+        """
+        return _transports.get(self)
 
     def redis_shard_hash(self) -> int:
         """Return 64 well mixed bits of the identifier."""
@@ -144,6 +148,15 @@ class ObjectRef(Generic[T_co], Awaitable[T_co]):
         return True
 
 
+# Beside the references: few have one, and all would pay for a slot.
+_transports: weakref.WeakKeyDictionary[ObjectRef[Any], str] = weakref.WeakKeyDictionary()
+
+
+def note_transport(ref: ObjectRef[Any], transport: str) -> None:
+    """Remember how the tensors of a value travel, for `tensor_transport()`."""
+    _transports[ref] = transport
+
+
 class ObjectName(ObjectRef[Any]):
     """The name of a value without a share in it, for comparing and looking up: the value cannot be got through it."""
 
@@ -168,6 +181,10 @@ class ObjectName(ObjectRef[Any]):
 
     def __await__(self) -> Generator[Any, None, Any]:
         self._refuse()
+
+    def task_id(self) -> TaskID:
+        """Return the task that makes the value."""
+        return self.id.task_id()
 
     def job_id(self) -> JobID:
         """Raise TypeError: a name belongs to no program."""
@@ -218,6 +235,37 @@ class ObjectRefGenerator(Generic[T], Iterator["ObjectRef[T]"], AsyncIterator["Ob
             raise StopAsyncIteration
         return ref
 
+    # What plain generators have besides. This one runs elsewhere: all that it can be told is to end.
+
+    def send(self, value: None) -> ObjectRef[T]:
+        """Do as `next`. Raises TypeError for anything but None: a generator that runs elsewhere takes no values."""
+        if value is not None:
+            raise TypeError(f"{self!r} runs in another process and takes no values; call an actor for that")
+        return next(self)
+
+    def throw(self, error: BaseException | type[BaseException]) -> NoReturn:
+        """End the generator as `close` does and raise the error, as a generator that does not catch it."""
+        self.close()
+        raise error
+
+    def close(self) -> None:
+        """Cancel what the generator still had to make. What it has yielded can be read."""
+        self.engine.cancel(self, False, False)
+
+    async def asend(self, value: None) -> ObjectRef[T]:
+        """Do as `send` in async code."""
+        if value is not None:
+            raise TypeError(f"{self!r} runs in another process and takes no values; call an actor for that")
+        return await anext(self)
+
+    async def athrow(self, error: BaseException | type[BaseException]) -> NoReturn:
+        """Do as `throw` in async code."""
+        self.throw(error)
+
+    async def aclose(self) -> None:
+        """Do as `close` in async code."""
+        self.close()
+
     def next_ready(self) -> bool:
         """Tell whether the next reference (or the end) is there without waiting."""
         return self.engine.stream_ready(self)
@@ -232,7 +280,7 @@ class ObjectRefGenerator(Generic[T], Iterator["ObjectRef[T]"], AsyncIterator["Ob
 
     def task_id(self) -> TaskID:
         """Return the generator's task."""
-        return TaskID(self.task)
+        return TaskID.told(self.task, job=bytes(self.engine.context().job_id))
 
     def __repr__(self) -> str:
         return f"ObjectRefGenerator({self.task.hex()})"

@@ -46,6 +46,7 @@ class MethodTemplate:
     concurrency_group: str | None = None
     backpressure: int = 0
     display_name: str = ""
+    tensor_transport: str | None = None  # how the tensors of its results get to others; None: like all values
     prepared: tuple[Any, Any] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -57,6 +58,7 @@ class MethodTemplate:
             self.concurrency_group,
             self.backpressure,
             self.display_name,
+            self.tensor_transport,
         )
 
 
@@ -69,8 +71,14 @@ def _restore_method(*fields: Any) -> MethodTemplate:
         "concurrency_group",
         "backpressure",
         "display_name",
+        "tensor_transport",
     )
     return MethodTemplate(**dict(zip(names, fields, strict=True)))
+
+
+# Engines run these methods themselves: the first argument is a function, which gets the actor's instance and the rest.
+CALL = MethodTemplate(name="__shoal_call__")
+BESIDE = MethodTemplate(name="__shoal_beside__")  # in a thread beside the actor's other calls
 
 
 @attrs.frozen(kw_only=True)

@@ -82,3 +82,23 @@ class AcceleratorContract:
         assert accelerator.type_labels([]) == {}
         labels = accelerator.type_labels([Device(id="0", type="A"), Device(id="1", type="A")])
         assert all(text and text == str(text) for pair in labels.items() for text in pair)
+
+    def test_transports_of_tensors_have_names_of_their_own(self, accelerator: Accelerator) -> None:
+        transports = accelerator.tensor_transports()
+        names = [name for transport in transports for name in (transport.name, *transport.also)]
+        assert len(set(names)) == len(names)
+        assert all(name and name == name.lower() for name in names)
+        assert not {"object_store", "auto", "nixl"} & set(names)
+
+    def test_only_tensors_are_kept(self, accelerator: Accelerator) -> None:
+        for transport in accelerator.tensor_transports():
+            for value in (None, 1, "text", b"bytes", [1.0], {"a": 1}, object()):
+                assert not transport.keeps(value)
+
+    def test_a_transport_that_cannot_be_used_here_says_so(self, accelerator: Accelerator) -> None:
+        for transport in accelerator.tensor_transports():
+            if transport.reaches():
+                transport.check()
+            else:
+                with pytest.raises(ConfigError):
+                    transport.check()

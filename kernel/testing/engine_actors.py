@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import shoal
-from shoal.testing.engine_base import EnginePart, get
+from shoal.errors import ObjectLost
+from shoal.testing.engine_base import EnginePart, get, needs
 from shoal.testing.engine_gates import Marks, wait_for
 
 
@@ -201,6 +202,30 @@ class ActorPart(EnginePart):
         assert get(counter.__ray_ready__.remote()) is True
         assert get(counter.__shoal_call__.remote(lambda self, x: self.count + x, 4)) == 7
         assert get(counter.__ray_call__.remote(lambda self: self.count)) == 3
+
+    @needs("device_objects")
+    def test_tensors_that_stay_with_the_actor(self) -> None:
+        class Keeper:
+            @shoal.method(tensor_transport="shm")
+            def make(self) -> Any:
+                self.made = numpy.arange(50_000)
+                return [self.made]
+
+            def is_made(self, values: Any) -> bool:
+                return values[0] is self.made
+
+            def total(self, values: Any) -> int:
+                return int(values[0].sum())
+
+        numpy = pytest.importorskip("numpy")
+        cls = shoal.remote(Keeper)
+        keeper, other = cls.remote(), cls.remote()
+        ref = keeper.make.remote()
+        assert get(keeper.is_made.remote(ref)) is True
+        assert get(other.total.remote(ref)) == int(numpy.arange(50_000).sum())
+        shoal.kill(keeper)
+        with pytest.raises(ObjectLost, match="kept by an actor"):
+            get(other.total.remote(ref))
 
 
 class HandlePart(EnginePart):

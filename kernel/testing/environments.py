@@ -28,6 +28,7 @@ class EnvironmentStepContract:
     """What every step must do, whatever it makes."""
 
     bad_values: Sequence[Any] = (3, 1.5, None, object())
+    same_files: bool = True  # building twice makes equal files; installers write times and such
 
     @pytest.fixture
     def step(self) -> EnvironmentStep:
@@ -85,6 +86,8 @@ class EnvironmentStepContract:
         for number, value in enumerate(self._good(good_values)):
             canonical = step.check(value)
             found = []
+            if not self.same_files:
+                pytest.skip("what the step builds differs in its bytes")
             for folder in (tmp_path / f"one-{number}", tmp_path / f"two-{number}"):
                 folder.mkdir()
                 files = attrs.asdict(step.build(canonical, str(folder)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -109,7 +110,7 @@ class RuntimeEnv(dict[str, Any]):
         if config is not None:
             given["config"] = RuntimeEnvConfig.parse_and_validate_runtime_env_config(config).to_dict()
         super().__init__({name: value for name, value in given.items() if value is not None})
-        unknown = sorted(set(self) - set(_KEYS)) if _validate else []
+        unknown = sorted(set(self) - set(_KEYS) - _installed()) if _validate else []
         if unknown:
             raise ValueError(
                 f"runtime_env has no key {', '.join(unknown)}; it has: {', '.join(sorted(_KEYS))}"
@@ -119,7 +120,7 @@ class RuntimeEnv(dict[str, Any]):
             raise ValueError(f"runtime_env can have one of pip, uv and conda, not {' and '.join(packages)}")
 
     def __setitem__(self, key: str, value: Any) -> None:
-        if key not in _KEYS:
+        if key not in _KEYS and key not in _installed():
             raise ValueError(f"runtime_env has no key {key!r}; it has: {', '.join(sorted(_KEYS))}")
         super().__setitem__(key, value)
 
@@ -172,6 +173,25 @@ class RuntimeEnv(dict[str, Any]):
     def py_executable(self) -> str | None:
         """Return the interpreter of the workers."""
         return self.get("py_executable")  # type: ignore[no-any-return]
+
+    def working_dir_uri(self) -> str | None:
+        """Return the address that the folder comes from, if it is given by one."""
+        found = self.working_dir()
+        return found if isinstance(found, str) and "://" in found else None
+
+    def py_modules_uris(self) -> list[str]:
+        """Return the addresses among the packages that are shipped."""
+        return [each for each in self.py_modules() if "://" in str(each)]
+
+    def plugins(self) -> list[tuple[str, Any]]:
+        """Return the parts that plugins of third parties make, by name."""
+        return [(name, value) for name, value in self.items() if name not in _KEYS]
+
+    def get_extension(self, key: str) -> Any:
+        """Return what an extension of the format says. Raises ValueError for what is none."""
+        if key != "_ray_commit":
+            raise ValueError(f"{key!r} is no extension of a runtime_env; there is _ray_commit")
+        return self.get(key)
 
     def env_vars(self) -> dict[str, str]:
         """Return the environment variables."""
@@ -234,6 +254,11 @@ class RuntimeEnv(dict[str, Any]):
     def py_container_run_options(self) -> list[str]:
         """Return options for starting the container."""
         return list((self.get("container") or {}).get("run_options", ()))
+
+
+def _installed() -> set[str]:
+    """Return the keys that installed plugins serve."""
+    return {found.name for found in importlib.metadata.entry_points(group="shoal.environments")}
 
 
 def _again(parts: dict[str, Any]) -> RuntimeEnv:

@@ -87,9 +87,15 @@ MODULES: dict[str, tuple[Source, ...]] = {
     ),
     "ray.data.grouped_data": (_of("shoal.data", "GroupedData"),),
     "ray.exceptions": (_of("shoal.compat.exceptions"),),
-    "ray.experimental": (),  # has sub-modules only
+    "ray.experimental": (_of("shoal.tensors", "wait_tensor_freed"),),
     "ray.experimental.channel": (),  # has sub-modules only
+    "ray.experimental.channel.auto_transport_type": (_of("shoal.dag.tensors", "AutoTransportType"),),
     "ray.experimental.channel.torch_tensor_type": (_of("shoal.dag", "TorchTensorType"),),
+    "ray.experimental.collective": (
+        _of("shoal.util.collective.handles", "CommunicatorHandle=CollectiveHandle create_collective_group"),
+        _of("shoal.util.collective.handles", "get_collective_groups destroy_collective_group"),
+        _of("shoal.util.collective.handles", "destroy_all_collective_groups"),
+    ),
     "ray.experimental.compiled_dag_ref": (_of("shoal.dag", "CompiledDAGFuture CompiledDAGRef"),),
     "ray.experimental.tqdm_ray": (_of("shoal.util.tqdm", "tqdm"),),
     "ray.internal": (_of("shoal", "free"),),
@@ -151,6 +157,7 @@ SAME_AS: dict[str, str] = {
     "ray.dag.vis_utils": "ray.dag",
     "ray.experimental.multiprocessing": "ray.util.multiprocessing",
     "ray.experimental.multiprocessing.pool": "ray.util.multiprocessing",
+    "ray.experimental.queue": "ray.util.queue",
     "ray.runtime_env.runtime_env": "ray.runtime_env",
     "ray.util.collective.backend_registry": "ray.util.collective",
     "ray.util.collective.collective": "ray.util.collective",

@@ -72,6 +72,15 @@ class TorchTensorType:
         return self._promises[1]
 
 
+class AutoTransportType(TorchTensorType):
+    """A `TorchTensorType` whose transport is found by where the tensors are."""
+
+    def __init__(
+        self, device: Any = "default", _static_shape: bool = False, _direct_return: bool = False
+    ) -> None:
+        super().__init__(TorchTensorType.AUTO, device, _static_shape, _direct_return)
+
+
 def check_transport(transport: Any, device: Any, static_shape: bool, direct_return: bool) -> TensorHint:
     """Return the hint for these words. Raises ConfigError for others.
 

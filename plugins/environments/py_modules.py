@@ -9,19 +9,21 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 from shoal.environments.package import keep_archive, pack_file, pack_folder
+from shoal.environments.remote import REMOTE, address_of, bring
 from shoal.environments.unpack import unpack
 from shoal.environments.working_dir import is_canonical
 from shoal.errors import ConfigError, describe
 from shoal.interfaces.environment import EnvironmentStep, WorkerChanges
 
-_ALLOWED = "a package's folder, a .py file, a .zip or .whl file, or an imported module"
+_ALLOWED = "a package's folder, a .py file, a .zip or .whl file or the address of one, or an imported module"
 
 
 class PyModulesStep(EnvironmentStep):
     """`{"py_modules": ["./my_package", "one.py", "lib-1.0-py3-none-any.whl", imported_module]}`.
 
-    A folder is a package and is imported by its own name; what a .zip holds is imported from its root. The canonical
-    value is a list of `{"uri": path of a zip file, "hash": its SHA-256}`, and such are accepted as well.
+    A folder is a package and is imported by its own name; what a .zip holds is imported from its root. An address
+    (`https://…/lib.zip`, see working_dir) is fetched by each node. The canonical value is a list of `{"uri": path of a
+    zip file, "hash": its SHA-256}` and `{"remote": address}`, and such are accepted as well.
     """
 
     name: ClassVar[str] = "py_modules"
@@ -38,7 +40,10 @@ class PyModulesStep(EnvironmentStep):
         for index, package in enumerate(value):
             place = os.path.join(folder, str(index))
             os.mkdir(place)
-            unpack(package["uri"], package["hash"], place)
+            if REMOTE in package:
+                bring(package, place)
+            else:
+                unpack(package["uri"], package["hash"], place)
             path.append(place)
             # A wheel may keep a part of itself here (binary distribution format, "the .data directory").
             path += sorted(glob.glob(os.path.join(glob.escape(place), "*.data", "*lib")))
@@ -48,6 +53,9 @@ class PyModulesStep(EnvironmentStep):
 def _package(index: int, module: Any) -> dict[str, str]:
     if is_canonical(module):
         return dict(module)
+    address = address_of(module, f"runtime_env['py_modules'][{index}]")
+    if address is not None:
+        return address
     path = _path_of(index, module)
     if os.path.isdir(path):
         packed = pack_folder(path, inside=os.path.basename(os.path.realpath(path)))

@@ -8,13 +8,17 @@ from typing import Any, ClassVar
 
 from shoal.environments.ignore import parse
 from shoal.environments.package import keep_archive, pack_folder
+from shoal.environments.remote import REMOTE, address_of, bring, only_folder
 from shoal.environments.unpack import unpack
 from shoal.errors import ConfigError, describe
 from shoal.interfaces.environment import EnvironmentStep, WorkerChanges
 
 
 class WorkingDirStep(EnvironmentStep):
-    """`{"working_dir": "folder"}`, a .zip file, or `{"path": "folder", "excludes": ["*.csv"]}`.
+    """`{"working_dir": "folder"}`, a .zip file, the address of one, or `{"path": "folder", "excludes": ["*.csv"]}`.
+
+    Addresses are those of file:// and https://, and all that fsspec knows where it is installed (s3://, gs://, …). Each
+    node fetches them itself. A folder that is all that such an archive has is taken for the archive.
 
     The canonical value is `{"uri": path of a zip file, "hash": its SHA-256}` and is accepted as well.
     """
@@ -26,6 +30,9 @@ class WorkingDirStep(EnvironmentStep):
     def check(self, value: Any) -> dict[str, str]:
         if is_canonical(value):
             return dict(value)
+        address = address_of(value, "runtime_env['working_dir']")
+        if address is not None:
+            return address
         excludes: Sequence[str] = ()
         path = value
         if isinstance(value, Mapping):
@@ -42,13 +49,21 @@ class WorkingDirStep(EnvironmentStep):
         if isinstance(excludes, str) or not all(isinstance(each, str) for each in excludes):
             what = describe(excludes)
             raise ConfigError(f"runtime_env['working_dir']: excludes must be a list of patterns, got {what}")
+        if address_of(path, "runtime_env['working_dir']") is not None:
+            raise ConfigError(
+                "runtime_env['working_dir']: nothing of an archive at an address can be excluded"
+            )
         parse(excludes)
         return dict(
             zip(("uri", "hash"), _package(os.path.expanduser(os.fspath(path)), excludes), strict=True)
         )
 
     def build(self, value: Any, folder: str) -> WorkerChanges:
-        unpack(value["uri"], value["hash"], folder)
+        if REMOTE in value:
+            bring(value, folder)
+            folder = only_folder(folder)
+        else:
+            unpack(value["uri"], value["hash"], folder)
         return WorkerChanges(working_folder=folder, path=[folder])
 
 

@@ -39,7 +39,7 @@ from shoal.inline.tasks import (
 from shoal.interfaces.engine import CallResult
 from shoal.interfaces.refs import ObjectRef
 from shoal.serial import dump_function, load_function
-from shoal.spec.calls import ActorInfo, ActorTemplate, MethodTemplate
+from shoal.spec.calls import BESIDE, ActorInfo, ActorTemplate, MethodTemplate
 from shoal.spec.view import Demand
 
 PENDING, ALIVE, RESTARTING, DEAD = "PENDING", "ALIVE", "RESTARTING", "DEAD"
@@ -226,6 +226,9 @@ class Actors:
         if actor is None or actor.state == DEAD:
             core.fail(call, self._death_of(actor, info))
             return result
+        if template.name == BESIDE.name:
+            self._run_beside(actor, call)
+            return result
         parent = running.get()
         if parent is not None:
             parent.children.append(call)
@@ -233,6 +236,15 @@ class Actors:
             actor.queue.append(call)
         self.pump(actor)
         return result
+
+    def _run_beside(self, actor: Actor, call: Call) -> None:
+        """Run a call now, whatever the actor is doing."""
+        try:
+            args, kwargs = call.arguments()
+            function, *rest = args
+            self.core.finish(call, function(actor.instance, *rest, **kwargs))
+        except Exception as error:  # the function's own: it is the call's result
+            self.core.fail(call, error)
 
     def pump(self, actor: Actor) -> None:
         """Start the calls whose turn it is. Calls start in order; a sync actor runs one at a time."""
@@ -312,7 +324,7 @@ class Actors:
         instance = actor.instance
         name = call.function_name.rpartition(".")[2]
         if name == "__shoal_call__":
-            return lambda function, *args, **kwargs: function(instance, *args, **kwargs)
+            return lambda function, /, *args, **kwargs: function(instance, *args, **kwargs)
         method: Callable[..., Any] = getattr(instance, name)
         return method
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextvars
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -65,6 +66,7 @@ class InlineEngine(Engine):
         {
             "async_actors",
             "clean_close",
+            "device_objects",
             "durable_actors",
             "ordered_async",
             "placement_groups",
@@ -182,6 +184,10 @@ class InlineEngine(Engine):
         result = Result(self._core.new_task_id() + bytes(4))
         result.fill(dumps(value))
         return self._core.ref(result)
+
+    def when_released(self, ref: ObjectRef[Any], callback: Callable[[bytes], None]) -> None:
+        """Call back with the object's identifier once nobody refers to it; see SupportsDeviceObjects."""
+        weakref.finalize(ref.record, callback, ref.binary()).atexit = False
 
     def get(self, refs: Sequence[ObjectRef[Any]], timeout: float | None) -> list[Any]:
         self._begin(refs)

@@ -15,7 +15,7 @@ PENDING, READY, FAILED, FREED = "PENDING", "READY", "FAILED", "FREED"
 class Result:
     """One object: pending, or its bytes, or its error. Whoever changes it holds the engine's lock."""
 
-    __slots__ = ("call", "error", "id", "packed", "refs", "state", "watchers")
+    __slots__ = ("__weakref__", "call", "error", "id", "packed", "refs", "state", "watchers")
 
     def __init__(self, object_id: bytes, call: Any = None) -> None:
         self.id: bytes = object_id

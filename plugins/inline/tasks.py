@@ -161,6 +161,8 @@ class Tasks:
             cancelled=call.cancelled,
             is_driver=False,
         )
+        if call.actor is not None:
+            call.context = attrs.evolve(call.context, actor_id=call.actor.info.actor_id)
 
 
 class _Again:

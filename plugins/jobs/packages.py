@@ -12,14 +12,21 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from shoal.environments.conda import CondaStep
 from shoal.environments.package import find_package, keep_archive, pack_file, pack_folder
+from shoal.environments.packages import PipStep, UvStep
+from shoal.environments.setup_hook import SetupHookStep
 from shoal.errors import ConfigError, describe
+from shoal.interfaces.environment import EnvironmentStep
 
 MOST_BYTES = 512 << 20
 _SCHEME = "package://"
 _NAME = re.compile(r"([0-9a-f]{64})\.zip")
 # key → whether its value is a list of paths
 _LOCAL = {"working_dir": False, "py_modules": True}
+_ADDRESSES = ("file", "http", "https", "s3", "gs")
+# Values that may name files of the client's, or be functions of its program: it makes plain data of them.
+_CHECKED: tuple[type[EnvironmentStep], ...] = (PipStep, UvStep, CondaStep, SetupHookStep)
 
 
 def digest_of(name: str) -> str:
@@ -53,6 +60,9 @@ def pack_environment(runtime_env: Mapping[str, Any], upload: Callable[[str, str]
             sent[key] = [_sent(key, each, (), upload) for each in value]
         elif not is_list:
             sent[key] = _sent(key, value, excludes, upload)
+    for step in _CHECKED:
+        if sent.get(step.name) is not None:
+            sent[step.name] = step().check(sent[step.name])
     return sent
 
 
@@ -63,7 +73,7 @@ def _sent(key: str, value: Any, excludes: Any, upload: Callable[[str, str], None
     if not isinstance(path, (str, os.PathLike)):
         return value  # the head says what is wrong with it
     path = os.fspath(path)
-    if urlsplit(path).scheme in ("http", "https", "s3", "gs", "package"):
+    if urlsplit(path).scheme in (*_ADDRESSES, "package"):
         return value
     path = os.path.expanduser(path)
     if os.path.isdir(path):
@@ -105,7 +115,7 @@ def _found(key: str, value: Any) -> Any:
         if path is None:
             raise ConfigError(f"runtime_env[{key!r}]: package {digest}.zip was not uploaded, or too long ago")
         return {"uri": path, "hash": digest}
-    if isinstance(value, str) and urlsplit(value).scheme in ("http", "https", "s3", "gs"):
+    if isinstance(value, str) and urlsplit(value).scheme in _ADDRESSES:
         return value
     raise ConfigError(
         f"runtime_env[{key!r}]: {describe(value)} is no package that was uploaded; a path means something on your "

@@ -6,7 +6,7 @@ import concurrent.futures
 import os
 import pickle
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from shoal.errors import ConfigError, GetTimeout, ShoalError, describe
@@ -40,6 +40,7 @@ class NativeEngine(Engine):
         {
             "async_actors",
             "clean_close",
+            "device_objects",
             "durable_actors",
             "exit_signals",
             "kill_process",
@@ -194,6 +195,11 @@ class NativeEngine(Engine):
             with client.reactor.lock:
                 client.objects.collect()
         return ObjectRef(object_id, self, record, client.objects.drop)
+
+    def when_released(self, ref: ObjectRef[Any], callback: Callable[[bytes], None]) -> None:
+        """Call back with the object's identifier once nobody refers to it; see SupportsDeviceObjects."""
+        with self.client.reactor.lock:
+            self.client.objects.when_released[ref.record.object_id] = callback
 
     def get(self, refs: Sequence[ObjectRef[Any]], timeout: float | None) -> list[Any]:
         return self.client.get(refs, timeout)

@@ -31,7 +31,7 @@ _SLICE = 0.02  # seconds of real time between two looks of whoever waits for ano
 class Located(Result):
     """An object that lies on nodes, and knows which call made it, so that it can be made again."""
 
-    __slots__ = ("__weakref__", "lineage", "places")
+    __slots__ = ("lineage", "places")
 
     def __init__(self, object_id: bytes, call: Any = None) -> None:
         super().__init__(object_id, call)

@@ -77,6 +77,7 @@ class SimEngine(InlineEngine):
         {
             "async_actors",
             "clean_close",
+            "device_objects",
             "durable_actors",
             "ordered_async",
             "placement_groups",

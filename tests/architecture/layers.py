@@ -50,6 +50,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shoal.routes": BASE | {"shoal.registry"},
     # values as bytes, for libraries with channels of their own
     "shoal.values": BASE | {"shoal.serial"},
+    # what an actor keeps of its results
+    "shoal.tensors": BASE | {"shoal.api"},
     # 5: libraries, on the public names
     "shoal.dag": LIBRARY | {"shoal.values"},
     "shoal.cluster_utils": LIBRARY,
@@ -59,7 +61,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shoal.debug": LIBRARY | {"shoal.debugging", "shoal.looking", "shoal.observe"},
     "shoal.util": LIBRARY | {"shoal.state"},
     "shoal.data": LIBRARY | {"shoal.util"},  # progress bars
-    "shoal.compat": LIBRARY | {"shoal.dag", "shoal.data", "shoal.jobs", "shoal.state", "shoal.util"},
+    "shoal.compat": LIBRARY
+    | {"shoal.dag", "shoal.data", "shoal.jobs", "shoal.state", "shoal.tensors", "shoal.util"},
     # read by mypy, not by programs
     "shoal.mypy_plugin": set(),
     # 6: commands are the kernel's, so they too ask the registry for a driver and never name its module

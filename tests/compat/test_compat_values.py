@@ -6,7 +6,7 @@ import json
 import logging
 import pickle
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -29,6 +29,21 @@ def test_a_runtime_env_is_a_mapping_with_questions() -> None:
     assert env.get("config", data_class=RuntimeEnvConfig).setup_timeout_seconds == 5
     assert RuntimeEnv.deserialize(env.serialize()) == env == pickle.loads(pickle.dumps(env))
     assert json.loads(env.serialize()) == env.to_dict()
+    shipped = RuntimeEnv(working_dir="https://x.example/a.zip", py_modules=["s3://b/c.zip", "here"])
+    assert shipped.working_dir_uri() == "https://x.example/a.zip"
+    assert shipped.py_modules_uris() == ["s3://b/c.zip"]
+    assert (env.working_dir_uri(), env.py_modules_uris(), env.plugins()) == (None, [], [])
+    assert env.get_extension("_ray_commit") is None
+    with pytest.raises(ValueError, match="no extension"):
+        env.get_extension("other")
+
+
+def test_keys_of_installed_plugins_are_keys(fake_dist: Callable[[str, str, str], None]) -> None:
+    fake_dist("papers", "[shoal.environments]\npapers = papers:Step\n", "class Step: ...\n")
+    env = RuntimeEnv(papers={"a": 1})
+    assert env.plugins() == [("papers", {"a": 1})]
+    env["papers"] = {"a": 2}
+    assert env.to_dict() == {"papers": {"a": 2}}
 
 
 @pytest.mark.parametrize(

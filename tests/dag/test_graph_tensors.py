@@ -9,6 +9,7 @@ import pytest
 
 import shoal
 from shoal.dag import InputNode, TorchTensorType
+from shoal.dag.tensors import AutoTransportType
 from shoal.errors import ConfigError
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
@@ -48,6 +49,14 @@ def test_words_that_mean_nothing(transport: str, device: str, message: str) -> N
         node.with_tensor_transport(transport, device)
     with pytest.raises(ConfigError, match=message):
         TorchTensorType(transport, device)
+
+
+def test_the_hint_without_a_transport() -> None:
+    hint = AutoTransportType(device="cpu", _static_shape=True)
+    assert isinstance(hint, TorchTensorType)
+    assert (hint.transport, hint.device, hint.static_shape) == (TorchTensorType.AUTO, "cpu", True)
+    with pytest.raises(ConfigError, match="device is 'default'"):
+        AutoTransportType(device="moon")
 
 
 @pytest.mark.skipif(not HAS_TORCH, reason="torch is not installed")

@@ -93,6 +93,29 @@ def test_a_program_with_its_folder_and_environment(client: JobSubmissionClient, 
     assert job in {one.submission_id for one in client.list_jobs()}
 
 
+def test_a_program_with_packages_of_its_own(client: JobSubmissionClient, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(
+        "import shoal, toolz\n"
+        "@shoal.remote\n"
+        "def version():\n"
+        "    import toolz\n"
+        "    return toolz.__version__\n"
+        "shoal.init()\n"
+        "print('found', toolz.__version__, shoal.get(version.remote()), flush=True)\n"
+    )
+    requirements = tmp_path / "requirements.txt"  # of the client's machine
+    requirements.write_text("toolz==0.12.1\n")
+    environment = {"working_dir": str(tmp_path), "pip": str(requirements)}
+    job = client.submit_job(entrypoint="python program.py", runtime_env=environment)
+    assert over(client, job) is JobStatus.SUCCEEDED, client.get_job_logs(job)
+    assert "found 0.12.1 0.12.1" in client.get_job_logs(job)
+    job = client.submit_job(entrypoint="python -V", runtime_env={"uv": ["toolz==999.0"]})
+    assert over(client, job) is JobStatus.FAILED
+    details = client.get_job_info(job)
+    assert details.message is not None
+    assert "toolz==999.0" in details.message
+
+
 def test_a_program_that_fails(client: JobSubmissionClient, folder: Path) -> None:
     job = client.submit_job(entrypoint="python program.py 7", runtime_env={"working_dir": str(folder)})
     assert over(client, job) is JobStatus.FAILED

@@ -9,7 +9,7 @@ import pytest
 import shoal
 from shoal.errors import ConfigError
 from shoal.util import collective
-from shoal.util.collective import ReduceOp
+from shoal.util.collective import ReduceOp, handles
 from shoal.util.collective.types import Backend
 
 pytestmark = [pytest.mark.processes, pytest.mark.usefixtures("processes")]
@@ -56,6 +56,49 @@ def test_a_backend_of_ones_own() -> None:
     collective.destroy_collective_group("mine")
     with pytest.raises(ConfigError, match="GLOO already"):
         collective.register_collective_backend("gloo", Alone)
+
+
+class Counting(collective.CollectiveGroup):
+    """A group without a library below it: its members are alone."""
+
+    def allreduce(self, tensor: Any, op: ReduceOp) -> None:
+        tensor[0] = self.world_size
+
+    reduce = broadcast = allgather = reducescatter = send = recv = barrier = None  # type: ignore[assignment]
+
+    def destroy_group(self) -> None:
+        return
+
+
+@shoal.remote(num_cpus=0)
+class Member:
+    def __init__(self) -> None:
+        collective.register_collective_backend("counting", Counting)
+
+    def rank_in(self, name: str) -> tuple[int, int]:
+        return collective.get_rank(name), collective.get_collective_group_size(name)
+
+
+def test_groups_with_handles() -> None:
+    members = [Member.remote() for _ in range(3)]
+    shoal.get([member.__shoal_ready__.remote() for member in members])
+    group = handles.create_collective_group(members[:2], "counting", name="pair")
+    everybody = handles.create_collective_group(members, "counting")
+    assert shoal.get([member.rank_in.remote("pair") for member in members]) == [(0, 2), (1, 2), (-1, -1)]
+    assert [group.get_rank(member) for member in members] == [0, 1, -1]
+    assert handles.get_collective_groups(members[1:2], "counting") == [group, everybody]
+    assert handles.get_collective_groups(members) == [everybody]
+    assert handles.get_collective_groups(members, "gloo") == []
+    with pytest.raises(ConfigError, match="'pair' already"):
+        handles.create_collective_group(members[:1], "counting", name="pair")
+    with pytest.raises(ConfigError, match="each once"):
+        handles.create_collective_group([members[0], members[0]], "counting")
+    handles.destroy_collective_group(group)
+    assert shoal.get(members[0].rank_in.remote("pair")) == (-1, -1)
+    with pytest.raises(ValueError, match=f"no collective group 'pair'; it has made: {everybody.name}"):
+        handles.destroy_collective_group("pair")
+    handles.destroy_all_collective_groups()
+    assert handles.get_collective_groups([]) == []
 
 
 @pytest.fixture(scope="module")

@@ -187,7 +187,8 @@ class ActorClient:
             return dump_error(TaskCancelled(f"{task.function.name} was cancelled"), task.function.name)
         certificate = self.certificate
         if certificate is not None and certificate.cause is Cause.ENVIRONMENT_FAILED:
-            return dump_error(RuntimeEnvSetup(certificate.detail, certificate), task.function.name)
+            what = f"the environment of actor {name} could not be made"
+            return dump_error(RuntimeEnvSetup(what, certificate), task.function.name)
         return dump_error(ActorDied(f"actor {name} is dead", certificate), task.function.name)
 
     def on_state(self, state: str, worker: bytes, incarnation: int, certificate: Any, error: Any) -> None:

@@ -322,14 +322,11 @@ class Client:
 
     def environment(self, runtime_env: Any) -> dict[str, Any]:
         """Return the checked environment of a call: its own keys over the session's."""
-        merged = dict(self.job_environment)
-        if runtime_env:
-            checked = self.check_environment(runtime_env)
-            variables = {**merged.get("env_vars", {}), **checked.get("env_vars", {})}
-            merged.update(checked)
-            if variables:
-                merged["env_vars"] = variables
-        return merged
+        if not runtime_env:
+            return dict(self.job_environment)
+        from shoal.native.process.environments import merged
+
+        return merged(self.job_environment, self.check_environment(runtime_env))
 
     def check_environment(self, runtime_env: Any) -> dict[str, Any]:
         """Return a runtime_env in canonical form. Raises ConfigError."""

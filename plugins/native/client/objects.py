@@ -39,6 +39,7 @@ class Objects:
         client.reactor.gatherers.append(self.collect)
         self.recover: Callable[[Record], bool] = lambda record: False  # set by the task submitter
         self._subscribers: dict[bytes, set[bytes]] = {}  # owned object → peers to send its value to
+        self.when_released: dict[bytes, Callable[[bytes], None]] = {}  # whom to tell that an object is free
         self._copies: dict[bytes, set[int]] = {}  # owned object → nodes with a copy of its bytes
         self._number = number_of(client.worker_id)
 
@@ -157,6 +158,8 @@ class Objects:
             if record.task is not None and record.status is not None:
                 self._drop_lineage(record)
             self._client.on_released(record)
+            if self.when_released:
+                self._tell_released(record.object_id)
         else:
             self._table.pop(record.object_id, None)
             owed, record.credits = record.credits, 0
@@ -164,6 +167,11 @@ class Objects:
                 self._owed.setdefault(record.object_id[:8], []).append([record.object_id, owed])
                 self._reactor.pending = True
             record.contained = None
+
+    def _tell_released(self, object_id: bytes) -> None:
+        then = self.when_released.pop(object_id, None)
+        if then is not None:
+            self._reactor.call_soon_unlocked(lambda: then(object_id))
 
     def _drop_lineage(self, record: Record) -> None:
         """The object need not be made again. With the last one of a task go the arguments that it had stored."""

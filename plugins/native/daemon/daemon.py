@@ -293,6 +293,7 @@ class Daemon:
         cpus = self.scheduling.book.total.get("CPU", 1)
         self.prestarted = max(1, min(int(cpus), 8, self.config.max_workers or 8))
         self.scheduling.prestart(self.prestarted)
+        self.scheduling.build_early(self.session.environment)
         self.events.begin()
         scraped = self.metrics.begin()
         if scraped is not None:
@@ -361,6 +362,7 @@ class Daemon:
 
     def _sweep(self) -> None:
         self.pool.end_idle(self.prestarted, self.config.idle_worker_seconds)
+        self.scheduling.let_go_of_environments()
         self.reactor.call_later(_SWEEP_SECONDS, self._sweep)
 
     def _watch_memory(self) -> None:
@@ -487,8 +489,7 @@ class Daemon:
         if client.kind == "worker":
             worker = self.pool.registered(client.worker_id, client.connection)
             if worker is not None:
-                if not worker.pid:
-                    worker.pid = client.pid
+                worker.runs_as(client.pid)
                 self.scheduling.worker_ready(worker)
                 self.schedule()
 

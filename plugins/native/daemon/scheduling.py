@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
-import threading
 import time
 from collections import deque
 from collections.abc import Collection
@@ -14,14 +12,13 @@ import attrs
 import msgspec
 
 from shoal.death import Cause, DeathCertificate
-from shoal.errors import RuntimeEnvSetup
 from shoal.ids import NodeID
-from shoal.interfaces.environment import WorkerChanges
 from shoal.machines.leases import Forward, Lease, LeaseBook, Want
+from shoal.native.daemon.environments import Environments
 from shoal.native.daemon.jobs import LocalJobs
 from shoal.native.daemon.lending import Lending
 from shoal.native.daemon.workers import WorkerProcess
-from shoal.native.process.environments import JOB, build_environment
+from shoal.native.process.environments import CONFIG, JOB
 from shoal.native.wire import control, kinds
 from shoal.native.wire.certificates import plain_certificate
 from shoal.native.wire.demand import demand_from_wire
@@ -51,8 +48,7 @@ class Scheduling:
         self.lending = Lending(daemon, self)
         self._classes: dict[bytes, dict[str, Any]] = {}
         self._waiting: dict[bytes, deque[tuple[Want, Lease]]] = {}  # environment → leases without a worker
-        self._environments: dict[bytes, WorkerChanges] = {_NO_ENVIRONMENT: WorkerChanges()}
-        self._building: set[bytes] = set()
+        self.environments = Environments(daemon, _NO_ENVIRONMENT, self._environment_done)
         self._failures: dict[bytes, int] = {}
         self._told: dict[tuple[bytes, bytes], float] = {}  # infeasible wants: when first seen, −1 when told
 
@@ -203,8 +199,8 @@ class Scheduling:
         waiting = self._waiting.get(key)
         if not waiting:
             return
-        if key not in self._environments:
-            self._build(key, self._classes[waiting[0][0].class_key]["environment"])
+        if self.environments.find(key) is None:
+            self.environments.build(key, self._classes[waiting[0][0].class_key]["environment"])
             return
         for _ in range(len(waiting) - self._daemon.pool.starting(key)):
             if not self._start_worker(key):
@@ -215,9 +211,10 @@ class Scheduling:
         if not pool.has_room():
             pool.end_longest_idle()
             return False
-        changes = self._environments[key]
+        changes = self.environments.find(key)
+        assert changes is not None
         job = msgspec.msgpack.decode(key).get(JOB) if key else None
-        pool.start(key, dict(changes.variables), list(changes.path), changes.working_folder, job)
+        pool.start(key, changes, job)
         return True
 
     def prestart(self, count: int) -> None:
@@ -225,34 +222,22 @@ class Scheduling:
         for _ in range(count):
             self._start_worker(_NO_ENVIRONMENT)
 
-    def _build(self, key: bytes, environment: dict[str, Any]) -> None:
-        """Build an environment in a thread; workers that wait for it start then."""
-        if key in self._building:
-            return
-        self._building.add(key)
-        folder = os.path.join(self._daemon.session.folder, "env", os.urandom(6).hex())
+    def _environment_done(self, key: bytes, failed: str) -> None:
+        if failed:
+            self._fail_waiting(key, failed)
+        else:
+            self._start_missing(key)
 
-        def work() -> None:
-            result: WorkerChanges | Exception
-            try:
-                os.makedirs(folder)
-                result = build_environment(self._daemon.packages.bring(environment), folder)
-            except Exception as error:  # a stranger's step may raise anything: it becomes the tasks' error
-                result = error
-            self._daemon.call_soon(lambda: self._built(key, result))
+    def build_early(self, environment: dict[str, Any]) -> None:
+        """Build an environment before anybody asks for a worker with it, unless it says that this can wait."""
+        if environment and environment.get(CONFIG, {}).get("eager_install", True):
+            self.environments.build(msgspec.msgpack.encode(environment), environment)
 
-        threading.Thread(target=work, name="shoal-environment", daemon=True).start()
-
-    def _built(self, key: bytes, result: WorkerChanges | Exception) -> None:
-        self._building.discard(key)
-        if isinstance(result, Exception):
-            text = (
-                str(result) if isinstance(result, RuntimeEnvSetup) else f"{type(result).__name__}: {result}"
-            )
-            self._fail_waiting(key, text)
-            return
-        self._environments[key] = result
-        self._start_missing(key)
+    def let_go_of_environments(self) -> None:
+        """Let go of what no worker uses."""
+        in_use = {worker.environment_key for worker in self._daemon.pool.workers.values()}
+        in_use.update(key for key, waiting in self._waiting.items() if waiting)
+        self.environments.let_go(in_use)
 
     def _fail_waiting(self, key: bytes, text: str) -> None:
         certificate = DeathCertificate(
@@ -272,7 +257,8 @@ class Scheduling:
                 kinds.CLASS_STATE,
                 want.class_key,
                 "failed",
-                f"the environment of a worker could not be made: {text}",
+                # All of it is in the certificate.
+                f"the environment of a worker could not be made: {text.partition(chr(10))[0]}",
                 plain_certificate(certificate),
             ]
             self.lending.tell_failed(want.holder, want.class_key, message)

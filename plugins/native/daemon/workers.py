@@ -23,6 +23,7 @@ from shoal.native.transport.reactor import Reactor
 from shoal.native.wire.nodes import worker_id
 
 if TYPE_CHECKING:
+    from shoal.interfaces.environment import WorkerChanges
     from shoal.machines.leases import Lease
     from shoal.native.daemon.logs import LogPipes
     from shoal.native.process.session import Session
@@ -55,6 +56,22 @@ class WorkerProcess:
     buried: bool = False
     retriable: bool = True
     leased_at: float = 0.0
+    front: int = (
+        0  # what was forked, if that only stands before the worker (a container's command); 0: nothing does
+    )
+
+    def forked(self, pid: int) -> None:
+        """The zygote has forked it, as this process."""
+        if self.pid and self.pid != pid:
+            self.front = pid
+        else:
+            self.pid = pid
+
+    def runs_as(self, pid: int) -> None:
+        """It has told which process it is: another one than was forked, if its environment has a command."""
+        if self.pid and self.pid != pid:
+            self.front = self.pid
+        self.pid = pid
 
 
 class _ZygoteLink:
@@ -120,9 +137,7 @@ class WorkerPool:
     def start(
         self,
         environment_key: bytes,
-        variables: dict[str, str],
-        path: list[str],
-        folder: str,
+        changes: WorkerChanges,
         job: dict[str, Any] | None,
     ) -> None:
         """Fork one more worker; it registers when it is up. `job` says whose program it serves, None: the session's."""
@@ -131,9 +146,12 @@ class WorkerPool:
         self.workers[worker.worker_id] = worker
         request = {
             "worker": worker.worker_id,
-            "variables": variables,
-            "path": path,
-            "folder": folder,
+            "variables": dict(changes.variables),
+            "path": list(changes.path),
+            "folder": changes.working_folder,
+            "programs": list(changes.programs),
+            "command": list(changes.command),
+            "hooks": list(changes.hooks),
             "job": job,
         }
         worker.driver = self._session.driver if job is None else job["driver"]
@@ -170,13 +188,13 @@ class WorkerPool:
             _, worker_id, pid = message
             worker = self.workers.get(worker_id)
             if worker is not None:
-                worker.pid = pid
+                worker.forked(pid)
                 if worker.ending is not None:
                     self._signal(worker, signal.SIGKILL)
             return
         _, pid, status = message
         for worker in list(self.workers.values()):
-            if worker.pid == pid:
+            if pid == (worker.front or worker.pid):
                 worker.status = status
                 if worker.state == "starting":
                     self._started(worker)
@@ -267,10 +285,10 @@ class WorkerPool:
 
     def _signal(self, worker: WorkerProcess, number: int) -> None:
         if worker.pid and worker.status is None:
-            try:
-                os.kill(worker.pid, number)
-            except ProcessLookupError:
-                return
+            # The worker first: a command that stands before it may end with it, and then tells how.
+            for pid in filter(None, (worker.pid, worker.front)):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
 
     def connection_lost(self, worker: WorkerProcess) -> None:
         """A worker's connection has closed."""

@@ -25,12 +25,14 @@ from shoal.native.worker import calls
 from shoal.native.worker.durable import DurableCalls
 from shoal.native.worker.execution import Execution, running
 from shoal.serial import dump_error, load_function
+from shoal.spec.calls import BESIDE, CALL
 
 if TYPE_CHECKING:
     from shoal.native.worker.async_calls import AsyncCalls
     from shoal.native.worker.worker import Worker
 
-_CALL = "__shoal_call__"
+_CALL = CALL.name
+_BESIDE = BESIDE.name
 _ASYNC_DEFAULT = 1_000  # calls that an async actor runs at once unless told otherwise
 
 Call = tuple[Peer, list[Any]]
@@ -57,6 +59,7 @@ class ActorHost:
         self._methods: dict[str, Callable[..., Any]] = {}
         self._queue: deque[Call] = deque()  # serial calls, and all calls until the constructor has run
         self._threads: dict[str | None, queue.SimpleQueue[Call | None]] = {}
+        self._beside: queue.SimpleQueue[Call | None] | None = None
         self._loop: AsyncCalls | None = None
         self.durable = None if options["durable"] is None else DurableCalls(worker, self, options["durable"])
         self._held: list[Any] = []  # references that the constructor's arguments came with
@@ -65,12 +68,23 @@ class ActorHost:
 
     def accept(self, peer: Peer, item: list[Any]) -> None:
         """Take a call."""
-        if self._loop is not None:
+        if item[1] == _BESIDE:
+            self._accept_beside((peer, item))
+        elif self._loop is not None:
             self._loop.accept(peer, item)
         elif self._threads:
             self._threads[self.group_of(item)].put((peer, item))
         else:
             self._queue.append((peer, item))
+
+    def _accept_beside(self, call: Call) -> None:
+        """Have a call run beside the others: by a thread that starts with the first."""
+        if self._beside is None:
+            self._beside = queue.SimpleQueue()
+            threading.Thread(
+                target=self._serve_thread, args=(self._beside,), name=f"{self.class_name}-beside", daemon=True
+            ).start()
+        self._beside.put(call)
 
     def cancel_queued(self, peer: Peer, counter: int) -> bool:
         """Drop a call that was not started. Returns whether it was there."""
@@ -225,11 +239,11 @@ class ActorHost:
         """Return what a call of that name runs. Raises AttributeError."""
         method = self._methods.get(name)
         if method is None:
-            method = self._call_function if name == _CALL else getattr(self.instance, name)
+            method = self._call_function if name in (_CALL, _BESIDE) else getattr(self.instance, name)
             self._methods[name] = method
         return method
 
-    def _call_function(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def _call_function(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         return function(self.instance, *args, **kwargs)
 
     def run(self, peer: Peer, item: list[Any], main: bool, answer: calls.Answer | None = None) -> None:

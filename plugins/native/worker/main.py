@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import importlib
 import os
@@ -24,6 +25,7 @@ from shoal.native.process.store import open_store, store_class
 from shoal.native.wire import kinds
 from shoal.native.worker.printing import mark_streams
 from shoal.native.worker.worker import Worker
+from shoal.serial import load_function
 
 _listeners: list[Any] = []  # the observers' functions, loaded in the zygote
 
@@ -59,11 +61,24 @@ def prepare(session: Session) -> None:
 
 
 def run_worker(session: Session, request: dict[str, Any]) -> None:
-    """Live the life of one worker."""
-    worker_id: bytes = request["worker"]
+    """Live the life of one worker, in this process or as another program."""
     os.environ.update(request["variables"])
-    sys.path[:] = [*request["path"], *session.path]
+    if request["programs"]:
+        os.environ["PATH"] = os.pathsep.join([*request["programs"], os.environ.get("PATH", os.defpath)])
     folder = request["folder"] or session.main_folder
+    if os.path.isdir(folder):
+        os.chdir(folder)
+    if request["command"]:
+        from shoal.native.worker.become import become
+
+        become(session, request, folder)
+    live(session, request)
+
+
+def live(session: Session, request: dict[str, Any]) -> None:
+    """Live the life of one worker in this process, whose variables and folder are set."""
+    worker_id: bytes = request["worker"]
+    sys.path[:] = [*request["path"], *session.path]
     job = request["job"]
     if job is not None:
         session = attrs.evolve(
@@ -73,8 +88,6 @@ def run_worker(session: Session, request: dict[str, Any]) -> None:
             job_id=job["id"],
             environment={**job["environment"], JOB: job},
         )
-    if os.path.isdir(folder):
-        os.chdir(folder)
     sys.argv = [f"shoal-worker-{worker_id.hex()}"]
     random.seed()
     if "numpy" in sys.modules:
@@ -95,6 +108,8 @@ def run_worker(session: Session, request: dict[str, Any]) -> None:
 
         client.observing = Observing(client, listeners)
     current.engine = engine
+    for hook in request["hooks"]:
+        _run_hook(hook)
     with client.reactor.lock:
         client.tell_daemon([kinds.REGISTER, {"pid": os.getpid(), "kind": "worker"}])
         client.reactor.flush()
@@ -111,6 +126,17 @@ def _breakpoint(*args: Any, **known: Any) -> None:
     from shoal.debugging import stop_here
 
     stop_here("breakpoint", sys._getframe(1))
+
+
+def _run_hook(hook: str) -> None:
+    """Call what the environment wants called before work. What it raises ends the worker, and is told as the reason."""
+    kind, _, rest = hook.partition(":")
+    if kind == "pickle":
+        function = load_function(base64.b64decode(rest), [])
+    else:
+        module, _, name = hook.rpartition(".")
+        function = getattr(importlib.import_module(module), name)
+    function()
 
 
 def _run_exit_functions() -> None:

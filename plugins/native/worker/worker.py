@@ -169,9 +169,15 @@ class Worker:
 
     def _on_lease_begin(self, peer: Peer, message: Message) -> None:
         self.grant = message[2]
+        self._inherit_environment()
         self.client.depth = self.grant.get("depth", 0) + 1
         os.environ.update(self.grant.get("variables", {}))
         self._page[0:8] = bytes(8)
+
+    def _inherit_environment(self) -> None:
+        """What is called from here has the environment of here, unless it says otherwise."""
+        if self.grant.get("environment"):
+            self.client.job_environment = self.grant["environment"]
 
     def _on_lease_end(self, peer: Peer, message: Message) -> None:
         self.client.depth = 0
@@ -205,6 +211,7 @@ class Worker:
 
         specification = message[1]
         self.grant = specification["grant"]
+        self._inherit_environment()
         os.environ.update(self.grant.get("variables", {}))
         self.host = ActorHost(self, specification)
 
