@@ -44,6 +44,7 @@ class ProviderCalls:
     def __init__(self, make: Callable[[], NodeProvider], seconds: float) -> None:
         self._make = make
         self._seconds = seconds
+        self._generation = 0  # of providers
         self._waiting: queue.Queue[_Call | None] = queue.Queue()
         self._calls: list[_Call] = []  # in the order they were asked for, until they are answered
         self._done = threading.Event()
@@ -58,6 +59,11 @@ class ProviderCalls:
         if self._thread is None:
             self._begin()
         self._waiting.put(call)
+
+    def renew(self, seconds: float) -> None:
+        """Let what is asked from now on go to a new provider, with another bound: its settings have changed."""
+        self._seconds = seconds
+        self._generation += 1
 
     @property
     def busy(self) -> bool:
@@ -76,10 +82,15 @@ class ProviderCalls:
 
     def _run(self, waiting: queue.Queue[_Call | None]) -> None:
         provider: NodeProvider | None = None
+        generation = 0
         while (call := waiting.get()) is not None:
             call.begun = time.monotonic()
             try:
+                if provider is not None and generation != self._generation:
+                    provider.close()
+                    provider = None
                 if provider is None:
+                    generation = self._generation
                     provider = self._make()
                 call.value = call.work(provider)
             except Exception as error:  # a stranger's provider may raise anything

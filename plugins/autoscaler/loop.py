@@ -198,11 +198,8 @@ class Loop:
             return
         _log.info("the cluster's file has changed")
         self.spec = spec
-        self._calls.close(_CLOSE_SECONDS)
-        self._listing = False
-        self._calls = ProviderCalls(self._make_provider, spec.provider_seconds)
-        # What it knew of machines it finds again in the provider's list.
-        self.scaler = Autoscaler(spec, policy, secrets.token_hex(2) + "-")
+        self._calls.renew(spec.provider_seconds)
+        self.scaler.change(spec, policy)
 
 
 def check_cluster(path: str, start: Callable[[ClusterSpec], NodeStart]) -> tuple[ClusterSpec, ScalingPolicy]:

@@ -109,6 +109,14 @@ class Autoscaler:
         self._silent_since: float | None = None  # the provider does not answer
         self._silence = ""
 
+    def change(self, spec: ClusterSpec, policy: ScalingPolicy) -> None:
+        """Go on with another description: launches that failed are tried again at once, since it may be the cure."""
+        self.spec = spec
+        self._policy = policy
+        self.types = {name: TypeState() for name in spec.types}
+        for key in [key for key, flight in self.flights.items() if flight.node_type not in spec.types]:
+            del self.flights[key]  # what comes of it is one too many
+
     # Answers
 
     def launched(self, key: str, machines: Sequence[Machine], now: float) -> None:

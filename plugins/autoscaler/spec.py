@@ -43,7 +43,7 @@ class HeadSpec:
     num_cpus: float | None = None
     num_gpus: float | None = None
     resources: Mapping[str, float] = attrs.field(factory=dict, hash=False)
-    settings: Mapping[str, Any] = attrs.field(factory=dict, hash=False)  # more of `shoal config`
+    settings: Mapping[str, Any] = attrs.field(factory=dict, hash=False, repr=False)  # more of `shoal config`
 
 
 @attrs.frozen(kw_only=True)
@@ -55,7 +55,7 @@ class ClusterSpec:
     types: Mapping[str, NodeType] = attrs.field(hash=False)
     provider_options: Mapping[str, Any] = attrs.field(factory=dict, hash=False, repr=False)
     head: HeadSpec = attrs.field(factory=HeadSpec)
-    settings: Mapping[str, Any] = attrs.field(factory=dict, hash=False)  # of every launched node
+    settings: Mapping[str, Any] = attrs.field(factory=dict, hash=False, repr=False)  # of every launched node
     policy: str = "demand"
     policy_options: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
     max_machines: int = 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import json
 import os
 import re
@@ -105,7 +106,10 @@ class ProcessNodes(NodeProvider):
             os.mkdir(folder, 0o700)
         except FileExistsError:
             return  # an earlier try with this key
-        words = self._start.words(machine_id, node_type, self._start.credentials_file)
+        # A head beyond loopback talks to no node on loopback; this machine is reached as the head is.
+        host = self._start.head_address.rpartition(":")[0].strip("[]")
+        beyond = host if not is_loopback(host) and "listen_host" not in self._start.settings else None
+        words = self._start.words(machine_id, node_type, self._start.credentials_file, beyond)
         if self._temp_dir:
             words += ["--temp-dir", self._temp_dir]
         command = [sys.executable, "-m", "shoal.cli.main", *words]
@@ -199,6 +203,14 @@ class ProcessNodes(NodeProvider):
         with open(path + ".new", "w", encoding="utf-8") as file:
             json.dump(record, file)
         os.rename(path + ".new", path)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine and nothing else."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host in ("localhost", "")
 
 
 def _told(folder: str) -> dict[str, Any] | None:

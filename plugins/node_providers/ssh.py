@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import ipaddress
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ import attrs
 from shoal.errors import ConfigError, NodeProviderError, describe
 from shoal.interfaces.nodes import GONE, Machine, NodeProvider, NodeStart, NodeType, machine_name
 from shoal.node_providers.openssh import Host, read_host
+from shoal.node_providers.process import is_loopback
 
 _AT_ONCE = 16  # hosts that are asked at the same time
 
@@ -127,7 +127,7 @@ class SshNodes(NodeProvider):
         with open(self._start.credentials_file, encoding="utf-8") as file:
             credentials = file.read()
         settings = dict(self._start.settings)
-        if not _is_loopback(self._start.head_address.rpartition(":")[0].strip("[]")):
+        if not is_loopback(self._start.head_address.rpartition(":")[0].strip("[]")):
             settings.setdefault("listen_host", self._hosts[text].name)
         return {
             "type": {
@@ -211,13 +211,6 @@ class SshNodes(NodeProvider):
 
     def close(self) -> None:
         pass
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host in ("localhost", "")
 
 
 def _plain(text: str) -> str:

@@ -379,6 +379,23 @@ def test_a_machine_that_others_end_is_replaced_if_it_is_needed(stage: Stage) -> 
     assert isinstance(launch, Launch)
 
 
+def test_another_description_is_a_new_try(stage: Stage) -> None:
+    stage.needs = [need(2, CPU=4)]
+    [launch] = stage.step()
+    stage.scaler.launch_failed(launch.key, "no such image", True, stage.now)  # type: ignore[union-attr]
+    assert stage.step() == []
+    stage.scaler.change(spec(max_machines=1), DemandPolicy())
+    [launch] = stage.step()
+    assert launch.count == 1  # type: ignore[union-attr]
+    other = spec(node_types={"big": {"resources": {"CPU": 8}}})
+    stage.scaler.change(other, DemandPolicy())
+    assert stage.scaler.flights == {}
+    stage.machines["late"] = Machine(machine_id=f"{launch.key}-0", node_type="cpu", state=PENDING)  # type: ignore[union-attr]
+    effects = stage.step()
+    assert Terminate(machine_ids=(f"{launch.key}-0",)) in effects  # type: ignore[union-attr]
+    assert [one.node_type for one in effects if isinstance(one, Launch)] == ["big"]
+
+
 def test_an_end_that_failed_is_asked_for_again(stage: Stage) -> None:
     [name] = stage.up(1)
     del stage.nodes[name]

@@ -48,6 +48,7 @@ class Walk(RuleBasedStateMachine):
         self.waiting: list[ResourceSet] = []
         self.unanswered: list[Launch] = []
         self.launched: dict[str, int] = {}
+        self.strangers = 0
 
     # The cluster
 
@@ -183,7 +184,8 @@ class Walk(RuleBasedStateMachine):
     @precondition(lambda self: sum(name.startswith("more") for name in self.machines) < 2)
     @rule(node_type=st.sampled_from(["cpu", "gpu", "old"]))
     def a_stranger_turns_up(self, node_type: str) -> None:
-        name = f"more-{len(self.launched)}-{self.now}"
+        self.strangers += 1
+        name = f"more-{self.strangers}"
         self.machines[name] = Machine(
             machine_id=name, node_type=node_type, state=PENDING if node_type != "old" else GONE
         )

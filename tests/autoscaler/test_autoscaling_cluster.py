@@ -105,6 +105,7 @@ def test_a_placement_group_over_nodes_brings_them(cluster: AutoscalingCluster) -
     eventually(lambda: not living())
 
 
+@pytest.mark.slow
 def test_what_was_requested_comes_without_work_and_stays(cluster: AutoscalingCluster) -> None:
     request_resources(num_cpus=4)
     eventually(lambda: len(living()) == 2)
@@ -140,6 +141,7 @@ def service_pid(cluster: AutoscalingCluster) -> int | None:
     return None
 
 
+@pytest.mark.slow
 def test_an_autoscaler_that_is_killed_is_started_again_and_takes_over(
     cluster: AutoscalingCluster, link: ScalingLink
 ) -> None:
@@ -155,6 +157,7 @@ def test_an_autoscaler_that_is_killed_is_started_again_and_takes_over(
     assert shoal.get(where.remote(0), timeout=SECONDS)
 
 
+@pytest.mark.slow
 def test_a_node_that_is_killed_is_replaced(cluster: AutoscalingCluster) -> None:
     ref = where.remote(4)
     [node] = eventually(living)
@@ -174,6 +177,7 @@ def _pid_of(cluster: AutoscalingCluster, node_id: str) -> int:
     raise AssertionError(node_id)
 
 
+@pytest.mark.slow
 def test_a_second_autoscaler_stands_by(cluster: AutoscalingCluster, link: ScalingLink) -> None:
     eventually(lambda: link.told() is not None)
     assert not link.lead(b"second", 10, [])
@@ -198,6 +202,7 @@ def test_the_file_is_read_again_when_it_changes(cluster: AutoscalingCluster, lin
     assert len(living()) == 1  # the last settings hold
 
 
+@pytest.mark.slow
 def test_launches_that_fail_are_shown_and_tried_again(cluster: AutoscalingCluster, link: ScalingLink) -> None:
     path = os.path.join(cluster.init_arguments()["temp_dir"], "cluster.json")
     with open(path) as file:
