@@ -196,6 +196,29 @@ class Walk(RuleBasedStateMachine):
             if one.state == STOPPING:
                 self.machines[name] = attrs.evolve(one, state=GONE)
 
+    def a_good_second(self) -> None:
+        """The provider does all that it was asked for."""
+        self.now += 1.0
+        for launch in self.unanswered:
+            made = [
+                Machine(machine_id=machine_name(launch.key, i), node_type=launch.node_type, state=PENDING)
+                for i in range(launch.count)
+            ]
+            self.machines |= {one.machine_id: one for one in made}
+            self.scaler.launched(launch.key, made, self.now)
+        self.unanswered.clear()
+        self.ending_machines_are_gone()
+        for name, one in list(self.machines.items()):
+            if one.state == PENDING and one.node_type in SPEC.types:
+                self.join(name)
+
+    @rule(seconds=st.sampled_from([3, 10, 45]))
+    def all_goes_well(self, seconds: int) -> None:
+        """Time passes while work goes on, and nothing fails."""
+        for _ in range(seconds):
+            self.a_good_second()
+            self.step()
+
     @invariant()
     def it_does_not_contradict_itself(self) -> None:
         self.scaler.validate()
@@ -210,19 +233,7 @@ class Walk(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Faults are over: what can be met is met, and then all but the least goes."""
         for _ in range(400):
-            self.now += 1.0
-            for launch in self.unanswered:
-                made = [
-                    Machine(machine_id=machine_name(launch.key, i), node_type=launch.node_type, state=PENDING)
-                    for i in range(launch.count)
-                ]
-                self.machines |= {one.machine_id: one for one in made}
-                self.scaler.launched(launch.key, made, self.now)
-            self.unanswered.clear()
-            self.ending_machines_are_gone()
-            for name, one in list(self.machines.items()):
-                if one.state == PENDING and one.node_type in SPEC.types:
-                    self.join(name)
+            self.a_good_second()
             for entry in self.joined.values():  # work takes a moment
                 if entry[0]:
                     entry[0].pop()
