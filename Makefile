@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(call INSTALL,.venv) --constraints constraints.txt --build-constraints constraints.txt --editable '.[dev]'
 	touch $@
 
-servers: venv  ## Redis and etcd for the tests that need them, in .servers unless the machine has them
+servers: venv  ## Redis, etcd and sshd for the tests that need them, in .servers unless the machine has them
 	$(BIN)/python tools/get_servers.py
 
 browser: venv  ## Chromium and the front end's packages, for the tests of the dashboard and its build

@@ -31,6 +31,7 @@ ShoalError
 ├── NodeDied                               the machine's daemon is gone
 ├── RuntimeEnvSetup                        the environment for a worker could not be made
 ├── PlacementGroupRemoved                  the work's placement group is gone
+├── NodeProviderError                      machines cannot be launched, listed or ended
 ├── AuthenticationFailed (PermissionError) the other side does not know the session's token
 └── SystemFailure                          a fault of Shoal's own or of the machine
 
@@ -333,6 +334,20 @@ class RuntimeEnvSetup(_Died):
 
 class PlacementGroupRemoved(_Died):
     """The placement group that the work belongs to was removed."""
+
+
+class NodeProviderError(ShoalError):
+    """A node provider could not do what it was asked for. If it is `permanent`, trying again changes nothing."""
+
+    def __init__(self, provider: str = "", doing: str = "", why: str = "", permanent: bool = False) -> None:
+        super().__init__(provider, doing, why, permanent)
+        self.provider = provider
+        self.doing = doing
+        self.why = why
+        self.permanent = permanent
+
+    def __str__(self) -> str:
+        return f"the node provider {self.provider!r} cannot {self.doing}: {self.why}"
 
 
 class AuthenticationFailed(ShoalError, PermissionError):

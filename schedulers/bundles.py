@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shoal.schedulers.feasible import fits, quantities, shortage
-from shoal.schedulers.labels import matches
 from shoal.schedulers.score import FULL
+from shoal.spec.labels import matches
 from shoal.spec.resources import ResourceSet
 from shoal.spec.view import (
     BundleSpec,

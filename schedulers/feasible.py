@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain, islice
 
 from shoal.errors import ConfigError
-from shoal.schedulers.labels import allows, matches
+from shoal.spec.labels import allows, matches
 from shoal.spec.resources import UNIT, ResourceSet
 from shoal.spec.strategy import NodeAffinityStrategy, NodeLabelStrategy
 from shoal.spec.view import ClusterView, Demand, Infeasible, NodeView, Wait

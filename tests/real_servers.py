@@ -1,4 +1,4 @@
-"""Redis and etcd as processes on loopback, each in a folder of its own: tests start, kill and start them again."""
+"""Redis, etcd and sshd as processes on loopback, each in its own folder: tests start, kill and start them again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ STARTS = 5
 
 def program(name: str) -> str:
     """Return the path of a server's program; skip the test if there is none, except where CI is set."""
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(UNPACKED / "bin")])
+    folders = [str(UNPACKED / folder) for folder in ("bin", "sbin")]
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", *folders])
     found = shutil.which(name, path=path)
     if found is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(
@@ -181,6 +182,60 @@ class Etcd(RealServer):
         """Return the location of a store there."""
         scheme = "etcds" if self._scheme == "https" else "etcd"
         return f"{scheme}://127.0.0.1:{self.port}?prefix={prefix}"
+
+
+class Sshd(RealServer):
+    """OpenSSH's server, which takes this user with one key and nothing else."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._program = program("sshd")
+        program("ssh")
+        keygen = program("ssh-keygen")
+        self.identity = folder / "identity"
+        for path in (self.identity, folder / "host_key"):
+            subprocess.run(
+                [keygen, "-q", "-t", "ed25519", "-N", "", "-f", str(path)],
+                check=True,
+                stdin=subprocess.DEVNULL,
+            )
+        authorized = folder / "authorized_keys"
+        authorized.write_text((folder / "identity.pub").read_text())
+        authorized.chmod(0o600)
+        self.known_hosts = folder / "known_hosts"
+
+    def command(self) -> Sequence[str]:
+        key = " ".join((self.folder / "host_key.pub").read_text().split()[:2])
+        names = ("127.0.0.1", "localhost")
+        self.known_hosts.write_text("".join(f"[{name}]:{self.port} {key}\n" for name in names))
+        settings = {
+            "Port": str(self.port),
+            "ListenAddress": "127.0.0.1",
+            "HostKey": str(self.folder / "host_key"),
+            "AuthorizedKeysFile": str(self.folder / "authorized_keys"),
+            "PasswordAuthentication": "no",
+            "KbdInteractiveAuthentication": "no",
+            "PubkeyAuthentication": "yes",
+            "PermitRootLogin": "prohibit-password",
+            "StrictModes": "no",  # the folders of tests belong to whom they belong to
+            "UsePAM": "no",
+            "PidFile": "none",
+            "MaxStartups": "100",
+        }
+        config = self.folder / "sshd_config"
+        config.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
+        serve = [self._program, "-D", "-e", "-f", str(config)]
+        if os.getuid():
+            return serve
+        # As root it wants a user and a folder of its own, which an unpacked package has not made: it gets them in a
+        # namespace, so that the machine stays as it is.
+        passwd = self.folder / "passwd"
+        lines = Path("/etc/passwd").read_text()
+        if "\nsshd:" not in lines:
+            lines += "sshd:x:65533:65534::/run/sshd:/usr/sbin/nologin\n"
+        passwd.write_text(lines)
+        steps = f'mount --bind {passwd} /etc/passwd && mount -t tmpfs none /run && mkdir -m 755 /run/sshd && exec "$@"'
+        return ["unshare", "--mount", "sh", "-c", steps, "sh", *serve]
 
 
 @contextlib.contextmanager

@@ -1,9 +1,9 @@
-"""Fetch the servers that tests talk to, Redis and etcd, into .servers/: unpacked Debian packages, nothing is installed.
+"""Fetch what tests talk to (Redis, etcd, OpenSSH) into .servers/: unpacked Debian packages, nothing is installed.
 
 python tools/get_servers.py        # `make servers`; quick when they are there already
 
 What the machine has on its PATH is used as it is. The packages are unpacked instead of installed because installing
-Redis starts it, and because unpacking needs no rights. Where there is no apt, install the two by hand; without them
+Redis starts it, and because unpacking needs no rights. Where there is no apt, install them by hand; without them
 their tests are skipped, except where CI is set.
 """
 
@@ -17,13 +17,20 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent.parent / ".servers"
 ROOT = HERE / "root"
-WANTED = {"redis-server": "redis-server", "etcd": "etcd-server"}  # program: Debian package
+# program: Debian package
+WANTED = {
+    "redis-server": "redis-server",
+    "etcd": "etcd-server",
+    "ssh": "openssh-client",
+    "sshd": "openssh-server",
+}
 SECONDS = 300
 
 
 def missing() -> list[str]:
     """Return the packages of the programs that are neither installed nor fetched."""
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(ROOT / "usr" / "bin")])
+    folders = [str(ROOT / "usr" / name) for name in ("bin", "sbin")]
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", *folders])
     return [package for program, package in WANTED.items() if shutil.which(program, path=path) is None]
 
 
@@ -70,7 +77,7 @@ def main() -> None:
     fetch(packages)
     if left := missing():
         sys.exit(
-            f"{' and '.join(left)} were unpacked into {ROOT}, but their programs are not in usr/bin there"
+            f"{' and '.join(left)} were unpacked into {ROOT}, but their programs are not below usr there"
         )
 
 

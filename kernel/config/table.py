@@ -68,6 +68,12 @@ class Config:
     )
     metadata_options: Mapping[str, Any] = _setting({}, Table(), "Options of the metadata store.")
 
+    autoscaling: str | None = _setting(
+        None,
+        Text(optional=True),
+        "File that describes the cluster: the head of a cluster runs an autoscaler for it; None: it runs none.",
+    )
+
     # The program, as one of several jobs of a cluster
     job_name: str | None = _setting(
         None, Text(optional=True), "What people call the program; None: its identifier."

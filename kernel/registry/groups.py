@@ -9,11 +9,14 @@ import attrs
 
 from shoal.errors import ConfigError
 from shoal.interfaces.accelerator import Accelerator
+from shoal.interfaces.companions import Companion
 from shoal.interfaces.debugger import Debugger
 from shoal.interfaces.engine import Engine
 from shoal.interfaces.environment import EnvironmentStep
 from shoal.interfaces.graphs import GraphLibrary
 from shoal.interfaces.metadata import Metadata
+from shoal.interfaces.nodes import NodeProvider
+from shoal.interfaces.scaling import ScalingPolicy
 from shoal.interfaces.scheduler import Scheduler
 from shoal.interfaces.sharing import Sharing
 from shoal.interfaces.store import ObjectStore
@@ -58,6 +61,10 @@ ENVIRONMENTS: Group[EnvironmentStep] = Group(
 GRAPHS: Group[GraphLibrary] = Group("shoal.graphs", "graph library", GraphLibrary, Picks.ALL)
 LIBRARIES: Group[Any] = Group("shoal.libraries", "library", None, Picks.ALL)
 DEBUGGERS: Group[Debugger] = Group("shoal.debuggers", "debugger", Debugger, Picks.ONE, "debugger")
+# The file that describes a cluster chooses these, not a setting.
+NODES: Group[NodeProvider] = Group("shoal.nodes", "node provider", NodeProvider, Picks.ALL)
+SCALING: Group[ScalingPolicy] = Group("shoal.scaling", "scaling policy", ScalingPolicy, Picks.ALL)
+COMPANIONS: Group[Companion] = Group("shoal.companions", "companion of the head", Companion, Picks.ALL)
 COMMANDS: Group[Any] = Group("shoal.commands", "command", None, Picks.ALL)
 CHECKS: Group[Any] = Group("shoal.checks", "check", None, Picks.ALL)
 SERVICES: Group[Any] = Group("shoal.services", "web service", None, Picks.ALL)
@@ -75,6 +82,9 @@ GROUPS: tuple[Group[Any], ...] = (
     GRAPHS,
     LIBRARIES,
     DEBUGGERS,
+    NODES,
+    SCALING,
+    COMPANIONS,
     COMMANDS,
     CHECKS,
     SERVICES,

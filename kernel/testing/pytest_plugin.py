@@ -18,6 +18,7 @@ KINDS = {
     "engine": "shoal.engines",
     "environment": "shoal.environments",
     "metadata": "shoal.metadata",
+    "nodes": "shoal.nodes",
     "scheduler": "shoal.schedulers",
     "sharing": "shoal.sharing",
     "store": "shoal.stores",
@@ -46,6 +47,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         dest=_destination("metadata_location"),
         help="where the named metadata store is, if it is a server: '{}' in it becomes another word in each "
         "test, as in redis://127.0.0.1/0?prefix=test-{}",
+    )
+    group.addoption(
+        "--nodes-options",
+        metavar="JSON",
+        default=None,
+        dest=_destination("nodes_options"),
+        help='what the named node provider needs, as {"options": {…}, "type": {…}}: its own, and a node type\'s',
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -9,10 +10,13 @@ from typing import Any
 
 import pytest
 
+from shoal.interfaces.nodes import NodeType
+from shoal.spec.resources import ResourceSet
 from shoal.testing.accelerators import AcceleratorContract
 from shoal.testing.engines import EngineContract, EngineSessionContract
 from shoal.testing.environments import EnvironmentStepContract
 from shoal.testing.metadata import MetadataContract
+from shoal.testing.nodes import Make, NodeProviderContract
 from shoal.testing.schedulers import SchedulerContract
 from shoal.testing.sharing import SharingContract
 from shoal.testing.stores import ObjectStoreContract
@@ -72,6 +76,28 @@ class TestMetadata(MetadataContract):
         """Return a function that gives a location that nobody has used before."""
         form = request.config.getoption("shoal_metadata_location") or str(tmp_path / "store-{}")
         return lambda: form.replace("{}", secrets.token_hex(8))
+
+
+@pytest.mark.shoal_contract("nodes")
+class TestNodeProvider(NodeProviderContract):
+    """--nodes=NAME, and what it needs by --nodes-options."""
+
+    @pytest.fixture
+    def given(self, request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+        """Return what --nodes-options says, where {folder} stands for a folder of the test's own."""
+        text = request.config.getoption("shoal_nodes_options") or "{}"
+        given: dict[str, Any] = json.loads(text.replace("{folder}", str(tmp_path)))
+        return given
+
+    @pytest.fixture
+    def make(self, shoal_plugin: Callable[[str], Any], given: dict[str, Any]) -> Make:
+        """Return a function that makes the named provider."""
+        return lambda cluster, start: shoal_plugin("nodes")(cluster, start, given.get("options"))
+
+    @pytest.fixture
+    def node_type(self, given: dict[str, Any]) -> NodeType:
+        """Return a type with the options that were given."""
+        return NodeType(name="small", resources=ResourceSet.of(CPU=1), options=given.get("type", {}))
 
 
 @pytest.mark.shoal_contract("scheduler")

@@ -84,6 +84,11 @@ class Cluster:
         return self._nodes[0].head_address
 
     @property
+    def folder(self) -> str:
+        """The folder of the nodes' session folders, which goes with the cluster."""
+        return self._folder
+
+    @property
     def gcs_address(self) -> str:
         """The reference's name of `address`."""
         return self.address

@@ -148,6 +148,7 @@ MODULES: dict[str, tuple[Source, ...]] = {
 
 # Further paths of modules above, or of modules that the rule finds.
 SAME_AS: dict[str, str] = {
+    "ray.autoscaler.sdk.sdk": "ray.autoscaler.sdk",
     "ray.dag.class_node": "ray.dag",
     "ray.dag.context": "ray.dag",
     "ray.dag.dag_node": "ray.dag",

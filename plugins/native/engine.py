@@ -24,6 +24,7 @@ from shoal.spec.view import ClusterView, Explanation, GroupSpec, NodeView
 if TYPE_CHECKING:
     from shoal.config import Config
     from shoal.interfaces.looking import LogPart, SessionSeen, Watch
+    from shoal.interfaces.scaling import ScalingLink
     from shoal.native.client.client import Client
     from shoal.native.process.spawn import DaemonProcess
     from shoal.native.worker.worker import Worker
@@ -497,6 +498,19 @@ class NativeEngine(Engine):
         from shoal.native.client.watching import watch_at
 
         return watch_at(where, config)
+
+    def scaling(self) -> ScalingLink:
+        from shoal.native.client.scaling import NativeScalingLink
+
+        self.client.check_usable()
+        return NativeScalingLink(self.client, owns=False)
+
+    @classmethod
+    def scaling_of(cls, config: Config) -> ScalingLink:
+        from shoal.native.client.scaling import NativeScalingLink
+        from shoal.native.process.join import observe_cluster
+
+        return NativeScalingLink(observe_cluster(config), owns=True)
 
     def timeline(self) -> list[dict[str, Any]]:
         from shoal.native.client.timeline import timeline

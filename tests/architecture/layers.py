@@ -29,6 +29,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shoal.accelerators": BASE,
     "shoal.metadata": BASE,
     "shoal.environments": BASE,
+    "shoal.node_providers": BASE | {"shoal.node_providers.openssh"},
+    # the client program of OpenSSH, for whoever runs something elsewhere
+    "shoal.node_providers.openssh": BASE,
     # 3: mechanism
     "shoal.machines": BASE,
     "shoal.serial": BASE,
@@ -48,13 +51,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shoal.looking": BASE | {"shoal.observe", "shoal.registry"},
     # what plugins add to a session's HTTP server
     "shoal.routes": BASE | {"shoal.registry"},
+    # growing and shrinking a session, for autoscalers
+    "shoal.scaling": BASE | {"shoal.registry"},
     # values as bytes, for libraries with channels of their own
     "shoal.values": BASE | {"shoal.serial"},
     # what an actor keeps of its results
     "shoal.tensors": BASE | {"shoal.api"},
     # 5: libraries, on the public names
+    # commands, and days in virtual time
+    "shoal.autoscaler": LIBRARY
+    | {"shoal.scaling", "shoal.observe", "shoal.sim", "shoal.node_providers.openssh"},
     "shoal.dag": LIBRARY | {"shoal.values"},
-    "shoal.cluster_utils": LIBRARY,
+    "shoal.cluster_utils": LIBRARY | {"shoal.scaling"},
     "shoal.state": LIBRARY | {"shoal.looking", "shoal.observe"},
     "shoal.jobs": LIBRARY | {"shoal.environments", "shoal.looking", "shoal.observe"},
     "shoal.dashboard": LIBRARY | {"shoal.looking", "shoal.observe", "shoal.routes", "shoal.state"},
@@ -62,7 +70,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shoal.util": LIBRARY | {"shoal.state"},
     "shoal.data": LIBRARY | {"shoal.util"},  # progress bars
     "shoal.compat": LIBRARY
-    | {"shoal.dag", "shoal.data", "shoal.jobs", "shoal.state", "shoal.tensors", "shoal.util"},
+    | {
+        "shoal.autoscaler",
+        "shoal.dag",
+        "shoal.data",
+        "shoal.jobs",
+        "shoal.state",
+        "shoal.tensors",
+        "shoal.util",
+    },
     # read by mypy, not by programs
     "shoal.mypy_plugin": set(),
     # 6: commands are the kernel's, so they too ask the registry for a driver and never name its module
@@ -85,6 +101,9 @@ ONLY_FOR: dict[str, tuple[str, ...]] = {
 # Outside packages that are slow or optional: imported inside functions, except in the modules named for them; a name
 # that ends in a dot stands for all modules below it.
 LATE: dict[str, tuple[str, ...]] = {
+    "boto3": (),
+    "botocore": (),
+    "kubernetes": (),
     "crc32c": (),
     "dask": (),
     "datasets": (),

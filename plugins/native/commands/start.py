@@ -125,6 +125,12 @@ def start(
             credentials = credentials or os.environ.get("SHOAL_CREDENTIALS_FILE") or f"{base}.credentials"
         if config.metadata_location is None and config.metadata == "sqlite":
             config = attrs.evolve(config, metadata_location=f"{base}.db")
+    if head and config.autoscaling:
+        from shoal.registry.drivers import load_driver
+        from shoal.registry.groups import COMPANIONS
+
+        config = attrs.evolve(config, autoscaling=os.path.abspath(config.autoscaling))
+        load_driver(COMPANIONS, "autoscaler")().check(config)
     bundle = _bundle(config, head, address, credentials, token_file)
     asked = (
         _until_asked() if block else None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from shoal.native.client.client import Client
 
 _GIBIBYTE = 1 << 30
+_MOST_EVENTS = 8
 
 
 @contextmanager
@@ -52,10 +53,12 @@ def status(address: str | None, temp_dir: str | None, json_: bool) -> None:
         jobs = client.request("jobs")
         pending = client.request("pending")
         durable = client.request("durable_actors")
+        scaling = client.request("scaling_told")
     plain = {
         "nodes": [_plain(node) for node in nodes],
         "jobs": [_plain_job(job) for job in jobs],
         "pending": [{**one, "job": one["job"].hex()} for one in pending],
+        "autoscaler": scaling,
         "durable_actors": [{**one, "actor": one["actor"].hex()} for one in durable],
     }
     say(plain, lambda: _as_text(plain), json_)
@@ -129,6 +132,7 @@ def _as_text(plain: dict[str, Any]) -> str:
     else:
         waits = [[one["what"], str(one["count"]), one["demand"], one["reason"]] for one in plain["pending"]]
         text += "\n\nWhat waits:\n" + table(["what", "count", "demand", "why"], waits)
+    text += _scaling_as_text(plain["autoscaler"])
     if plain["durable_actors"]:
         kept = [
             [
@@ -143,6 +147,39 @@ def _as_text(plain: dict[str, Any]) -> str:
         header = ["durable actor", "state", "saved", "bytes", "restored"]
         text += "\n\nStates that are kept:\n" + table(header, kept)
     return text
+
+
+def _scaling_as_text(told: dict[str, Any] | None) -> str:
+    """Return what the autoscaler has told: what there is, why something is not met, what it did last."""
+    if told is None:
+        return ""
+    state = "" if told["leads"] else ", which has ended"
+    text = f"\n\nAutoscaler {told['cluster']!r} ({told['provider']}, policy {told['policy']}{state}):\n"
+    rows = [
+        [
+            one["name"],
+            f"{one['up']}/{one['count']}",
+            f"{one['least']} to {one['most']}",
+            _amounts(one["resources"]),
+            f"{one['error']}; again in {one['retry_seconds']:.0f} s" if one["error"] else "",
+        ]
+        for one in told["types"]
+    ]
+    text += table(["node type", "up", "limits", "each", "launches fail"], rows)
+    if told["problem"]:
+        text += f"\nIt goes on with the last settings: {told['problem']}"
+    if told["silent"]:
+        text += f"\nIts provider does not answer: {told['silent']}"
+    if told["unmet"]:
+        unmet = [
+            [one["what"], str(one["count"]), _amounts(one["demand"]), one["reason"]] for one in told["unmet"]
+        ]
+        text += "\n\nNo machine is launched for:\n" + table(["what", "count", "demand", "why"], unmet)
+    last = [
+        f"  {event['ago'] + told['age']:.0f} s ago: {event['text']}"
+        for event in told["events"][-_MOST_EVENTS:]
+    ]
+    return text + ("\n\nWhat it did last:\n" + "\n".join(last) if last else "")
 
 
 def _clock(seconds: float) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ShoalError, SystemFailure
 from shoal.native.client.peers import socket_path
+from shoal.native.daemon.companions import Companions
 from shoal.native.daemon.door import Door
 from shoal.native.daemon.fetchers import Fetchers
 from shoal.native.head.rpc import ControlServer
@@ -38,6 +39,7 @@ class ClusterPart:
         self._daemon = daemon
         self._remote = remote
         self._server: ControlServer | None = None
+        self._companions = Companions(daemon)
         self._renewed = time.monotonic()
         self._silent_since = 0.0
         host = daemon.session.listen_host
@@ -79,6 +81,8 @@ class ClusterPart:
             threading.Thread(target=self._listen, name="shoal-head-link", daemon=True).start()
             self._renew()
         self._write_node_file()
+        if self._server is not None:
+            self._companions.begin(self.head_address)
 
     def _join(self) -> None:
         assert self._remote is not None
@@ -207,6 +211,7 @@ class ClusterPart:
 
     def close(self) -> None:
         """Say goodbye and stop listening."""
+        self._companions.close()
         self._door.close()
         if self._remote is not None:
             self._remote.up([control.LEAVING, "it was stopped"])

@@ -43,6 +43,7 @@ from shoal.native.daemon.pulls import PullsShell
 from shoal.native.daemon.recording import DaemonEvents
 from shoal.native.daemon.reports import Reports
 from shoal.native.daemon.requests import Requests
+from shoal.native.daemon.scaling import LocalScaling
 from shoal.native.daemon.scheduling import Scheduling
 from shoal.native.daemon.uplink import LocalLink, Uplink
 from shoal.native.daemon.web import Dashboard
@@ -147,6 +148,7 @@ class Daemon:
         self.errands = Errands(self)
         self.metrics = MetricsService(self)
         self.packages = Packages(self)
+        self.scaling = LocalScaling(self)
         self.neighbours = Neighbours(self)
         self.gateways = Gateways(self)
         self.dashboard = Dashboard(self)
@@ -190,6 +192,7 @@ class Daemon:
             control.MAKE_ROOM: self.scheduling.jobs.make_room,
             control.EXPLAIN_ACTOR: self._explain_actor,
             control.DRAIN: self._drain,
+            control.SCALING: lambda packed: self.scaling.update(packed),
             control.GONE_CLIENTS: lambda clients: self.pulls.owners_gone(clients),
         }
         self.cluster: ClusterPart | None = None

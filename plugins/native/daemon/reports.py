@@ -24,7 +24,7 @@ class Reports:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self._told: tuple[Any, ...] = ()
-        self._demands: list[list[Any]] = []
+        self._demands: list[Any] = []
         self._use: dict[bytes, list[Any]] = {}
         self._soon = False
         self._use_soon = False
@@ -67,12 +67,20 @@ class Reports:
         scheduling = self._daemon.scheduling
         return [
             [control.JOBS_USE, scheduling.jobs.use()],
-            [control.DEMANDS, msgspec.msgpack.encode(scheduling.demands())],
+            [control.DEMANDS, msgspec.msgpack.encode(self._of_scheduling())],
         ]
+
+    def _of_scheduling(self) -> list[Any]:
+        scaling = self._daemon.scaling
+        return [self._daemon.scheduling.demands(), scaling.needs(), scaling.in_use()]
+
+    def forget_demands(self) -> None:
+        """Have what waits here told again, though it may not have changed."""
+        self._demands = []
 
     def keep_telling_demands(self) -> None:
         """Tell the head what waits here whenever that has changed, now and then."""
-        demands = self._daemon.scheduling.demands()
+        demands = self._of_scheduling()
         if demands != self._demands:
             self._demands = demands
             self._daemon.uplink.up([control.DEMANDS, msgspec.msgpack.encode(demands)])

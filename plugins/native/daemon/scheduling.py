@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _NO_ENVIRONMENT = b""
 _MOST_SHOWN = 50
+_WAITS_FOR_MACHINE = -2.0  # of an infeasible want: an autoscaler can launch one that it fits on
 _START_FAILURES = 3  # workers that may die before they register, one after the other
 
 
@@ -384,18 +385,36 @@ class Scheduling:
 
     def _tell_infeasible(self, key: tuple[bytes, bytes]) -> None:
         want = next((w for w in self.book.wants if (w.holder, w.class_key) == key), None)
-        if want is None or not want.infeasible or self._told.get(key) == -1.0:
+        if want is None or not want.infeasible or self._told.get(key, -1.0) < 0:
             return
         self._told[key] = -1.0
         holder, class_key = key
+        scaling = self._daemon.scaling
+        rescue = scaling.rescue(want)
+        if rescue:
+            self._told[key] = _WAITS_FOR_MACHINE
+            if len(holder) != 16:
+                text = f"{self._classes[class_key].get('name', '')}: no node can run this yet ({want.reason}); {rescue}"
+                self._daemon.tell(holder, [kinds.WARNING, text])
+            return
         text = (
             f"no node can ever run this: {want.reason}. This cluster has {self._everything()!r}. "
-            "It waits until a node joins that can; cancel it, or ask for less"
+            + (f"{scaling.offers.why_not()}. " if scaling.offers.all else "")
+            + "It waits until a node joins that can; cancel it, or ask for less"
         )
         if len(holder) == 16:
             self._daemon.uplink.up([control.ACTOR_INFEASIBLE, holder, text])
         else:
             self._daemon.tell(holder, [kinds.CLASS_STATE, class_key, "infeasible", text, None])
+
+    def judge_again(self) -> None:
+        """What an autoscaler can launch has changed: what no node can hold may be had now, or not any more."""
+        for key, told in list(self._told.items()):
+            if told != _WAITS_FOR_MACHINE and not (told < 0 and self._daemon.scaling.offers.all):
+                continue
+            del self._told[key]
+            if told != _WAITS_FOR_MACHINE and len(key[0]) == 8:
+                self._daemon.tell(key[0], [kinds.CLASS_STATE, key[1], "feasible", "", None])
 
     def _everything(self) -> ResourceSet:
         total = ResourceSet()
@@ -457,6 +476,8 @@ class Scheduling:
         for want in self.book.wants:
             if want.holder == holder and want.class_key == key:
                 state = "no node can ever run it" if want.infeasible else "it waits for resources"
+                if want.infeasible and (rescue := self._daemon.scaling.rescue(want)):
+                    state = f"no node can run it yet; {rescue}"
                 return [f"{state}: {want.reason or 'not tried yet'}", f"free now: {self.book.available!r}"]
         for waiting in self._waiting.values():
             for want, _ in waiting:

@@ -19,6 +19,7 @@ from shoal.machines.actors import (
     TellActor,
     WithdrawActor,
 )
+from shoal.machines.scaling import NeedTable, shape_of
 from shoal.native.wire import control, kinds
 from shoal.native.wire.certificates import plain_certificate
 from shoal.native.wire.demand import demand_from_wire
@@ -215,7 +216,11 @@ class ActorsShell:
         record = self.directory.find(actor_id)
         if record is None or record.state == "DEAD":
             return
-        if self._head.config.infeasible == "error":
+        rescue = self._head.scaling.rescue(demand_from_wire(record.specification["demand"], 0))
+        if rescue:
+            text = f"actor {record.class_name}: no node can hold it yet; {rescue}"
+            self._head.tell(record.creator, [kinds.WARNING, text])
+        elif self._head.config.infeasible == "error":
             certificate = self._certificate(actor_id, Cause.UNSCHEDULABLE, text)
             self._carry_out(self.directory.cannot_start(actor_id, certificate))
         else:
@@ -297,6 +302,16 @@ class ActorsShell:
                     found.append((job, demand["resources"]))
         return found
 
+    def add_needs(self, table: NeedTable) -> None:
+        """Add what waits for a node, and not for its job's quota."""
+        for actor_id, reason in self._waiting.items():
+            record = self.directory.find(actor_id)
+            if record is None or record.state == "DEAD":
+                continue
+            if reason != self._head.jobs.spec(self._job_of(record)).at_quota():
+                demand = demand_from_wire(record.specification["demand"], 0)
+                table.add(shape_of(demand), 1, f"actor {record.name or record.class_name}")
+
     def _job_of(self, record: ActorRecord) -> bytes:
         return self._head.jobs.of_demand(record.specification.get("demand"))
 
@@ -367,9 +382,9 @@ class ActorsShell:
     def _tell_infeasible(self, actor_id: bytes) -> None:
         self._warned.discard(actor_id)
         if actor_id in self._infeasible:
-            text = (
-                f"no node can ever run this: {self._waiting[actor_id]}. It waits until a node joins that can"
-            )
+            more = self._head.scaling.offers.why_not()
+            text = f"no node can ever run this: {self._waiting[actor_id]}. " + (f"{more}. " if more else "")
+            text += "It waits until a node joins that can"
             self.infeasible(actor_id, text)
 
     def _forget_waiting(self, actor_id: bytes) -> None:

@@ -81,6 +81,9 @@ class GroupsShell:
             if not isinstance(decision, GroupPlacement):
                 record.reason = decision.reason
                 record.infeasible = isinstance(decision, Infeasible)
+                if record.infeasible and self._head.scaling.could_hold(spec, view):
+                    record.infeasible = False
+                    record.reason += "; the autoscaler can launch machines for it"
                 continue
             asked = self._propose(record, dict(zip(missing, decision.nodes, strict=True)))
             if asked:  # what the next one sees
@@ -140,6 +143,10 @@ class GroupsShell:
             self._save(group_id)
             self._announce(group_id)
             self._tell(group_id, "CREATED")
+
+    def is_at_quota(self, record: GroupRecord) -> bool:
+        """Tell whether a group waits for its job's quota, and not for room."""
+        return record.reason == self._head.jobs.spec(record.job).at_quota()
 
     def waiting(self) -> list[dict[str, Any]]:
         """Return the groups that wait for room, for people."""

@@ -25,6 +25,7 @@ from shoal.native.head.groups import GroupsShell
 from shoal.native.head.jobs import JobsShell
 from shoal.native.head.records import Records
 from shoal.native.head.requests import HeadRequests
+from shoal.native.head.scaling import ScalingShell
 from shoal.native.wire import control, kinds
 from shoal.native.wire.nodes import node_to_wire, number_of, record_from_wire
 from shoal.spec.resources import ResourceSet
@@ -86,6 +87,7 @@ class Head:
         self.groups = GroupsShell(self)
         self.jobs = JobsShell(self, sharing)
         self.durable = DurableStates(self, metadata, "" if keeps_records else f":{session}")
+        self.scaling = ScalingShell(self, keeps_records and bool(config.autoscaling))
         self.requests = HeadRequests(self)
         self._demands: dict[int, list[list[Any]]] = {}  # node → what waits there
         self._kept_states: dict[int, str] = {}  # of nodes, as the records have them
@@ -201,6 +203,7 @@ class Head:
         # The dead as well: it may have been away when they died.
         link.send([control.NODES, [node_to_wire(record) for record in self.membership.all()]])
         self.groups.introduce(link)
+        self.scaling.introduce(link)
         self._carry_out(effects)
         self.jobs.joined(number, is_new)
         if len(self.links) > 1:
@@ -279,7 +282,8 @@ class Head:
         self.actors.reconcile(number, actors, set(clients))
 
     def _note_demands(self, number: int, packed: bytes) -> None:
-        self._demands[number] = msgspec.msgpack.decode(packed)
+        self._demands[number], needs, in_use = msgspec.msgpack.decode(packed)
+        self.scaling.note(number, needs, in_use)
 
     def pending(self) -> list[dict[str, Any]]:
         """Return what waits anywhere in the cluster, and why, for people."""
@@ -354,6 +358,7 @@ class Head:
         if link is not None:
             link.send([control.END, f"the head gave this node up: {reason}"])
         self._demands.pop(number, None)
+        self.scaling.node_lost(number)
         self._spread_now()
         self.jobs.node_lost(number, reason)
         for client in sorted(self.actors.creators() | self.groups.creators()):

@@ -11,9 +11,7 @@ from shoal.errors import ShoalError, SystemFailure
 from shoal.ids import NodeID
 from shoal.interfaces.metadata import Write
 from shoal.native.wire import control, kinds
-from shoal.native.wire.demand import demand_from_wire
 from shoal.native.wire.nodes import node_to_wire
-from shoal.spec.view import Infeasible
 
 if TYPE_CHECKING:
     from shoal.native.head.head import Head
@@ -46,6 +44,12 @@ NAMES = frozenset(
         "nodes",
         "pending",
         "remove_group",
+        "scaling_lead",
+        "scaling_request",
+        "scaling_step_down",
+        "scaling_tell",
+        "scaling_told",
+        "scaling_view",
         "watch_group",
     }
 )
@@ -81,7 +85,7 @@ class HeadRequests:
             "explain_group": self._explain_group,
             "get_actor": self._get_actor,
             "groups": lambda client: groups.book.table(),
-            "infeasible_reason": self._infeasible_reason,
+            "infeasible_reason": lambda client, wire: head.scaling.infeasible_reason(wire),
             "jobs": lambda client: head.jobs.describe(),
             "kv_delete": self._kv_delete,
             "kv_get": self._kv_get,
@@ -91,6 +95,12 @@ class HeadRequests:
             "kv_put": self._kv_put,
             "nodes": self._nodes,
             "pending": lambda client: head.pending(),
+            "scaling_lead": head.scaling.lead,
+            "scaling_request": head.scaling.request,
+            "scaling_step_down": head.scaling.step_down,
+            "scaling_tell": head.scaling.tell,
+            "scaling_told": head.scaling.told,
+            "scaling_view": head.scaling.view,
             "remove_group": lambda client, group_id: groups.remove(group_id),
             "watch_group": lambda client, group_id: groups.watch(group_id, client),
         }
@@ -153,14 +163,6 @@ class HeadRequests:
         if record is None:
             return ["the placement group is not known"]
         return [f"the placement group is {record.state}" + (f": {record.reason}" if record.reason else "")]
-
-    def _infeasible_reason(self, client: bytes, wire: dict[str, Any]) -> str:
-        """Return why no node can ever run a class, or nothing if some could."""
-        if wire["strategy"][0] == "group":
-            return ""
-        self._head.refresh()
-        decision = self._head.scheduler.place(demand_from_wire(wire, 0), self._head.membership.view())
-        return decision.reason if isinstance(decision, Infeasible) else ""
 
     def _nodes(self, client: bytes) -> list[dict[str, Any]]:
         self._head.refresh()

@@ -35,7 +35,9 @@ LEAVING: Final = 15  # reason: goodbye
 STATE: Final = (
     17  # clients, actors, groups, portions of quotas: what lives on a node that has connected again
 )
-DEMANDS: Final = 16  # [[what, how many, resources, why, job], ...]: what waits there, for people
+# packed: [[what, how many, resources, why, job], ...] of what waits there, for people, and for an autoscaler
+# [[units, labels, how many, what], ...] and what the node is needed for
+DEMANDS: Final = 16
 JOBS_USE: Final = (
     18  # {job: [units in use there, leases ended for others, {node: what of it it has borrowed}]}
 )
@@ -63,6 +65,7 @@ JOBS: Final = (
 )
 QUOTA_GIVE: Final = 54  # job, units, whether to use them at once (else what they are for comes next)
 QUOTA_TIGHT: Final = 55  # job, whether another node lacks some of its quota: give back what is not used
+SCALING: Final = 58  # packed: what an autoscaler could launch, see shoal.machines.scaling
 MAKE_ROOM: Final = 56  # job, units: a demand of its waits for long; end tasks of lower priority for it
 END: Final = 52  # reason: end what runs here; this node is not part of the cluster (any more)
 

@@ -273,6 +273,7 @@ _TO_NODE: _Table = {
     control.JOBS: ("jobs", (_Elsewhere("jobs"), _Many("ended"))),
     control.QUOTA_GIVE: ("quota_give", (_Plain("job"), _Map("units"), _Plain("use"))),
     control.QUOTA_TIGHT: ("quota_tight", (_Plain("job"), _Plain("tight"))),
+    control.SCALING: ("scaling_packed", None),
     control.MAKE_ROOM: ("make_room", (_Plain("job"), _Map("units"))),
 }
 
