@@ -14,7 +14,7 @@ import sysconfig
 import time
 import token
 import tokenize
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,8 @@ class Outcome:
     share_seconds: float
     parallel_seconds: float
     serial_seconds: float
+    dashboard: str  # HOST:PORT while the session lived, "" if it had none
+    session: str  # its name
 
 
 class Tally:
@@ -214,11 +216,11 @@ def memory_of(data: Any) -> str:
     return "own"
 
 
-def run(engine: str, files: int) -> Outcome:
-    """Count with tasks and an actor, then alone, and compare."""
+def run(engine: str, files: int, before_end: Callable[[shoal.SessionContext], None] | None = None) -> Outcome:
+    """Count with tasks and an actor, then alone, and compare. `before_end` is called while the session still lives."""
     corpus = read_corpus(files)
     before = time.perf_counter()
-    shoal.init(engine=engine)
+    session = shoal.init(engine=engine)
     try:
         started = time.perf_counter()
         shared = shoal.put(corpus.data)
@@ -228,6 +230,9 @@ def run(engine: str, files: int) -> Outcome:
         shoal.get([tally.add.remote(task.remote(shared, part)) for part in split(corpus.spans, TASKS)])
         total, places = shoal.get(tally.total.remote()), shoal.get(tally.places.remote())
         done = time.perf_counter()
+        dashboard = session.dashboard_url
+        if before_end is not None:
+            before_end(session)
     finally:
         shoal.shutdown()
     serial_start = time.perf_counter()
@@ -242,4 +247,6 @@ def run(engine: str, files: int) -> Outcome:
         share_seconds=stored - started,
         parallel_seconds=done - stored,
         serial_seconds=time.perf_counter() - serial_start,
+        dashboard=dashboard,
+        session=session["session_name"],
     )

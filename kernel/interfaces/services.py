@@ -17,6 +17,7 @@ from collections.abc import Callable
 import attrs
 
 DASHBOARD = "dashboard"  # the service that the head starts
+GIVE_UP = 78  # exit status of a service that another try would not help
 SETUP_FILE = "dashboard.json"  # in the session's folder: address and token, mode 0600
 
 

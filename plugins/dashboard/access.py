@@ -113,8 +113,10 @@ class Gate:
                 began = True
                 named = {name for name, _ in message.get("headers", ())}
                 added = [header for header in self._headers if header[0] not in named]
-                if scope["path"].startswith("/api") and b"cache-control" not in named:
-                    added.append((b"cache-control", b"no-store"))
+                if b"cache-control" not in named:
+                    # Files of the page are asked for again with their ETag, so that an upgrade is seen at once.
+                    is_api = scope["path"].startswith("/api")
+                    added.append((b"cache-control", b"no-store" if is_api else b"no-cache"))
                 message = {**message, "headers": [*message.get("headers", ()), *added]}
             await send(message)
 

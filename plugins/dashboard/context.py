@@ -37,6 +37,7 @@ class SessionContext(RouteContext):
         self.is_live = setup.is_live
         self.cluster = setup.cluster
         self.lock = threading.RLock()
+        self._joining = threading.Lock()
         self.model: Model = Model()
         self.pages: dict[str, Page] = {}
         self.ended = threading.Event()
@@ -94,7 +95,7 @@ class SessionContext(RouteContext):
                 f"session {self.session} is a program's own, or has ended: nobody else can join it. Start a cluster "
                 "with `shoal start --head` and run the program there"
             )
-        with self.lock:
+        with self._joining:
             if not shoal.is_initialized():
                 # The folder, not the address: the node may be one of a temp_dir that only its starter knows.
                 shoal.init(address=self.folder, log_to_driver=False, namespace="_shoal", job_name="dashboard")

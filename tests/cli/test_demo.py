@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -44,8 +45,8 @@ def test_a_wrong_count_fails_the_demo(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     run = parts.run
 
-    def run_and_miscount(engine: str, files: int) -> parts.Outcome:
-        outcome = run(engine, files)
+    def run_and_miscount(engine: str, files: int, before_end: Any) -> parts.Outcome:
+        outcome = run(engine, files, before_end)
         return attrs.evolve(outcome, agrees=Counter() == outcome.total.kinds)
 
     monkeypatch.setattr(parts, "run", run_and_miscount)

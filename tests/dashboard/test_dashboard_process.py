@@ -35,8 +35,7 @@ def until(done: Callable[[], Any]) -> Any:
 
 def servers(folder: str) -> list[psutil.Process]:
     """The processes that serve the dashboard of a session: children of its daemon."""
-    daemon = int(next(line for line in (os.listdir("/proc")) if line == str(daemon_of(folder))))
-    children = psutil.Process(daemon).children()
+    children = psutil.Process(daemon_of(folder)).children()
     return [one for one in children if "shoal.native.process.serve" in " ".join(one.cmdline())]
 
 
@@ -89,7 +88,7 @@ def test_it_ends_with_its_session(session: Callable[..., shoal.SessionContext]) 
         asker.ask("/healthz")
 
 
-def test_it_comes_back_when_it_was_killed_and_is_given_up_when_it_always_dies(
+def test_it_comes_back_when_it_was_killed(
     session: Callable[..., shoal.SessionContext],
 ) -> None:
     folder = session(include_dashboard=True)["session_dir"]
@@ -183,3 +182,50 @@ def test_the_pages_of_a_dead_session_are_served_until_asked_to_end(
         finally:
             server.send_signal(signal.SIGTERM)
             assert server.wait(SECONDS) == 0
+
+
+@pytest.fixture
+def server_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
+    """Put a module in the place of the library that serves, for processes that are started from now on."""
+
+    def put(source: str) -> None:
+        (tmp_path / "uvicorn.py").write_text(source)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    return put
+
+
+def test_without_its_libraries_the_log_says_what_to_install(
+    session: Callable[..., shoal.SessionContext], server_library: Callable[[str], None]
+) -> None:
+    server_library("raise ModuleNotFoundError('No module named uvicorn', name='uvicorn')")
+    context = session(include_dashboard=True)
+    folder = context["session_dir"]
+    asker = asker_of(folder)
+    with pytest.raises(OSError):  # noqa: PT011  # hung up, or refused
+        asker.ask("/healthz")
+    until(lambda: "cannot be served" in Path(folder, "logs", "daemon.log").read_text())
+    assert "pip install 'shoal[dashboard]'" in Path(folder, "logs", "dashboard.log").read_text()
+    with pytest.raises(ConnectionRefusedError):
+        asker.ask("/healthz")
+    assert context.dashboard_url == ""
+    assert shoal.get(shoal.put(1)) == 1
+
+
+@pytest.mark.slow
+def test_a_service_that_always_dies_is_given_up(
+    session: Callable[..., shoal.SessionContext], server_library: Callable[[str], None]
+) -> None:
+    server_library("import os; os._exit(1)")
+    folder = session(include_dashboard=True)["session_dir"]
+    asker = asker_of(folder)
+
+    def given_up() -> bool:
+        with pytest.raises(OSError):  # noqa: PT011
+            asker.ask("/healthz")
+        return "given up" in Path(folder, "logs", "daemon.log").read_text()
+
+    end = time.monotonic() + 90
+    while not given_up():
+        assert time.monotonic() < end
+    assert servers(folder) == []

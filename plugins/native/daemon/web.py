@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from shoal.errors import ConfigError
-from shoal.interfaces.services import DASHBOARD, SETUP_FILE, service_token
+from shoal.interfaces.services import DASHBOARD, GIVE_UP, SETUP_FILE, service_token
 from shoal.native.security.policy import is_loopback, loopback, wants_tls
 from shoal.native.security.private import write_private
 
@@ -70,6 +70,7 @@ class Dashboard:
         self._failures = 0
         self._certificate: Sequence[str] = ()
         self._closed = False
+        self._given_up = ""  # why
         self.url = ""
 
     def begin(self) -> None:
@@ -84,6 +85,8 @@ class Dashboard:
 
     def open(self) -> str:
         """Open the port, if it is not, and return the address. Raises ConfigError if it cannot or must not be had."""
+        if self._given_up:
+            raise ConfigError(self._given_up)
         if self._sock is not None:
             return self.url
         config, session = self._daemon.config, self._daemon.session
@@ -178,21 +181,26 @@ class Dashboard:
         process = self._process
         if process is None or self._closed:
             return
+        status = 0
         with contextlib.suppress(ChildProcessError):
-            if os.waitpid(process.pid, os.WNOHANG)[0] == 0:
+            pid, status = os.waitpid(process.pid, os.WNOHANG)
+            if pid == 0:
                 self._daemon.call_later(_FIRST_PAUSE_SECONDS, self._watch)
                 return
         os.close(process.lifeline)
         self._process = None
         if time.monotonic() - process.started > _WORTH_SECONDS:
             self._failures = 0
-        self._ended()
+        self._ended(os.waitstatus_to_exitcode(status) == GIVE_UP)
 
-    def _ended(self) -> None:
+    def _ended(self, for_good: bool = False) -> None:
         self._failures += 1
         errors = os.path.join(self._daemon.session.folder, "logs", "dashboard.err")
-        if self._failures > _MOST_FAILURES:
-            _log.error("the dashboard has ended %d times and is given up; see %s", self._failures, errors)
+        if for_good or self._failures > _MOST_FAILURES:
+            said = errors.removesuffix("err") + "log"
+            what = "cannot be served" if for_good else f"has ended {self._failures} times and is given up"
+            self._given_up = f"the dashboard {what}: see {said} and {errors}"
+            _log.error("%s", self._given_up)
             if self._sock is not None:
                 self._sock.close()  # who comes is refused at once, and does not wait for nobody
             return

@@ -7,6 +7,7 @@ the head's end. Descriptor 3 is the socket.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -25,10 +26,11 @@ def main() -> None:
     os.nice(nice)
     sock = socket.socket(fileno=_SOCKET)
     os.set_inheritable(_SOCKET, False)
-    line = sys.stdin.buffer.readline()
+    line = _first_line()
     ended = threading.Event()
     threading.Thread(target=_end_with_head, args=(ended,), name="shoal-lifeline", daemon=True).start()
-    from shoal.interfaces.services import WebSetup
+    from shoal.errors import ConfigError, PluginError
+    from shoal.interfaces.services import GIVE_UP, WebSetup
     from shoal.native.process.session import Session
     from shoal.registry.drivers import load_driver
     from shoal.registry.groups import SERVICES
@@ -38,13 +40,28 @@ def main() -> None:
     session = Session.read(fields["folder"])
     # Plugins may lie where only the driver looks.
     sys.path.extend(entry for entry in session.path if entry not in sys.path)
-    serve: Any = load_driver(SERVICES, name)
-    serve(WebSetup(**fields, sock=sock, ended=ended))
+    try:
+        serve: Any = load_driver(SERVICES, name)
+        serve(WebSetup(**fields, sock=sock, ended=ended))
+    except (ConfigError, PluginError) as error:  # what another try does not mend
+        logging.getLogger("shoal.dashboard").error("%s", error)
+        os._exit(GIVE_UP)
     os._exit(0)
 
 
+def _first_line() -> bytes:
+    """Read without a buffer: one that a thread waits in cannot be taken down with the interpreter."""
+    line = b""
+    while not line.endswith(b"\n"):
+        part = os.read(0, 1)
+        if not part:
+            os._exit(0)  # the head has ended meanwhile
+        line += part
+    return line
+
+
 def _end_with_head(ended: threading.Event) -> None:
-    while sys.stdin.buffer.read(4096):
+    while os.read(0, 4096):
         pass
     ended.set()
     threading.Event().wait(_GRACE_SECONDS)
@@ -52,7 +69,6 @@ def _end_with_head(ended: threading.Event) -> None:
 
 
 def _open_log(folder: str, name: str) -> None:
-    import logging
     from logging.handlers import RotatingFileHandler
 
     handler = RotatingFileHandler(
