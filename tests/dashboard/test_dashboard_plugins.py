@@ -14,6 +14,7 @@ import pytest
 from asking import Asker
 
 import shoal
+from shoal.looking import watch
 
 PLUGIN = """
 from starlette.responses import JSONResponse
@@ -72,6 +73,28 @@ def test_routes_and_pages_of_another_package(plugged: Asker) -> None:
     assert plugged.ask("/api/crash", with_token=False).status == 401
     assert "/api/crash" in plugged.ask("/api/openapi.json").json["paths"]
     assert plugged.ask("/api/pages/tune").json["tables"][0]["rows"] == [["bayes", "RUNNING", 3]]
+
+
+def test_a_log_of_ten_gigabytes_is_shown_and_searched_at_once(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    log = tmp_path / "logs" / "worker-1.log"
+    with open(log, "wb") as file:
+        file.truncate(10 << 30)  # nothing but zeros, and not one end of a line
+        file.seek(0, os.SEEK_END)
+        file.write(b"\n" + b"".join(b"line %d\n" % number for number in range(1000)))
+    watching = watch(str(tmp_path))
+    try:
+        last = watching.errand("", "log", {"name": log.name, "lines": 2, "search": ""}, 30.0)
+        assert last["lines"] == ["line 998", "line 999"]
+        found = watching.errand("", "log", {"name": log.name, "lines": 5, "search": "LINE 77"}, 30.0)
+        assert found["matches"] == 11
+        assert found["lines"][-1] == "line 779"
+        assert found["searched"] < found["bytes"]
+        long = watching.errand("", "log", {"name": log.name, "lines": 5000, "search": ""}, 30.0)
+        assert len(long["lines"]) == 1001 - 1
+        assert max(map(len, long["lines"])) < 10_000
+    finally:
+        watching.close()
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from shoal.observe.eventlog import EventLog
 
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
+expect.set_options(timeout=SECONDS * 1000)
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 SHOAL = str(Path(sys.executable).with_name("shoal"))
 TASKS, ACTORS = 10_000, 1_000

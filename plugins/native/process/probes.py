@@ -18,6 +18,8 @@ MOST_SECONDS = 60
 _SEARCHED_BYTES = 256 << 20  # of a log: what is older is not searched
 _PART_BYTES = 1 << 20  # of a log, in one answer
 _LINE = 8192
+_PIECE = 1 << 16
+_TAIL_BYTES = 16 << 20  # of a larger file only so much is read for its last lines
 _MOST_STACKS = 20_000
 _ATTACH_SECONDS = 30
 _AFTER_SECONDS = 5.0
@@ -110,18 +112,19 @@ def log(folder: str, name: str, lines: int, search: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise LookupError(f"there is no log file {name!r}") from None
     if not search:
-        return {
-            "lines": _without_marks(tail(path, with_marks(lines)))[-lines:] if lines else [],
-            "bytes": size,
-            "searched": 0,
-        }
+        # A mark before a line names the call that has printed it; it is no line of the program's.
+        wanted_lines = with_marks(lines)
+        last = tail(path, wanted_lines) if size < _TAIL_BYTES else _last(path, size, wanted_lines)
+        shown = [line.text[:_LINE] for line in MarkReader().read(last)]
+        return {"lines": shown[-lines:], "bytes": size, "searched": 0}
     wanted = search.lower().encode()
     kept: deque[bytes] = deque(maxlen=lines)
     begin = max(0, size - _SEARCHED_BYTES)
     count = 0
     with open(path, "rb") as file:
         file.seek(begin)
-        for line in file:
+        # A line may be as long as the file; it is looked at in pieces then.
+        for line in iter(lambda: file.readline(_PIECE), b""):
             if wanted in line.lower() and not line.startswith(BEGIN):
                 count += 1
                 kept.append(line[:_LINE])
@@ -129,8 +132,12 @@ def log(folder: str, name: str, lines: int, search: str) -> dict[str, Any]:
     return {"lines": found, "bytes": size, "searched": size - begin, "matches": count}
 
 
-def _without_marks(lines: list[str]) -> list[str]:
-    return [line.text[:_LINE] for line in MarkReader().read(lines)]
+def _last(path: str, size: int, lines: int) -> list[str]:
+    with open(path, "rb") as file:
+        file.seek(size - _TAIL_BYTES)
+        data = file.read(_TAIL_BYTES)
+    found = data.decode("utf-8", "replace").removesuffix("\n").split("\n")
+    return found[1:][-lines:] if len(found) > 1 else found  # the first is but the end of a line
 
 
 def log_part(folder: str, name: str, start: int, size: int) -> dict[str, Any]:

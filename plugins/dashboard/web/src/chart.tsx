@@ -70,7 +70,8 @@ export function Chart(props: Props) {
             stroke: colour(COLOURS[index % COLOURS.length]!),
             fill: props.lines.length === 1 ? colour("--fill-1") : undefined,
             width: 1.75,
-            points: { show: false },
+            // One value alone makes no line.
+            points: { show: (plot: uPlot) => (plot.data[0]?.length ?? 0) < 3 },
           })),
         ] as uPlot.Series[],
       },

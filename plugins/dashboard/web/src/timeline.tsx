@@ -67,7 +67,7 @@ export function Timeline() {
     pen.scale(scale, scale);
     const style = getComputedStyle(document.documentElement);
     const colour = (name: string) => style.getPropertyValue(name).trim();
-    const colours = [1, 2, 3, 4, 5, 6].map((index) => colour(`--line-${index}`));
+    const colours = [1, 3, 5, 4, 6].map((index) => colour(`--line-${index}`));
     pen.font = "11px system-ui, sans-serif";
     pen.textBaseline = "middle";
     const room = width - LABEL;

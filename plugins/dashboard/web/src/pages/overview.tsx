@@ -13,6 +13,8 @@ function sum(counts: Record<string, number> | undefined): number {
   return Object.values(counts ?? {}).reduce((total, one) => total + one, 0);
 }
 
+const NAMES: Record<string, string> = { memory: "Memory for tasks", object_store_memory: "Room for objects" };
+
 function Tile({ name, value, more, to }: { name: string; value: string; more: string; to: string }) {
   return (
     <a
@@ -69,8 +71,8 @@ export function Overview() {
               const show = /memory/.test(resource.name) ? bytes : count;
               return (
                 <li key={resource.name}>
-                  <span>{resource.name}</span>
-                  <Bar share={resource.total ? resource.used / resource.total : 0} label={resource.name} />
+                  <span title={resource.name}>{NAMES[resource.name] ?? resource.name}</span>
+                  <Bar share={resource.total ? resource.used / resource.total : 0} label={NAMES[resource.name] ?? resource.name} />
                   <span class="muted">
                     {show(resource.used)} of {show(resource.total)}
                   </span>
