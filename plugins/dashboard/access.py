@@ -43,6 +43,7 @@ _HEADERS = [
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
 ]  # fmt: skip
+# Strict-Transport-Security is not among them: it would hold for every other port of the machine as well.
 
 
 class TooLarge(Exception):
@@ -90,16 +91,11 @@ class Gate:
     bytes that bodies may have by the beginning of their path.
     """
 
-    def __init__(
-        self, app: ASGIApp, keys: Keys, hosts: frozenset[str], limits: Mapping[str, int], is_tls: bool
-    ) -> None:
+    def __init__(self, app: ASGIApp, keys: Keys, hosts: frozenset[str], limits: Mapping[str, int]) -> None:
         self._app = app
         self._keys = keys
         self._hosts = hosts | {"localhost", socket.gethostname().lower()}
         self._limits = dict(limits)
-        self._headers = [*_HEADERS]
-        if is_tls:
-            self._headers.append((b"strict-transport-security", b"max-age=31536000"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or refuse it."""
@@ -112,7 +108,7 @@ class Gate:
             if message["type"] == "http.response.start":
                 began = True
                 named = {name for name, _ in message.get("headers", ())}
-                added = [header for header in self._headers if header[0] not in named]
+                added = [header for header in _HEADERS if header[0] not in named]
                 if b"cache-control" not in named:
                     # Files of the page are asked for again with their ETag, so that an upgrade is seen at once.
                     is_api = scope["path"].startswith("/api")

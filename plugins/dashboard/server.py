@@ -75,4 +75,4 @@ def build(setup: WebSetup, context: SessionContext) -> ASGIApp:
     keys = Keys(setup.token, found.port or 0)
     hosts = frozenset({found.hostname}) if found.hostname else frozenset[str]()
     app, limits = mount(setup, context, keys)
-    return Gate(app, keys, hosts, limits, is_tls=bool(setup.certificate))
+    return Gate(app, keys, hosts, limits)

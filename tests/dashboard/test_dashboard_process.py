@@ -140,7 +140,9 @@ def test_beyond_loopback_it_speaks_tls(session: Callable[..., shoal.SessionConte
         f"https://localhost:{port}/healthz", context=trusted, timeout=SECONDS
     ) as answer:
         assert answer.read() == b"ok\n"
-        assert "max-age" in answer.headers["strict-transport-security"]
+        assert (
+            answer.headers["strict-transport-security"] is None
+        )  # it would hold for the machine's other ports
     shoal.shutdown()
     with pytest.raises(ConfigError, match="tls=off"):
         session(dashboard_host="0.0.0.0", tls="off")

@@ -58,7 +58,7 @@ async function send(path: string, init: RequestInit): Promise<Json> {
     // not JSON: the status says enough
   }
   if (answer.ok) return body;
-  const text = body?.message ?? `${answer.status} ${answer.statusText}`;
+  const text = body?.message ?? body?.error ?? `${answer.status} ${answer.statusText}`;
   if (answer.status === 401 && path !== "/api/login") {
     const stale = body?.error === "stale" || login.value.state === "in";
     login.value = {

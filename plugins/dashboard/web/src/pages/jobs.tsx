@@ -34,16 +34,16 @@ export function Jobs() {
 }
 
 function Submitted() {
-  const [absent, setAbsent] = useState<boolean | null>(null);
+  const [absent, setAbsent] = useState<string | null>(null); // why there are none, "" if there may be
   useEffect(() => {
     ask("/api/jobs/").then(
-      () => setAbsent(false),
-      (error: Error) => setAbsent(error instanceof Refused && error.status === 404),
+      () => setAbsent(""),
+      (error: Error) => setAbsent(error instanceof Refused && error.status === 404 ? "the job service is not there." : error.message),
     );
   }, []);
-  const { data, error } = useAsked<Json[]>(absent === false ? "/api/jobs/" : null, 2);
+  const { data, error } = useAsked<Json[]>(absent === "" ? "/api/jobs/" : null, 2);
   const [open, setOpen] = useState<Json | null>(null);
-  if (absent) return <Note kind="info">Jobs cannot be submitted here: the job service is not there. These are the programs that run by themselves.</Note>;
+  if (absent) return <Note kind="info">Jobs cannot be submitted to this session: {absent}</Note>;
   return (
     <Card title="Submitted jobs">
       {error && <Note kind="bad">{error}</Note>}
