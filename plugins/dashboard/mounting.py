@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import shoal
 from shoal.dashboard.access import TooLarge
+from shoal.dashboard.api.describing import operation
 from shoal.dashboard.api.routes import routes as own_routes
 from shoal.dashboard.pages import front_end
 from shoal.errors import PluginError, describe
@@ -153,7 +154,7 @@ def _own(setup: WebSetup, keys: Keys) -> Contribution:
                     "responses": {"200": {"description": "It does."}},
                 }
             },
-            "/api/version": {"get": {"summary": "The version of Shoal.", "responses": {"200": text}}},
+            "/api/version": operation("The version of Shoal."),
             "/api/login": {
                 "post": {
                     "summary": "Exchange the token for a cookie.",
@@ -164,11 +165,21 @@ def _own(setup: WebSetup, keys: Keys) -> Contribution:
                         "400": {"description": "No token was given."},
                         "401": {"description": "It is not this session's token."},
                         "403": {"description": "The header X-Shoal is missing."},
+                        "413": {"description": "The body is too large."},
                     },
                 }
             },
             "/api/logout": {
-                "post": {"summary": "Forget the cookie.", "security": [], "responses": {"200": text}}
+                "post": {
+                    "summary": "Forget the cookie.",
+                    "security": [],
+                    "responses": {
+                        "200": text,
+                        "401": {"description": "A wrong token was shown."},
+                        "403": {"description": "The header X-Shoal is missing."},
+                        "413": {"description": "The body is too large."},
+                    },
+                }
             },
         },
     )

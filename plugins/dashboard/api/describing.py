@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_REFUSALS = {401: "The token is missing or wrong.", 503: "The session does not answer."}
+_REFUSALS = {
+    401: "The token is missing or wrong.",
+    503: "The session does not answer.",
+    504: "It is too busy.",
+}
 
 
 def operation(
@@ -27,6 +31,12 @@ def operation(
     for name, text in (query or {}).items():
         parameters.append({"name": name, "in": "query", "description": text, "schema": {"type": "string"}})
     content = {"application/json": {"schema": {"type": "object"}}}
+    if method != "get":
+        statuses = {
+            403: "It came from another site's page.",
+            413: "The body is too large.",
+            **(statuses or {}),
+        }
     refusals = {**_REFUSALS, **({400: "A parameter is wrong."} if query or body else {}), **(statuses or {})}
     made: dict[str, Any] = {
         "summary": summary,

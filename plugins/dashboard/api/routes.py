@@ -121,7 +121,9 @@ def routes(context: SessionContext) -> Contribution:
                 body=INSPECTION,
             ),
             "/api/pages/{name}": operation(
-                "What a library tells its page.", {"name": ["serve", "train", "tune", "data"]}
+                "What a library tells its page.",
+                {"name": ["serve", "train", "tune", "data"]},
+                statuses={404: "There is no such page."},
             ),
         },
     )
