@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from shoal.dashboard.model import Model
 from shoal.errors import ConfigError, GetTimeout, ShoalError, SystemFailure
 from shoal.interfaces.routes import Page, RouteContext
 from shoal.looking import Watch, watch
 
 if TYPE_CHECKING:
-    from shoal.dashboard.model import Model
     from shoal.interfaces.looking import SessionSeen
     from shoal.interfaces.services import WebSetup
 
@@ -30,8 +30,6 @@ class SessionContext(RouteContext):
     """What routes use of the session. From any thread; `model` changes under `lock` only."""
 
     def __init__(self, setup: WebSetup) -> None:
-        from shoal.dashboard.model import Model
-
         self.session = setup.session
         self.folder = setup.folder
         self.is_live = setup.is_live
@@ -64,6 +62,7 @@ class SessionContext(RouteContext):
                 return
             if self._watch is None:
                 self._watch = watch(self.folder)
+                self.model = Model(self.model.version)  # a new connection brings everything again
             try:
                 seen = self._watch.look(objects, _LOOK_SECONDS)
             except GetTimeout:

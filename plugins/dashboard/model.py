@@ -61,8 +61,8 @@ class _Segment:
 class Model:
     """The session's events. For one thread at a time."""
 
-    def __init__(self) -> None:
-        self.version = 0  # grows with every look
+    def __init__(self, version: int = 0) -> None:
+        self.version = version  # grows with every look
         self.left_out = 0  # calls that were dropped here, since there were too many
         self.seen: SessionSeen | None = None
         self.functions: dict[str, Progress] = {}

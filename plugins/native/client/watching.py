@@ -45,8 +45,7 @@ class LiveWatch(Watch):
         kept = dict(self._have) if silent else {}  # segments of a silent node are not gone
         for node in nodes:
             kept.update((name, begin + len(data)) for name, begin, data in node.parts)
-        self._have = kept
-        return SessionSeen(
+        seen = SessionSeen(
             session=self.session,
             folder=self.folder,
             is_live=True,
@@ -55,6 +54,8 @@ class LiveWatch(Watch):
             objects=ask("memory") if objects else (),
             silent=silent,
         )
+        self._have = kept  # not before all is known: what a failed look has brought is brought again
+        return seen
 
     def errand(self, node: str, what: str, facts: Mapping[str, Any], timeout: float) -> Mapping[str, Any]:
         answer: Mapping[str, Any] = self._client.request("errand", node, what, dict(facts), timeout=timeout)

@@ -37,6 +37,7 @@ def main() -> None:
 
     fields = json.loads(line)
     _open_log(fields["folder"], name)
+    os.environ["SHOAL_ENGINE"] = "native"  # whose session this is, whatever the program's surroundings say
     session = Session.read(fields["folder"])
     # Plugins may lie where only the driver looks.
     sys.path.extend(entry for entry in session.path if entry not in sys.path)

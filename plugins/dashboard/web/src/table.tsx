@@ -167,7 +167,7 @@ export function Table(props: Props) {
             class={one.right ? "right" : ""}
             aria-sort={sort?.[0] === one.id ? (sort[1] ? "descending" : "ascending") : "none"}
           >
-            <button type="button" tabIndex={-1} onClick={() => sortBy(one.id)}>
+            <button type="button" onClick={() => sortBy(one.id)}>
               {one.title}
               <span aria-hidden="true">{sort?.[0] === one.id ? (sort[1] ? " ↓" : " ↑") : ""}</span>
             </button>
