@@ -1,7 +1,7 @@
 """The dashboard's socket. The head listens; a process that serves is started when somebody comes, and again if it dies.
 
 While nobody looks this is one watched descriptor, or nothing at all: the port of a program's own session is opened when
-the program asks for the address. See docs/decisions/0010-dashboard-on-demand.md.
+the program asks for the address. See docs/decisions/0011-dashboard-on-demand.md.
 """
 
 from __future__ import annotations
