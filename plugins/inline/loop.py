@@ -29,8 +29,8 @@ class LoopThread:
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Start a coroutine. Only from the loop's own thread."""
-        assert self._loop is not None
-        return self._loop.create_task(coroutine)
+        # Not self._loop: it is gone once `close` was called, and what was to begin then is cancelled like the rest.
+        return asyncio.get_running_loop().create_task(coroutine)
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine and wait for its result. Not from the loop's own thread."""
