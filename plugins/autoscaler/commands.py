@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import attrs
 import click
@@ -20,6 +20,11 @@ _FILE = click.argument("cluster", type=click.Path(), metavar="CLUSTER.TOML")
 _HERE = click.option(
     "--here", is_flag=True, hidden=True, help="The head is on this machine, whatever the file says."
 )
+
+
+# Options come before the cluster's file: what follows belongs to the command.
+_WORDS_FOLLOW = {"allow_interspersed_args": False}
+_STATUS = '"$@" 2>&1; printf "\\n%s\\n" $?'
 
 
 def _home(path: str, here: bool = False) -> Home:
@@ -77,26 +82,43 @@ def down(cluster: str, here: bool, workers_only: bool, keep_min: bool, json_: bo
 
 @click.command()
 @_FILE
-def attach(cluster: str) -> None:
+@json_option("Print as JSON how programs beside the head find the cluster, and open nothing.")
+def attach(cluster: str, json_: bool) -> None:
     """Open a shell beside the cluster's head, in which programs find the cluster."""
-    sys.exit(_home(cluster).run([], terminal=True))
+    home = _home(cluster)
+    if json_:
+        say({"host": home.spec.head.host, **home.variables()}, "", json_)
+    else:
+        sys.exit(home.run([], terminal=True))
 
 
-@click.command("exec", context_settings={"ignore_unknown_options": True})
+@click.command("exec", context_settings=_WORDS_FOLLOW)
 @_FILE
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def exec_command(cluster: str, command: tuple[str, ...]) -> None:
+@json_option("Print the exit status and what the command printed as JSON, when it has ended.")
+def exec_command(cluster: str, command: tuple[str, ...], json_: bool) -> None:
     """Run a COMMAND beside the cluster's head, in which programs find the cluster; one word is a line for its shell."""
     words = ["sh", "-c", command[0]] if len(command) == 1 else list(command)
-    sys.exit(_home(cluster).run(words))
+    _run(_home(cluster), words, json_)
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+@click.command(context_settings=_WORDS_FOLLOW)
 @_FILE
 @click.argument("program", type=click.Path(exists=True, dir_okay=False))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def submit(cluster: str, program: str, arguments: tuple[str, ...]) -> None:
+@json_option("Print the exit status and what the program printed as JSON, when it has ended.")
+def submit(cluster: str, program: str, arguments: tuple[str, ...], json_: bool) -> None:
     """Run a PROGRAM of Python beside the cluster's head; it is copied there if that is elsewhere."""
     home = _home(cluster)
     python = home.spec.head.python if home.spec.head.host else sys.executable
-    sys.exit(home.run([*shlex.split(python), home.bring(program), *arguments]))
+    _run(home, [*shlex.split(python), home.bring(program), *arguments], json_)
+
+
+def _run(home: Home, words: list[str], json_: bool) -> NoReturn:
+    if not json_:
+        sys.exit(home.run(words))
+    # What goes wrong is told by the status, so that what was printed before is not lost.
+    said = home.output(["sh", "-c", _STATUS, "sh", *words]).decode(errors="replace")
+    output, _, status = said.rstrip("\n").rpartition("\n")
+    say({"status": int(status), "output": output}, "", json_)
+    sys.exit(int(status))

@@ -107,6 +107,9 @@ def test_a_cluster_comes_up_works_and_goes(folder: Path, path: str) -> None:
     assert found["address"] in run("exec", path, "echo $SHOAL_ADDRESS")
     assert "Autoscaler 'demo'" in run("exec", path, "shoal", "status")
     run("exec", path, "exit 7", status=7)
+    said = json.loads(run("exec", "--json", path, "echo one; echo two >&2; exit 3", status=3))
+    assert said == {"status": 3, "output": "one\ntwo\n"}
+    assert json.loads(run("attach", "--json", path))["SHOAL_ADDRESS"] == found["address"]
     secret = (folder / "home" / "credentials").read_text()
     assert (folder / "home" / "credentials").stat().st_mode & 0o777 == 0o600
     for said in (json.dumps(found), run("exec", path, "shoal", "status", "--json")):

@@ -70,6 +70,7 @@ TO_NODE: list[list[Any]] = [
     [control.QUOTA_GIVE, b"job1", {"CPU": 10000}, True],
     [control.QUOTA_TIGHT, b"job1", False],
     [control.MAKE_ROOM, b"job1", {"GPU": 10000}],
+    [control.SCALING, b"packed"],
     [control.RELEASE, b"g" * 16, 0],
     [control.GROUP, b"g" * 16, "CREATED", {0: 1, 1: 2}],
     [control.NODES, [NODE, {**NODE, "number": 4}]],
