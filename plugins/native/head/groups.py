@@ -141,6 +141,7 @@ class GroupsShell:
                 self._head.send(node, [control.RELEASE, group_id, attempt])
         elif outcome == "created":
             self._save(group_id)
+            self._head.introduce_nodes()  # whoever hears of the group may ask what nodes there are
             self._announce(group_id)
             self._tell(group_id, "CREATED")
 

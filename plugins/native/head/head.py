@@ -377,6 +377,11 @@ class Head:
             self._spreading = True
             self.call_later(_SPREAD_SECONDS * max(1.0, len(self.links) / 10), self._spread_now)
 
+    def introduce_nodes(self) -> None:
+        """Tell every node of those that have just joined, without waiting for more."""
+        if self._changed and any(number not in self._spread_as for number in self._changed):
+            self._spread_now()
+
     def _spread_now(self) -> None:
         self._spreading = False
         changed, self._changed = self._changed, {}
