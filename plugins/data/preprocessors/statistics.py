@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shoal.data.aggregate import AbsMax, AggregateFn, Max, Mean, Min, Std
-from shoal.data.block import Block
+from shoal.data.block import Block, decoded
 from shoal.data.transforms import need_columns
 
 
@@ -21,8 +21,7 @@ def plain(column: Any) -> Any:
 
     Example: `plain(table.column("x")).null_count`
     """
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
+    column = decoded(column)
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
     return column
