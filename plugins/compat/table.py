@@ -85,6 +85,9 @@ MODULES: dict[str, tuple[Source, ...]] = {
             "BlockMetadata Datasink Datasource FileShuffleConfig Partitioning ReadTask SaveMode WriteResult",
         ),
     ),
+    "ray.data.preprocessors.utils": (
+        _of("shoal.data.preprocessors.defaults", "simple_hash simple_split_tokenizer"),
+    ),
     "ray.data.grouped_data": (_of("shoal.data", "GroupedData"),),
     "ray.exceptions": (_of("shoal.compat.exceptions"),),
     "ray.experimental": (_of("shoal.tensors", "wait_tensor_freed"),),

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from shoal.data import aggregate, expressions
+    from shoal.data import aggregate, expressions, preprocessors
     from shoal.data.aggregate import AggregateFn
     from shoal.data.compute import ActorPoolStrategy, TaskPoolStrategy
     from shoal.data.context import DataContext, ExecutionOptions
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         range,  # noqa: A004
         range_tensor,
     )
+    from shoal.data.preprocessor import Preprocessor
     from shoal.data.reading import (
         read_avro,
         read_binary_files,
@@ -68,6 +69,7 @@ __all__ = [
     "GroupedData",
     "MaterializedDataset",
     "Partitioning",
+    "Preprocessor",
     "ReadTask",
     "SaveMode",
     "Schema",
@@ -89,6 +91,7 @@ __all__ = [
     "from_pandas_refs",
     "from_torch",
     "lit",
+    "preprocessors",
     "range",
     "range_tensor",
     "read_avro",
@@ -130,6 +133,7 @@ _HOMES = {
         "range",
         "range_tensor",
     ),
+    "shoal.data.preprocessor": ("Preprocessor",),
     "shoal.data.reading": (
         "read_avro",
         "read_binary_files",
@@ -157,7 +161,7 @@ _HOMES = {
     ),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-_MODULES = ("aggregate", "expressions")
+_MODULES = ("aggregate", "expressions", "preprocessors")
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shoal.data.block import Block, concat, from_rows, to_column
+from shoal.data.block import Block, concat, decoded, from_rows, to_column
 from shoal.data.ordering import groups_of
 from shoal.errors import describe
 
@@ -484,6 +484,9 @@ def aggregate_groups(table: Block, keys: Sequence[str], aggregates: Sequence[Agg
     for each in aggregates:
         if each.on is not None and each.on not in table.column_names:
             raise KeyError(f"there is no column {each.on!r}; there are {', '.join(table.column_names)}")
+    for name in keys:  # Arrow neither groups nor sorts by categories of several chunks
+        if pa.types.is_dictionary(table.schema.field(name).type):
+            table = table.set_column(table.column_names.index(name), name, decoded(table.column(name)))
     calls = [(each.on, *kernel) for each in aggregates if (kernel := each.kernel()) is not None]
     if len(calls) == len(aggregates) and keys:
         done = table.group_by(list(keys), use_threads=False).aggregate(calls)

@@ -61,6 +61,7 @@ def to_numpy(column: Any) -> Any:
         if isinstance(combined, pa.ChunkedArray):  # no chunks at all
             return np.empty((0, *column.type.shape), dtype=column.type.value_type.to_pandas_dtype())
         return combined.to_numpy_ndarray()
+    column = decoded(column)  # Arrow itself gives the first category in the place of a null
     if isinstance(column, pa.ChunkedArray):
         if column.num_chunks == 1:
             column = column.chunk(0)
@@ -69,6 +70,14 @@ def to_numpy(column: Any) -> Any:
         else:
             return column.to_numpy()
     return column.to_numpy(zero_copy_only=False)
+
+
+def decoded(column: Any) -> Any:
+    """Return a column of categories as one of plain values; others as they are. Many kernels take no categories.
+
+    Example: `decoded(table.column("color"))`
+    """
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 
 
 def from_batch(batch: Any) -> Block:

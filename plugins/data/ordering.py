@@ -7,9 +7,10 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
-from shoal.data.block import Block, take_rows
+from shoal.data.block import Block, decoded, take_rows
 
 
 def groups_of(table: Block, keys: Sequence[str]) -> Iterator[Block]:
@@ -23,7 +24,7 @@ def groups_of(table: Block, keys: Sequence[str]) -> Iterator[Block]:
     ordered = take_rows(table, order_of(table, tuple((name, False) for name in keys)).to_numpy())
     changes = np.zeros(ordered.num_rows - 1, dtype=bool)
     for name in keys:
-        codes = ordered.column(name).combine_chunks()
+        codes = decoded(ordered.column(name)).combine_chunks()
         numbers = pc.dictionary_encode(codes, null_encoding="encode").indices.to_numpy(zero_copy_only=False)
         changes = changes | (numbers[1:] != numbers[:-1])
     edges = [0, *(np.flatnonzero(changes) + 1).tolist(), ordered.num_rows]
@@ -34,7 +35,10 @@ def groups_of(table: Block, keys: Sequence[str]) -> Iterator[Block]:
 def order_of(table: Block, keys: Sequence[tuple[str, bool]]) -> Any:
     """Return the positions of a table's rows in the order of (name, descending) keys; stable, nulls last.
 
+    Categories are in the order of their values.
+
     Example: `order_of(table, [("price", True), ("name", False)])`
     """
     directions = [(name, "descending" if down else "ascending") for name, down in keys]
-    return pc.sort_indices(table.select([name for name, _ in keys]), sort_keys=directions)
+    plain = pa.table({name: decoded(table.column(name)) for name, _ in keys})
+    return pc.sort_indices(plain, sort_keys=directions)
