@@ -68,6 +68,7 @@ class Lending:
         self._asked[key] = self._asked.get(key, 0) + 1
         message = [kinds.ASK_LEASE, want.holder, want.class_key, wire, want.depth, insist]
         if not self._daemon.nodes.send(number, message):
+            self._daemon.nodes.assume_free(number, want.demand.resources)
             self._answered(number, want.holder, want.class_key, False, f"node {number} cannot be reached")
 
     def granted(
@@ -75,11 +76,12 @@ class Lending:
     ) -> None:
         """Another node has granted a lease."""
         self._answered(number, holder, key, True, "")
-        if holder not in self._daemon.clients:
-            self._daemon.nodes.send(number, [kinds.GIVE_BACK, [[lease_id, False]]])
-            return
         demand = self._scheduling.class_of(key)
         job, resources = self._scheduling.jobs.of(demand), ResourceSet(demand["resources"])
+        if holder not in self._daemon.clients:
+            self._daemon.nodes.send(number, [kinds.GIVE_BACK, [[lease_id, False]]])
+            self._daemon.nodes.assume_free(number, resources)
+            return
         self._borrowed[lease_id] = _Borrowed(number, holder, worker, key, job, resources)
         self._scheduling.jobs.shares.borrowed(job, resources, 1)
         self._daemon.tell(holder, [kinds.LEASE, key, lease_id, worker, grant])
@@ -127,6 +129,7 @@ class Lending:
         borrowed = self._borrowed.pop(lease_id, None)
         if borrowed is not None:
             self._scheduling.jobs.shares.borrowed(borrowed.job, borrowed.resources, -1)
+            self._daemon.nodes.assume_free(borrowed.number, borrowed.resources)
         return borrowed
 
     def room_at(self, number: int) -> None:

@@ -159,6 +159,17 @@ class Nodes:
             self._views[node_id] = attrs.evolve(view, available=left.clipped())
             self._version += 1
 
+    def assume_free(self, number: int, resources: ResourceSet) -> None:
+        """What was sent there is over. The node tells of that only if it had told of the beginning: both may have been
+        within one report, of which nothing is left. Who assumes too much is refused, and learns what is true."""
+        node = self._nodes.get(number)
+        view = None if node is None else self._views.get(node.view.node_id)
+        if view is not None:
+            free = view.available + resources
+            units = {name: min(amount, view.total.units.get(name, 0)) for name, amount in free.units.items()}
+            self._views[view.node_id] = attrs.evolve(view, available=ResourceSet(units))
+            self._version += 1
+
     def learn(self, number: int, available: dict[str, int]) -> None:
         """A node has told directly what is free there."""
         node = self._nodes.get(number)
