@@ -49,3 +49,10 @@ def test_so_is_one_in_a_placement_group(hasty: Three) -> None:
     for value in range(50):
         assert shoal.get([inside.remote(value), beside.remote(value)], timeout=SECONDS) == [value, value]
     shoal.remove_placement_group(group)
+
+
+def test_so_is_what_a_placement_group_had_for_a_moment(hasty: Three) -> None:
+    for _ in range(50):
+        group = shoal.placement_group([{"CPU": 2, "left": 1}, {"CPU": 2, "right": 1}])
+        shoal.get(group.ready(), timeout=SECONDS)
+        shoal.remove_placement_group(group)

@@ -71,6 +71,7 @@ class LocalGroups:
         if reason:
             jobs.not_needed(job, together(bundles.values()))
         self._daemon.uplink.up([control.RESERVED, group_id, attempt, reason])
+        self._daemon.reports.anew()
 
     def held(self) -> list[list[object]]:
         """Return [group, {attempt: [bundle, ...]}] of what is reserved here."""
@@ -89,5 +90,6 @@ class LocalGroups:
             held.clear()
         if not held:
             self._held.pop(group_id, None)
+        self._daemon.reports.anew()
         if bundles:
             self._daemon.scheduling.release_bundles(group_id, bundles)

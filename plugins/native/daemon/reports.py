@@ -40,6 +40,11 @@ class Reports:
         self._soon = True
         daemon.call_later(_FREE_SECONDS * max(1.0, daemon.nodes.count / 10), self._report)
 
+    def anew(self) -> None:
+        """The head has taken something for granted: tell it what is free, though that may be what it was before."""
+        self._told = ()
+        self.soon()
+
     def again(self) -> None:
         """Another head may have taken over: tell it everything."""
         self._told = ()
