@@ -10,6 +10,8 @@ from shoal.spec.resources import ResourceSet, together
 if TYPE_CHECKING:
     from shoal.native.daemon.daemon import Daemon
 
+_SETTLE_SECONDS = 0.5
+
 
 class LocalGroups:
     """The groups of the cluster, told by the head."""
@@ -70,8 +72,8 @@ class LocalGroups:
             reason = "devices are not free together"
         if reason:
             jobs.not_needed(job, together(bundles.values()))
+            self._settle(_SETTLE_SECONDS)
         self._daemon.uplink.up([control.RESERVED, group_id, attempt, reason])
-        self._daemon.reports.anew()
 
     def held(self) -> list[list[object]]:
         """Return [group, {attempt: [bundle, ...]}] of what is reserved here."""
@@ -79,6 +81,13 @@ class LocalGroups:
             [group_id, {attempt: sorted(bundles) for attempt, bundles in attempts.items()}]
             for group_id, attempts in self._held.items()
         ]
+
+    def _settle(self, seconds: float) -> None:
+        """Have the head, which has assumed that bundles are taken, told what is free after all.
+
+        After an attempt that has failed not at once: it would be tried again as soon, and fail again.
+        """
+        self._daemon.call_later(seconds, self._daemon.reports.anew)
 
     def release(self, group_id: bytes, attempt: int) -> None:
         """Bundles are given back, and what runs in them ends. Attempt 0 is all of them."""
@@ -90,6 +99,6 @@ class LocalGroups:
             held.clear()
         if not held:
             self._held.pop(group_id, None)
-        self._daemon.reports.anew()
         if bundles:
+            self._settle(_SETTLE_SECONDS if attempt else 0.0)
             self._daemon.scheduling.release_bundles(group_id, bundles)
