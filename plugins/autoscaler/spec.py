@@ -7,21 +7,16 @@ import json
 import math
 import os
 import re
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from shoal.config import read_toml
 from shoal.errors import ConfigError, describe
 from shoal.interfaces.nodes import NodeType
 from shoal.spec.resources import ResourceSet
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:  # pragma: no cover
-    import tomli as tomllib
 
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 _SECRET = re.compile(r"token|secret|password|credential|access_key|_key$", re.IGNORECASE)
@@ -188,12 +183,10 @@ def read_cluster(path: str | os.PathLike[str]) -> ClusterSpec:
     """
     file = Path(path)
     try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the cluster's file {file} cannot be read: {error}") from error
-    try:
-        found = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
-    except ValueError as error:  # of both languages
+        found = json.loads(file.read_text(encoding="utf-8")) if file.suffix == ".json" else read_toml(file)
+    except ConfigError as error:  # it names the file
+        raise ConfigError(f"the cluster's file {error}") from error
+    except (OSError, ValueError) as error:
         raise ConfigError(f"the cluster's file {file} cannot be read: {error}") from error
     try:
         return cluster_of(found, str(file.resolve()))

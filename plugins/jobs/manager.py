@@ -184,7 +184,11 @@ def _actor_of(submission_id: str, found: JobInfo) -> Any:
 
 def details(submission_id: str, found: JobInfo) -> JobDetails:
     """Return a job as lists show it."""
-    driver = _drivers().get(submission_id)
+    return _details(submission_id, found, _drivers())
+
+
+def _details(submission_id: str, found: JobInfo, drivers: Mapping[str, Mapping[str, Any]]) -> JobDetails:
+    driver = drivers.get(submission_id)
     return JobDetails(
         type=JobType.SUBMISSION,
         job_id=None if driver is None else driver["job"].hex(),
@@ -211,7 +215,7 @@ def list_details() -> list[JobDetails]:
     for submission_id, one in table.every():
         submitted.add(submission_id)
         current = one if one.status.is_terminal() else _looked_after(submission_id, one)
-        found.append(details(submission_id, current))
+        found.append(_details(submission_id, current, drivers))
     for name, driver in drivers.items():
         if name not in submitted:
             found.append(
@@ -290,6 +294,8 @@ def delete(submission_id: str) -> None:
 
 def _make_room() -> None:
     """Bound the table: the jobs that ended first go first."""
+    if table.count() < _MOST_JOBS:
+        return
     every = list(table.every())
     over = sorted(
         (one.end_time or 0, submission_id) for submission_id, one in every if one.status.is_terminal()

@@ -65,6 +65,18 @@ class DriverInfo:
     pid: str
 
 
+def _plain(record: Any) -> dict[str, Any]:
+    return {
+        name: str(value) if isinstance(value, enum.Enum) else value
+        for name, value in attrs.asdict(record, recurse=False).items()
+    }
+
+
+def _known(cls: type, json_dict: Mapping[str, Any]) -> dict[str, Any]:
+    known = attrs.fields_dict(cls)
+    return {name: value for name, value in json_dict.items() if name in known}
+
+
 @attrs.frozen
 class JobInfo:
     """A submitted job as the cluster keeps it. Times are milliseconds since the epoch, memory is bytes."""
@@ -93,16 +105,12 @@ class JobInfo:
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain data, from which `from_json` makes it again."""
-        return {
-            name: str(value) if isinstance(value, enum.Enum) else value
-            for name, value in attrs.asdict(self, recurse=False).items()
-        }
+        return _plain(self)
 
     @classmethod
     def from_json(cls, json_dict: Mapping[str, Any]) -> JobInfo:
         """Make a record of what `to_json` returned; what a later version has added is left out."""
-        known = {field.name for field in attrs.fields(cls)}
-        return cls(**{name: value for name, value in json_dict.items() if name in known})
+        return cls(**_known(cls, json_dict))
 
     def to_bytes(self) -> bytes:
         """Return the record as it is stored."""
@@ -142,18 +150,14 @@ class JobDetails:
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain data, from which `from_json` makes it again."""
-        found = {
-            name: str(value) if isinstance(value, enum.Enum) else value
-            for name, value in attrs.asdict(self, recurse=False).items()
-        }
+        found = _plain(self)
         found["driver_info"] = None if self.driver_info is None else attrs.asdict(self.driver_info)
         return found
 
     @classmethod
     def from_json(cls, json_dict: Mapping[str, Any]) -> JobDetails:
         """Make a record of what `to_json` returned; what a later version has added is left out."""
-        known = {field.name for field in attrs.fields(cls)}
-        found = {name: value for name, value in json_dict.items() if name in known}
+        found = _known(cls, json_dict)
         if found.get("driver_info") is not None:
             found["driver_info"] = DriverInfo(**found["driver_info"])
         return cls(**found)

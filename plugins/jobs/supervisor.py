@@ -92,7 +92,6 @@ class JobSupervisor:
         self._output.close()
         self._tell(end_time=_now(), log_start=self._output.start, **ended)
         self._over.set()
-        time.sleep(0)  # a reader that asks now is answered before the actor goes
         with contextlib.suppress(Exception):
             shoal.kill(shoal.get_runtime_context().current_actor)
 

@@ -40,6 +40,11 @@ def remove(submission_id: str) -> bool:
     return engine().kv_delete(submission_id.encode(), _NAMESPACE)
 
 
+def count() -> int:
+    """Return how many jobs are stored."""
+    return len(engine().kv_keys(b"", _NAMESPACE))
+
+
 def every() -> Iterator[tuple[str, JobInfo]]:
     """Yield all jobs by identifier, in its order."""
     for key in engine().kv_keys(b"", _NAMESPACE):

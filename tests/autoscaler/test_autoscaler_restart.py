@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from real_servers import free_ports
 
 import shoal
 from shoal.autoscaler import request_resources
@@ -24,12 +24,6 @@ from shoal.scaling import end_machines
 
 pytestmark = [pytest.mark.processes, pytest.mark.slow]
 SECONDS = 60
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
@@ -49,7 +43,7 @@ def cluster() -> Iterator[Cluster]:
         path.write_text(json.dumps(described))
         cluster.add_node(
             num_cpus=0,
-            head_port=free_port(),
+            head_port=free_ports(1)[0],
             metadata_location=str(folder / "head.db"),
             autoscaling=str(path),
         )

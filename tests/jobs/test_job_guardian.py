@@ -8,12 +8,11 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from shoal.jobs import guardian
+from shoal.testing.engine_gates import wait_for
 
 _BOUND = 20.0
 
@@ -52,13 +51,6 @@ def _lives(pid: int) -> bool:
             return stat.read().rpartition(b")")[2].split()[0] != b"Z"
     except FileNotFoundError:
         return False
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + _BOUND
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def test_the_exit_code_and_what_was_printed() -> None:
@@ -137,4 +129,4 @@ def test_the_command_ends_when_whoever_asked_for_it_is_killed() -> None:
         assert _lives(int(watching))
         assert _lives(command)
         os.kill(process.pid, signal.SIGKILL)
-    _until(lambda: not _lives(command) and not _lives(int(watching)))
+    wait_for(lambda: not _lives(command) and not _lives(int(watching)), "the end of both", _BOUND)

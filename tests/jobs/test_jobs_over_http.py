@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from real_servers import free_ports
 
 from shoal.cluster_utils import Cluster
 from shoal.errors import ConfigError
@@ -323,12 +323,6 @@ def test_a_job_whose_supervisor_is_killed(cluster: Cluster, client: JobSubmissio
     wait_for(lambda: not os.path.exists(f"/proc/{guardian}"), "the end of its processes", SECONDS)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_a_job_goes_on_while_the_head_is_away(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     (tmp_path / "slow.py").write_text(
@@ -336,10 +330,10 @@ def test_a_job_goes_on_while_the_head_is_away(tmp_path: Path) -> None:
         "print('done')"
     )
     with Cluster() as cluster:
-        port = _free_port()
+        port = free_ports(1)[0]
         cluster.add_node(
             num_cpus=0,
-            head_port=_free_port(),
+            head_port=free_ports(1)[0],
             dashboard_port=port,
             metadata_location=str(tmp_path / "head.db"),
         )

@@ -100,13 +100,17 @@ def _wait_for(path: str, reader: Callable[[str], Any]) -> Counter[str]:
     return found
 
 
+def _log_path(folder: str, name: str) -> str:
+    if os.path.basename(name) != name or name in ("", ".", ".."):
+        raise LookupError(f"{name!r} is no name of a log file")
+    return os.path.join(folder, "logs", name)
+
+
 def log(folder: str, name: str, lines: int, search: str) -> dict[str, Any]:
     """Return the last lines of a session's log file, or the last that hold a text; how far back that was looked for."""
     from shoal.native.commands.log_files import tail
 
-    if os.path.basename(name) != name or name in ("", ".", ".."):
-        raise LookupError(f"{name!r} is no name of a log file")
-    path = os.path.join(folder, "logs", name)
+    path = _log_path(folder, name)
     try:
         size = os.path.getsize(path)
     except FileNotFoundError:
@@ -142,10 +146,9 @@ def _last(path: str, size: int, lines: int) -> list[str]:
 
 def log_part(folder: str, name: str, start: int, size: int) -> dict[str, Any]:
     """Return bytes of a session's log file from a position on, which if negative counts from the end. Does not wait."""
-    if os.path.basename(name) != name or name in ("", ".", ".."):
-        raise LookupError(f"{name!r} is no name of a log file")
+    path = _log_path(folder, name)
     try:
-        file = os.open(os.path.join(folder, "logs", name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError as error:
         raise LookupError(f"log file {name!r}: {error.strerror}") from None
     try:
