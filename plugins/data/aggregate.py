@@ -5,14 +5,14 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from shoal.data.block import Block, concat, decoded, from_rows, to_column
-from shoal.data.ordering import groups_of
+from shoal.data.ordering import groups_of, order_of
 from shoal.errors import describe
 
 
@@ -124,7 +124,7 @@ class Count(_OfColumn):
     def kernel(self) -> tuple[str, Any] | None:
         """Return Arrow's own aggregate."""
         if self.on is None:
-            return None
+            return ("count_all", None)
         return ("count", pc.CountOptions(mode="only_valid" if self._ignore_nulls else "all"))
 
     def accumulate(self, block: Block, key: Any = None) -> Any:
@@ -219,6 +219,8 @@ class _Moments(_OfColumn):
         count = len(column) - column.null_count
         if not count:
             return (0, 0.0, 0.0)
+        if pa.types.is_decimal(column.type):
+            column = pc.cast(column, pa.float64())
         mean = float(pc.mean(column).as_py())
         spread = float(pc.variance(column).as_py()) * count
         return (count, mean, spread)
@@ -363,6 +365,10 @@ class CountDistinct(_Counted):
 
     _word = "count_distinct"
 
+    def kernel(self) -> tuple[str, Any] | None:
+        """Return Arrow's own aggregate."""
+        return ("count_distinct", pc.CountOptions(mode="only_valid" if self._ignore_nulls else "all"))
+
     def finalize(self, state: Any) -> Any:
         """Return the value of an accumulator."""
         return len(state)
@@ -480,33 +486,54 @@ def aggregate_groups(table: Block, keys: Sequence[str], aggregates: Sequence[Agg
 
     Example: `aggregate_groups(table, ["city"], [Sum("rides")])`
     """
-    columns: dict[str, Any] = {}
     for each in aggregates:
         if each.on is not None and each.on not in table.column_names:
             raise KeyError(f"there is no column {each.on!r}; there are {', '.join(table.column_names)}")
     for name in keys:  # Arrow neither groups nor sorts by categories of several chunks
         if pa.types.is_dictionary(table.schema.field(name).type):
             table = table.set_column(table.column_names.index(name), name, decoded(table.column(name)))
-    calls = [(each.on, *kernel) for each in aggregates if (kernel := each.kernel()) is not None]
-    if len(calls) == len(aggregates) and keys:
-        done = table.group_by(list(keys), use_threads=False).aggregate(calls)
-        # Arrow puts the keys first (older versions last) and names aggregates "column_word".
-        first = 0 if done.column_names[: len(keys)] != list(keys) else len(keys)
-        made = [done.column(first + number) for number in range(len(calls))]
-        columns = {name: done.column(done.column_names.index(name)) for name in keys}
-        columns.update({each.name: column for each, column in zip(aggregates, made, strict=True)})
-        return pa.table(columns).sort_by([(name, "ascending") for name in keys])
-    groups = list(groups_of(table, keys))
-    heads = concat([group.select(list(keys)).slice(0, 1) for group in groups])
-    for name in keys:
-        columns[name] = heads.column(name)
-    for each in aggregates:
-        made = []
-        for group, head in zip(groups, heads.to_pylist(), strict=True):
-            key = tuple(head.values()) if len(keys) > 1 else next(iter(head.values()), None)
-            made.append(each.finalize(each.accumulate(group, key)))
-        columns[each.name] = to_column(each.name, made)
-    return pa.table(columns)
+    calls = {each: kernel for each in aggregates if keys and (kernel := each.kernel()) is not None}
+    heads, made = _by_kernels(table, keys, calls) if calls else (None, {})
+    if heads is None or len(calls) < len(aggregates):
+        groups = list(groups_of(table, keys))
+        if heads is None:
+            heads = concat([group.select(list(keys)).slice(0, 1) for group in groups or [table]])
+        rows = heads.to_pylist() if keys else [{}]
+        for each in aggregates:
+            if each in made:
+                continue
+            values = []
+            for group, head in zip(groups, rows, strict=True):
+                key = tuple(head.values()) if len(keys) > 1 else next(iter(head.values()), None)
+                values.append(each.finalize(each.accumulate(group, key)))
+            made[each] = to_column(each.name, values)
+    columns = {name: heads.column(name) for name in keys}
+    return pa.table(columns | {each.name: made[each] for each in aggregates})
+
+
+def _by_kernels(
+    table: Block, keys: Sequence[str], kernels: Mapping[AggregateFn, tuple[str, Any]]
+) -> tuple[Block, dict[AggregateFn, Any]]:
+    """Return the keys of the groups, in order, and the values of aggregates that Arrow has a kernel for.
+
+    Arrow would cut the mean of decimals to the digits of the column, so these are made fractions before.
+    """
+    calls: list[Any] = []
+    for each, (word, options) in kernels.items():
+        on: Any = [] if each.on is None else each.on
+        if word in ("mean", "stddev") and pa.types.is_decimal(table.schema.field(on).type):
+            on = f"{each.on} in fractions"
+            if on not in table.column_names:
+                table = table.append_column(on, pc.cast(table.column(each.on), pa.float64()))
+        calls.append((on, word, options))
+    done = table.group_by(list(keys), use_threads=False).aggregate(calls)
+    # Arrow puts the keys first (older versions last) and names aggregates "column_word"; names may be there twice.
+    first = 0 if done.column_names[: len(keys)] != list(keys) else len(keys)
+    at = 0 if first else len(calls)
+    heads = pa.table({name: done.column(at + number) for number, name in enumerate(keys)})
+    order = order_of(heads, [(name, False) for name in keys])
+    values = [done.column(first + number).take(order) for number in range(len(calls))]
+    return heads.take(order), dict(zip(kernels, values, strict=True))
 
 
 def finish(states: Sequence[Sequence[Any]], aggregates: Sequence[AggregateFn]) -> dict[str, Any]:

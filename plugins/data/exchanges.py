@@ -206,7 +206,7 @@ class Aggregate(HashPartition):
     def reduce(self, parts: Sequence[Block], index: int) -> Iterator[Block]:
         """Aggregate the groups of a partition, in the order of their keys."""
         whole = concat(parts)
-        yield aggregate_groups(whole, self.keys, self.aggregates) if whole.num_rows else pa.table({})
+        yield aggregate_groups(whole, self.keys, self.aggregates) if whole.num_columns else whole
 
 
 @attrs.frozen(kw_only=True)

@@ -21,6 +21,8 @@ def groups_of(table: Block, keys: Sequence[str]) -> Iterator[Block]:
     if not keys:
         yield table
         return
+    if not table.num_rows:
+        return
     ordered = take_rows(table, order_of(table, tuple((name, False) for name in keys)).to_numpy())
     changes = np.zeros(ordered.num_rows - 1, dtype=bool)
     for name in keys:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -382,3 +383,33 @@ def test_statistics_name_the_bottleneck() -> None:
     text = dataset.stats()
     assert "4 tasks, 4 blocks, 40 rows" in text
     assert "MapBatches(slow)" in text.partition("bottleneck is")[2]
+
+
+def test_groups_of_decimals_with_and_without_kernels_of_arrow(session: str) -> None:
+    money = pa.array([Decimal("1.00"), Decimal("0.01"), None, Decimal("7.25")], pa.decimal128(15, 2))
+    rides = shoal.data.from_arrow(pa.table({"city": ["b", "a", "a", "b"], "fare": money}))
+    aggregates = (Count(), Sum("fare"), Mean("fare"), Unique("fare"), CountDistinct("fare"))
+    assert rides.groupby("city").aggregate(*aggregates).take_all() == [
+        {
+            "city": "a",
+            "count()": 2,
+            "sum(fare)": Decimal("0.01"),
+            "mean(fare)": 0.01,
+            "unique(fare)": [Decimal("0.01")],
+            "count_distinct(fare)": 1,
+        },
+        {
+            "city": "b",
+            "count()": 2,
+            "sum(fare)": Decimal("8.25"),
+            "mean(fare)": 4.125,
+            "unique(fare)": [Decimal("1.00"), Decimal("7.25")],
+            "count_distinct(fare)": 2,
+        },
+    ]
+    assert rides.groupby(None).aggregate(Mean("fare"), Count("fare", ignore_nulls=True)).take_all() == [
+        {"mean(fare)": pytest.approx(8.26 / 3), "count(fare)": 3}
+    ]
+    assert rides.mean("fare") == pytest.approx(8.26 / 3)
+    nothing = rides.filter(lambda row: False).groupby("city").aggregate(*aggregates)
+    assert nothing.take_all() == []

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -73,7 +75,8 @@ def values(expression: Expr) -> list[Any]:
     ],
     ids=lambda value: repr(value)[:60] if isinstance(value, Expr) else "",
 )
-def test_an_expression_computes(expression: Expr, expected: list[Any]) -> None:
+def test_an_expression_computes_and_travels(expression: Expr, expected: list[Any]) -> None:
+    assert values(cloudpickle.loads(cloudpickle.dumps(expression))) == expected
     assert values(expression) == expected
 
 
@@ -108,6 +111,13 @@ def test_arrow_filters_as_we_compute(left: Expr, right: Expr, word: str) -> None
 )
 def test_expressions_may_be_text(text: str, expected: list[Any]) -> None:
     assert values(parse(text)) == expected
+
+
+@pytest.mark.parametrize("number", [0, -5, 24, 200, -200, 40_000, 3_000_000_000, 10**13])
+def test_decimals_are_compared_with_whole_numbers_in_a_reader(number: int) -> None:
+    table = pa.table({"d": pa.array([Decimal("1.50"), Decimal("199.00"), None], pa.decimal128(15, 2))})
+    for expression in (col("d") < number, lit(number) >= col("d"), col("d") == number, col("d") != number):
+        assert table.filter(expression.to_pyarrow()) == table.filter(expression.evaluate(table))
 
 
 @pytest.mark.parametrize("text", ["x.y > 3", "__import__('os')", "x >", "x is 3", "x in y", "lambda: 3"])

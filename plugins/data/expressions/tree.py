@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -429,6 +430,9 @@ _BINARY: dict[Operation, str] = {
 }
 
 
+_COMPARISONS = (Operation.EQ, Operation.NE, Operation.LT, Operation.LE, Operation.GT, Operation.GE)
+
+
 @attrs.frozen(eq=False, repr=False)
 class BinaryExpr(Expr):
     """Two expressions and what stands between them.
@@ -449,6 +453,15 @@ class BinaryExpr(Expr):
     def in_arrow(self) -> bool:
         """Whether Arrow can compute it inside a reader."""
         return self.op not in (Operation.FLOORDIV, Operation.MOD) and Expr.in_arrow.fget(self)  # type: ignore[attr-defined]
+
+    def to_pyarrow(self) -> Any:
+        """Return it as an Arrow expression; whole numbers that are compared are as narrow as they can be.
+
+        Inside a reader Arrow compares a decimal column with no wider literal than that.
+        """
+        if self.op not in _COMPARISONS or not self.in_arrow:
+            return super().to_pyarrow()
+        return self.compute([_narrowest(part) for part in self.parts])
 
     def compute(self, parts: Sequence[Any]) -> Any:
         if self.op in (Operation.IN, Operation.NOT_IN):
@@ -498,6 +511,11 @@ class CallExpr(Expr):
     parts: tuple[Expr, ...]
     options: Any = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Arrow's options refuse pickle, but they can be written as bytes."""
+        options = None if self.options is None else self.options.serialize().to_pybytes()
+        return _called, (self.function, self.parts, options)
+
     def compute(self, parts: Sequence[Any]) -> Any:
         if any(isinstance(part, pc.Expression) for part in parts):
             return pc.Expression._call(self.function, list(parts), self.options)
@@ -506,6 +524,22 @@ class CallExpr(Expr):
     def __repr__(self) -> str:
         options = [] if self.options is None else [str(self.options)]
         return f"{self.function}({', '.join([*map(repr, self.parts), *options])})"
+
+
+def _narrowest(part: Expr) -> Any:
+    """Return an Arrow expression; of a whole number in its narrowest type."""
+    if isinstance(part, LiteralExpr) and type(part.value) is int:
+        for of_type in (pa.int8(), pa.uint8(), pa.int16(), pa.uint16(), pa.int32(), pa.uint32()):
+            with contextlib.suppress(pa.ArrowException, OverflowError):
+                return pc.scalar(pa.scalar(part.value, of_type))
+    return part.to_pyarrow()
+
+
+def _called(function: str, parts: tuple[Expr, ...], options: bytes | None) -> CallExpr:
+    """Return a CallExpr of what its `__reduce__` gave."""
+    return CallExpr(
+        function, parts, None if options is None else pc.FunctionOptions.deserialize(pa.py_buffer(options))
+    )
 
 
 @attrs.frozen(eq=False, repr=False)
