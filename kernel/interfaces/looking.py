@@ -34,8 +34,8 @@ class SessionSeen:
     folder: str  # on this machine
     is_live: bool
     nodes: Sequence[NodeSeen]
-    # Of a living one what the head knows, in the form of the requests `nodes`, `jobs`, `actors`, `groups`
-    known: Mapping[str, Sequence[Mapping[str, Any]]] = attrs.field(factory=dict)
+    # Of a living one what the head knows, in the form of the requests `nodes`, `jobs`, `actors`, `groups`, `reports`
+    known: Mapping[str, Sequence[Any]] = attrs.field(factory=dict)
     objects: Sequence[Mapping[str, Any]] = ()  # reports of nodes about objects, if they were asked for
     silent: int = 0  # nodes that did not answer in time
 

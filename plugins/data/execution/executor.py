@@ -16,6 +16,7 @@ from shoal.data.execution import worker
 from shoal.data.execution.build import Pipeline, build
 from shoal.data.execution.bundle import BlockFacts, Bundle
 from shoal.data.execution.machine import WINDOW, Machine
+from shoal.data.execution.reporting import Reporter
 from shoal.data.execution.stats import ExecutionStats, OperatorStats
 from shoal.data.execution.work import Action, Cancel, Pull, Stage, Start, StartActor, StopActor, Work
 from shoal.data.plan.logical import Node
@@ -75,6 +76,7 @@ class Execution:
         self.stats = ExecutionStats([OperatorStats(each.name) for each in self._pipeline.operators])
         self._closed = False
         self._bar = self._make_bar()
+        self._reporter = Reporter(" → ".join(each.name for each in self._pipeline.operators)[:200])
 
     def __iter__(self) -> Iterator[Bundle]:
         try:
@@ -106,6 +108,7 @@ class Execution:
             self._bar.close()
         if shoal.is_initialized():
             self._do(self._machine.stop())
+            self._reporter.ended(self.stats, self._machine.error)
         self._tasks.clear()
         self._chains.clear()
 
@@ -134,6 +137,7 @@ class Execution:
 
     def _do(self, actions: list[Action]) -> None:
         self.stats.peak = max(self.stats.peak, self._machine.waiting())
+        self._reporter.running(self.stats, self._machine.waiting(), len(self._tasks))
         for action in actions:
             if isinstance(action, Start):
                 self._start(action.work)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from shoal.native.client.client import Client
 
 _MOST_BYTES = 1 << 28
-_OF_HEAD = ("nodes", "jobs", "actors", "groups")
+_OF_HEAD = ("nodes", "jobs", "actors", "groups", "reports")
 
 
 def look(client: Client, objects: bool, timeout: float) -> SessionSeen:

@@ -44,6 +44,7 @@ NAMES = frozenset(
         "nodes",
         "pending",
         "remove_group",
+        "reports",
         "scaling_lead",
         "scaling_request",
         "scaling_step_down",
@@ -95,6 +96,9 @@ class HeadRequests:
             "kv_put": self._kv_put,
             "nodes": self._nodes,
             "pending": lambda client: head.pending(),
+            "reports": lambda client: [
+                (key, value[_TAG + 1 :]) for key, value in metadata.items("kv:reports", b"")
+            ],
             "scaling_lead": head.scaling.lead,
             "scaling_request": head.scaling.request,
             "scaling_step_down": head.scaling.step_down,
