@@ -521,6 +521,11 @@ def _by_kernels(
     calls: list[Any] = []
     for each, (word, options) in kernels.items():
         on: Any = [] if each.on is None else each.on
+        if each.on is not None and pa.types.is_null(
+            table.schema.field(on).type
+        ):  # Arrow counts these nulls as values
+            place = table.column_names.index(on)
+            table = table.set_column(place, on, pc.cast(table.column(on), pa.int64()))
         if word in ("mean", "stddev") and pa.types.is_decimal(table.schema.field(on).type):
             on = f"{each.on} in fractions"
             if on not in table.column_names:

@@ -191,6 +191,7 @@ def test_what_a_function_may_return_is_said(call: Any, message: str) -> None:
         (lambda ds: ds.repartition(0), "num_blocks must be a whole number ≥ 1"),
         (lambda ds: ds.repartition(), "exactly one of num_blocks"),
         (lambda ds: ds.sort("id", descending=[True, False]), "descending must be"),
+        (lambda ds: ds.random_shuffle(seed=-1), "seed must be a whole number ≥ 0"),
         (lambda ds: ds.random_sample(2), "fraction must be a number from 0 to 1"),
         (lambda ds: ds.aggregate(), "at least one"),
         (lambda ds: ds.aggregate(Sum("id"), Sum("id")), "of different names"),

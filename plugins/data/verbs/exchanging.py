@@ -59,6 +59,7 @@ class Exchanging(Planned):
 
         Example: `ds.random_shuffle(seed=1)`
         """
+        check_count("seed", seed, 0)
         return self._exchanged(RandomShuffle(num_blocks, seed=seed), **options)
 
     def randomize_block_order(self: D, *, seed: int | None = None) -> D:
@@ -66,6 +67,7 @@ class Exchanging(Planned):
 
         Example: `ds.randomize_block_order(seed=1)`
         """
+        check_count("seed", seed, 0)
         return self._with(ShuffleBlocks(self._plan, seed))
 
     def sort(

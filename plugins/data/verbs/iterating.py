@@ -56,6 +56,7 @@ class Iterating(ABC):
         kind = check_format(batch_format)
         check_count("prefetch_batches", prefetch_batches, 0, optional=False)
         check_count("local_shuffle_buffer_size", local_shuffle_buffer_size)
+        check_count("local_shuffle_seed", local_shuffle_seed, 0)
         if drop_last and batch_size is None:
             raise ValueError("drop_last=True needs a batch_size")
 

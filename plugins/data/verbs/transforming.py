@@ -281,6 +281,7 @@ class Transforming(Planned):
         """
         if type(fraction) not in (int, float) or not 0 <= fraction <= 1:
             raise ValueError(f"fraction must be a number from 0 to 1, not {describe(fraction)}")
+        check_count("seed", seed, 0)
         return self._mapped(Sample(float(fraction), seed), TaskPoolStrategy(), {})
 
     def limit(self: D, limit: int) -> D:
