@@ -1,4 +1,4 @@
-"""Pipelines made at random give what plain Python gives: any verbs in any order, blocks of any sizes, nulls anywhere."""
+"""Pipelines made at random give what plain Python gives: any verbs, any order, blocks of any sizes, nulls anywhere."""
 
 from __future__ import annotations
 
