@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         range_tensor,
     )
     from shoal.data.preprocessor import Preprocessor
+    from shoal.data.quarantine import Quarantine
     from shoal.data.reading import (
         read_avro,
         read_binary_files,
@@ -70,6 +71,7 @@ __all__ = [
     "MaterializedDataset",
     "Partitioning",
     "Preprocessor",
+    "Quarantine",
     "ReadTask",
     "SaveMode",
     "Schema",
@@ -134,6 +136,7 @@ _HOMES = {
         "range_tensor",
     ),
     "shoal.data.preprocessor": ("Preprocessor",),
+    "shoal.data.quarantine": ("Quarantine",),
     "shoal.data.reading": (
         "read_avro",
         "read_binary_files",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import types
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
@@ -12,7 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from shoal.data.block import Block, concat, from_batch, from_rows, rows_of, size_of, to_batch
+from shoal.data.concurrency import Bound, Calls, called_at_once
 from shoal.data.expressions.tree import Expr
+from shoal.data.quarantine import BadRows, Quarantine
 from shoal.data.tasks import TASK
 from shoal.errors import describe
 
@@ -62,7 +63,7 @@ class UserFunction:
         )
         if not self.args and not self.kwargs:
             return called
-        return lambda value: called(value, *self.args, **self.kwargs)
+        return Bound(called, self.args, self.kwargs)
 
 
 @attrs.frozen
@@ -73,6 +74,9 @@ class MapBatches(Transform):
     batch_size: int | None
     batch_format: str
     zero_copy: bool = False
+    on_bad_rows: Quarantine | str = "error"
+    at_once: int | None = None  # how many batches the function is called with at the same time
+    in_threads: bool = False
 
     @property
     def label(self) -> str:
@@ -81,20 +85,30 @@ class MapBatches(Transform):
 
     def open(self) -> Step:
         """Return what does it."""
-        call = self.function.open()
+        call = Bound(self.function.open(), prepare=self._batch)
+        calls = called_at_once(call, self.at_once, self.in_threads)
 
         def step(blocks: Iterator[Block]) -> Iterator[Block]:
-            for table in batches_of(blocks, self.batch_size):
-                batch = to_batch(table, self.batch_format)
-                if self.batch_format == "numpy" and not self.zero_copy:
-                    batch = {name: _writable(array) for name, array in batch.items()}
-                result = call(batch)
-                if isinstance(result, types.GeneratorType):
-                    yield from map(from_batch, result)
-                else:
-                    yield from_batch(result)
+            bad = BadRows(self.on_bad_rows, self.function.name)
+            for table, result, error in calls(batches_of(blocks, self.batch_size)):
+                try:
+                    if error is not None:
+                        raise error
+                    if isinstance(result, Iterator):
+                        yield from map(from_batch, result)
+                    else:
+                        yield from_batch(result)
+                except Exception as raised:  # the program's function, or what it made
+                    bad.put(table, raised)
+            bad.close()
 
         return step
+
+    def _batch(self, table: Block) -> Any:
+        batch = to_batch(table, self.batch_format)
+        if self.batch_format == "numpy" and not self.zero_copy:
+            return {name: _writable(array) for name, array in batch.items()}
+        return batch
 
 
 @attrs.frozen
@@ -103,6 +117,9 @@ class MapRows(Transform):
 
     function: UserFunction
     kind: Literal["map", "flat_map", "filter"]
+    on_bad_rows: Quarantine | str = "error"
+    at_once: int | None = None  # how many rows the function is called with at the same time
+    in_threads: bool = False
 
     @property
     def label(self) -> str:
@@ -113,23 +130,45 @@ class MapRows(Transform):
 
     def open(self) -> Step:
         """Return what does it."""
-        call = self.function.open()
+        calls = called_at_once(self.function.open(), self.at_once, self.in_threads)
         if self.kind == "filter":
-            return lambda blocks: (_kept(table, call) for table in blocks)
+            return lambda blocks: self._filtered(blocks, calls)
         made = self._mapped if self.kind == "map" else self._flat
 
         def step(blocks: Iterator[Block]) -> Iterator[Block]:
+            bad = BadRows(self.on_bad_rows, self.function.name)
             gathered: list[Mapping[str, Any]] = []
             for table in blocks:
-                for row in rows_of(table):
-                    gathered += made(call(row))
+                for row, result, error in calls(rows_of(table)):
+                    try:
+                        if error is not None:
+                            raise error
+                        gathered += made(result)
+                    except Exception as raised:  # the program's function, or what it made
+                        bad.put(from_rows([row]), raised)
                     if len(gathered) >= _ROWS_AT_A_TIME:
                         yield from_rows(gathered)
                         gathered = []
             if gathered:
                 yield from_rows(gathered)
+            bad.close()
 
         return step
+
+    def _filtered(self, blocks: Iterator[Block], calls: Calls) -> Iterator[Block]:
+        bad = BadRows(self.on_bad_rows, self.function.name)
+        for table in blocks:
+            verdicts = []
+            for row, result, error in calls(rows_of(table)):
+                try:
+                    if error is not None:
+                        raise error
+                    verdicts.append(_verdict(result))
+                except Exception as raised:  # the program's function, or what it made
+                    bad.put(from_rows([row]), raised)
+                    verdicts.append(False)
+            yield table.filter(pa.array(verdicts, type=pa.bool_())) if verdicts else table
+        bad.close()
 
     @staticmethod
     def _mapped(result: Any) -> list[Mapping[str, Any]]:
@@ -402,11 +441,7 @@ def _writable(array: Any) -> Any:
     return array if array.flags.writeable else array.copy()
 
 
-def _kept(table: Block, call: Callable[[Any], Any]) -> Block:
-    verdicts = []
-    for row in rows_of(table):
-        verdict = call(row)
-        if not isinstance(verdict, (bool, np.bool_)):
-            raise TypeError(f"a function given to filter must return True or False, not {describe(verdict)}")
-        verdicts.append(bool(verdict))
-    return table.filter(pa.array(verdicts, type=pa.bool_())) if verdicts else table
+def _verdict(result: Any) -> bool:
+    if not isinstance(result, (bool, np.bool_)):
+        raise TypeError(f"a function given to filter must return True or False, not {describe(result)}")
+    return bool(result)

@@ -12,6 +12,7 @@ import pyarrow as pa
 from shoal.data.block import Block
 from shoal.data.sources.datasource import BlockMetadata, Datasource, ReadTask
 from shoal.data.sources.paths import File
+from shoal.data.tasks import SOURCE
 
 PATH_COLUMN = "path"
 
@@ -111,6 +112,7 @@ class _Piece:
     def __call__(self) -> Iterator[Block]:
         source = self.source
         for file, part in self.group:
+            SOURCE.set(file.path)
             added = {**file.partition, **({PATH_COLUMN: file.path} if source.include_paths else {})}
             format_, is_filtered = self._narrowed(added)
             try:
