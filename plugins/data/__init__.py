@@ -19,19 +19,25 @@ if TYPE_CHECKING:
         from_arrow,
         from_arrow_refs,
         from_blocks,
+        from_daft,
         from_dask,
         from_huggingface,
         from_items,
+        from_modin,
         from_numpy,
         from_numpy_refs,
         from_pandas,
         from_pandas_refs,
+        from_polars,
+        from_tf,
         from_torch,
         range,  # noqa: A004
         range_tensor,
     )
+    from shoal.data.mixing import MixStoppingCondition
     from shoal.data.preprocessor import Preprocessor
     from shoal.data.quarantine import Quarantine
+    from shoal.data.random_access_dataset import RandomAccessDataset
     from shoal.data.reading import (
         read_avro,
         read_binary_files,
@@ -54,6 +60,7 @@ if TYPE_CHECKING:
     from shoal.data.sources.datasource import BlockMetadata, Datasource, ReadTask
     from shoal.data.sources.paths import FileShuffleConfig, Partitioning
     from shoal.data.splitting import DataIterator
+    from shoal.data.summary import DatasetSummary
 
 __all__ = [
     "ActorPoolStrategy",
@@ -62,6 +69,7 @@ __all__ = [
     "DataContext",
     "DataIterator",
     "Dataset",
+    "DatasetSummary",
     "Datasink",
     "Datasource",
     "ExecutionOptions",
@@ -69,9 +77,11 @@ __all__ = [
     "FileShuffleConfig",
     "GroupedData",
     "MaterializedDataset",
+    "MixStoppingCondition",
     "Partitioning",
     "Preprocessor",
     "Quarantine",
+    "RandomAccessDataset",
     "ReadTask",
     "SaveMode",
     "Schema",
@@ -84,13 +94,17 @@ __all__ = [
     "from_arrow",
     "from_arrow_refs",
     "from_blocks",
+    "from_daft",
     "from_dask",
     "from_huggingface",
     "from_items",
+    "from_modin",
     "from_numpy",
     "from_numpy_refs",
     "from_pandas",
     "from_pandas_refs",
+    "from_polars",
+    "from_tf",
     "from_torch",
     "lit",
     "preprocessors",
@@ -131,10 +145,15 @@ _HOMES = {
         "from_numpy_refs",
         "from_pandas",
         "from_pandas_refs",
+        "from_polars",
+        "from_modin",
+        "from_daft",
+        "from_tf",
         "from_torch",
         "range",
         "range_tensor",
     ),
+    "shoal.data.mixing": ("MixStoppingCondition",),
     "shoal.data.preprocessor": ("Preprocessor",),
     "shoal.data.quarantine": ("Quarantine",),
     "shoal.data.reading": (
@@ -152,9 +171,11 @@ _HOMES = {
         "read_tfrecords",
         "read_webdataset",
     ),
+    "shoal.data.random_access_dataset": ("RandomAccessDataset",),
     "shoal.data.resources": ("ExecutionResources",),
     "shoal.data.schema": ("Schema",),
     "shoal.data.splitting": ("DataIterator",),
+    "shoal.data.summary": ("DatasetSummary",),
     "shoal.data.sinks.datasink": ("Datasink", "TaskContext", "WriteResult"),
     "shoal.data.sinks.files": ("SaveMode",),
     "shoal.data.sources.datasource": ("BlockMetadata", "Datasource", "ReadTask"),

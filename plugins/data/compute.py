@@ -112,6 +112,16 @@ def choose_compute(
     return ActorPoolStrategy(size=concurrency or 1)
 
 
+def options_now(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options with which the next task or actor is submitted: what `ray_remote_args_fn` adds included.
+
+    Example: `options_now({"num_cpus": 1, "ray_remote_args_fn": lambda: {"num_cpus": 2}})  # {"num_cpus": 2}`
+    """
+    made = dict(options)
+    function = made.pop("ray_remote_args_fn", None)
+    return made if function is None else {**made, **placement(function())}
+
+
 # What else a verb may say about the tasks or actors that run it.
 _PLACEMENT = frozenset(TaskKeywords.__annotations__)
 

@@ -7,7 +7,10 @@ from typing import Any, TypedDict
 
 
 class TaskKeywords(TypedDict, total=False):
-    """Options of the tasks or actors that run a step; the meanings are those of `shoal.remote`."""
+    """Options of the tasks or actors that run a step; the meanings are those of `shoal.remote`.
+
+    `ray_remote_args_fn` is called before each task or actor is submitted, and returns options that add to the others.
+    """
 
     num_cpus: float | None
     num_gpus: float | None
@@ -21,6 +24,7 @@ class TaskKeywords(TypedDict, total=False):
     max_calls: int | None
     max_retries: int
     retry_exceptions: bool | list[type[BaseException]]
+    ray_remote_args_fn: Callable[[], Mapping[str, Any]] | None
 
 
 class SourceKeywords(TaskKeywords, total=False):

@@ -13,6 +13,7 @@ import pyarrow as pa
 from shoal.data.block import Block, concat, from_batch, from_rows, rows_of, size_of, to_batch
 from shoal.data.concurrency import Bound, Calls, called_at_once
 from shoal.data.expressions.tree import Expr
+from shoal.data.hashing import hash_rows
 from shoal.data.quarantine import BadRows, Quarantine
 from shoal.data.tasks import TASK
 from shoal.errors import describe
@@ -77,6 +78,7 @@ class MapBatches(Transform):
     on_bad_rows: Quarantine | str = "error"
     at_once: int | None = None  # how many batches the function is called with at the same time
     in_threads: bool = False
+    keeps_count: bool = False  # whether as many rows come out of each batch as went in
 
     @property
     def label(self) -> str:
@@ -94,10 +96,17 @@ class MapBatches(Transform):
                 try:
                     if error is not None:
                         raise error
-                    if isinstance(result, Iterator):
-                        yield from map(from_batch, result)
-                    else:
-                        yield from_batch(result)
+                    made = map(from_batch, result) if isinstance(result, Iterator) else [from_batch(result)]
+                    if not self.keeps_count:
+                        yield from made
+                        continue
+                    whole = concat(list(made))
+                    if whole.num_rows != table.num_rows:
+                        raise ValueError(
+                            f"{self.function.name} made {whole.num_rows} rows of {table.num_rows}, "
+                            "though udf_modifying_row_count=False says that it keeps their number"
+                        )
+                    yield whole
                 except Exception as raised:  # the program's function, or what it made
                     bad.put(table, raised)
             bad.close()
@@ -266,9 +275,10 @@ class WithColumns(Transform):
 
     def open(self) -> Step:
         """Return what does it."""
-        return lambda blocks: map(self._add, blocks)
+        return lambda blocks: map(self.add, blocks)
 
-    def _add(self, table: Block) -> Block:
+    def add(self, table: Block) -> Block:
+        """Return a table with the columns."""
         if not table.num_columns:
             return table
         made = table
@@ -332,6 +342,41 @@ class Sample(Transform):
             random = np.random.default_rng(None if self.seed is None else (self.seed, TASK.get()))
             for table in blocks:
                 yield table.filter(pa.array(random.random(table.num_rows) < self.fraction))
+
+        return step
+
+
+@attrs.frozen
+class Share(Transform):
+    """Keeps the rows on one side of a cut: by a hash of a column, or at random. With the same seed, sides are disjoint.
+
+    Parameters: `test_size` is the share of rows on the side of the test; with `test` that side is kept, else the other.
+    """
+
+    test_size: float
+    test: bool
+    seed: int
+    column: str | None = None
+
+    @property
+    def label(self) -> str:
+        """What a person calls this step."""
+        return f"{'Test' if self.test else 'Train'}Share({self.test_size})"
+
+    def open(self) -> Step:
+        """Return what does it."""
+
+        def step(blocks: Iterator[Block]) -> Iterator[Block]:
+            random = np.random.default_rng((self.seed, TASK.get()))
+            for table in blocks:
+                if self.column is None:
+                    drawn = random.random(table.num_rows)
+                else:
+                    need_columns(table, [self.column])
+                    salt = pa.repeat(pa.scalar(self.seed), table.num_rows)
+                    hashes = hash_rows([table.column(self.column), salt], table.num_rows)
+                    drawn = hashes.astype(np.float64) / 2.0**64
+                yield table.filter(pa.array((drawn < self.test_size) == self.test))
 
         return step
 

@@ -22,6 +22,7 @@ from shoal.data.execution.barriers import (
 from shoal.data.execution.bundle import Bundle
 from shoal.data.execution.operators import LimitOperator, MapOperator, Operator, Source, UnionOperator
 from shoal.data.execution.pool import ActorPool
+from shoal.data.mixing import Mix, MixOperator
 from shoal.data.plan import logical
 from shoal.data.sinks.datasink import Datasink, TaskContext
 from shoal.data.tasks import TASK
@@ -119,6 +120,8 @@ class _Builder:
             return ShuffleBlocksOperator(name, node.seed), Recipe()
         if isinstance(node, logical.Union):
             return UnionOperator(name, len(node.parts), how["ordered"]), Recipe()
+        if isinstance(node, Mix):
+            return MixOperator(name, node.weights, node.stopping_condition), Recipe()
         if isinstance(node, logical.Zip):
             return ZipOperator(name, **how), Recipe()
         raise TypeError(f"nothing carries out {node!r}")

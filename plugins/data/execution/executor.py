@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 
 import shoal
+from shoal.data.compute import options_now
 from shoal.data.context import DataContext
 from shoal.data.execution import worker
 from shoal.data.execution.build import Pipeline, Writing, build
@@ -206,7 +207,10 @@ class Execution:
         else:
             planned = refs if len(refs) == 2 else [None, *refs]
             function, arguments = worker.run_split, (exchange, *work.argument, work.index, *planned)
-        options = {**self._pipeline.recipes[work.operator].options, "num_returns": work.parts + 1}
+        options = {
+            **options_now(self._pipeline.recipes[work.operator].options),
+            "num_returns": work.parts + 1,
+        }
         task.parts = tuple(shoal.remote(**options)(function).remote(*arguments))
         number = work.task
         if self._in_this_thread:
@@ -216,7 +220,7 @@ class Execution:
             future.add_done_callback(lambda _: self._events.put(lambda: self._parts_are_there(number)))
 
     def _streaming(self, function: Callable[..., Any], work: Work, *arguments: Any) -> Any:
-        options = {**self._pipeline.recipes[work.operator].options, **_STREAMING}
+        options = {**options_now(self._pipeline.recipes[work.operator].options), **_STREAMING}
         return shoal.remote(**options)(function).remote(*arguments)
 
     def _chain(self, operator: int) -> Any:
@@ -230,7 +234,7 @@ class Execution:
         recipe = self._pipeline.recipes[action.operator]
         options = {
             name: value
-            for name, value in recipe.options.items()
+            for name, value in options_now(recipe.options).items()
             if name not in ("max_retries", "retry_exceptions", "max_calls")
         }
         actor = shoal.remote(**{"max_restarts": -1, "max_task_retries": -1, **options})(worker.MapActor)

@@ -15,6 +15,7 @@ from shoal.data.execution.barriers import ZipOperator
 from shoal.data.execution.bundle import Bundle
 from shoal.data.execution.operators import LimitOperator, Operator, Running
 from shoal.data.execution.work import Action, Cancel, Pull, Start, StartActor, StopActor
+from shoal.data.mixing import MixOperator
 
 WINDOW = 2  # blocks that a task may make before they are asked for
 
@@ -128,7 +129,7 @@ class Machine:
             if self._ended[operator.number]:
                 continue
             operator.advance()
-            if isinstance(operator, LimitOperator) and operator.satisfied:
+            if isinstance(operator, (LimitOperator, MixOperator)) and operator.satisfied:
                 actions += self._stop(self._before(operator.number))
             if isinstance(operator, ZipOperator) and operator.error is not None:
                 self.error = operator.error

@@ -153,6 +153,7 @@ class Transforming(Planned):
         fn_constructor_args: Iterable[Any] | None = None,
         fn_constructor_kwargs: Mapping[str, Any] | None = None,
         concurrency: Concurrency = None,
+        udf_modifying_row_count: bool = True,
         on_bad_rows: Quarantine | str = "error",
         **options: Unpack[TaskKeywords],
     ) -> D:
@@ -162,7 +163,8 @@ class Transforming(Planned):
         dict of arrays; also "default"), "pandas", "pyarrow", "polars" or "torch" (a dict of tensors). `fn` returns any
         of these forms, or yields them. With `zero_copy_batch` the arrays may be read-only views of the store; without
         it they are copies that `fn` may change. With `on_bad_rows`, all rows of a batch for which `fn` raises are bad.
-        The further parameters are those of `map`.
+        `udf_modifying_row_count=False` says that `fn` makes as many rows as it is given, which is checked: a `limit`
+        behind it then keeps the other rows from being computed. The further parameters are those of `map`.
         Raises ValueError or TypeError for wrong parameters; what `fn` raises comes when rows are asked for.
 
         Example: `ds.map_batches(lambda batch: {"double": batch["id"] * 2}, batch_size=1000)`
@@ -177,6 +179,7 @@ class Transforming(Planned):
             zero_copy_batch,
             check_policy(on_bad_rows),
             *_at_once(compute),
+            keeps_count=not udf_modifying_row_count,
         )
         return self._mapped(transform, choose_compute(fn, compute, concurrency), options, size)
 
