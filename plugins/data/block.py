@@ -71,6 +71,11 @@ def to_numpy(column: Any) -> Any:
         if isinstance(combined, pa.ChunkedArray):  # no chunks at all
             return np.empty((0, *column.type.shape), dtype=column.type.value_type.to_pandas_dtype())
         return combined.to_numpy_ndarray()
+    if hasattr(column.type, "to_pandas_dtype") and isinstance(
+        column.type, pa.ExtensionType
+    ):  # of our extensions
+        chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+        return np.concatenate([chunk.to_numpy() for chunk in chunks])
     column = decoded(column)  # Arrow itself gives the first category in the place of a null
     if isinstance(column, pa.ChunkedArray):
         if column.num_chunks == 1:
@@ -265,6 +270,11 @@ def _from_pandas(frame: Any) -> Block:
     columns = {}
     for name in frame.columns:
         values = frame[name]
+        if (
+            getattr(values.dtype, "element_shape", None) is not None
+        ):  # a column of tensors, from our extensions
+            columns[str(name)] = values.array.to_numpy()
+            continue
         is_tensors = len(values) and isinstance(values.iloc[0], np.ndarray)
         columns[str(name)] = list(values) if is_tensors else pa.array(values, from_pandas=True)
     return _from_columns(columns)

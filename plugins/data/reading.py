@@ -11,6 +11,7 @@ from shoal.data.compute import placement
 from shoal.data.dataset import Dataset
 from shoal.data.expressions import to_arrow
 from shoal.data.keywords import FileKeywords, SourceKeywords, TaskKeywords
+from shoal.data.partitions import wanted_files
 from shoal.data.plan.logical import Read
 from shoal.data.sources.datasource import Datasource
 from shoal.data.sources.files import FileDatasource, FileFormat
@@ -23,7 +24,7 @@ from shoal.data.sources.formats import (
     ParquetFormat,
     TextFormat,
 )
-from shoal.data.sources.paths import Partitioning, check_paths, find_files, in_order
+from shoal.data.sources.paths import Partitioning, check_paths, check_shuffle, find_files
 from shoal.data.sources.records import AvroFormat, OrcFormat, TfRecordFormat, WebDatasetFormat
 from shoal.data.sources.sql import SqlDatasource
 from shoal.errors import describe
@@ -87,9 +88,7 @@ def _read(
     system, files = find_files(
         check_paths(paths), given.pop("filesystem", None), extensions, ignore_missing, partitioning
     )
-    wanted: Callable[[Mapping[str, str]], bool] | None = given.pop("partition_filter", None)
-    if wanted is not None:
-        files = [file for file in files if wanted(file.partition)]
+    files = wanted_files(files, given.pop("partition_filter", None))
     if not files and not ignore_missing:
         raise ValueError(
             f"there is no file to read in {describe(paths)} (extensions: {', '.join(extensions or ['any'])})"
@@ -97,10 +96,12 @@ def _read(
     source = FileDatasource(
         format_,
         system,
-        tuple(in_order(files, given.pop("shuffle", None))),
+        tuple(files),
         given.pop("include_paths", False),
         None if columns is None else tuple(columns),
         expression,
+        check_shuffle(given.pop("shuffle", None)),
+        dict(given.pop("arrow_open_stream_args", None) or {}),
     )
     return read_datasource(source, **given)
 

@@ -54,6 +54,8 @@ class Writing(Planned):
         datasink.on_write_start()
         if getattr(datasink, "skips", False):
             return
+        if not datasink.supports_distributed_writes:
+            concurrency = 1
         plan = Write(self._plan, datasink, placement(ray_remote_args or {}), concurrency)
         try:
             reports = [row for table in self._blocks(plan) for row in table.to_pylist()]
