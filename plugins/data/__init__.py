@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from shoal.data import aggregate, expressions, preprocessors
     from shoal.data.aggregate import AggregateFn
+    from shoal.data.catalogs import Catalog, CatalogAccessMode, ReaderFormat, ResolvedSource
     from shoal.data.compute import ActorPoolStrategy, TaskPoolStrategy
     from shoal.data.context import DataContext, ExecutionOptions
     from shoal.data.dataset import Dataset, GroupedData, MaterializedDataset
@@ -39,24 +40,30 @@ if TYPE_CHECKING:
     from shoal.data.quarantine import Quarantine
     from shoal.data.random_access_dataset import RandomAccessDataset
     from shoal.data.reading import (
+        read_audio,
         read_avro,
         read_binary_files,
         read_csv,
         read_datasource,
+        read_delta,
+        read_iceberg,
         read_images,
         read_json,
+        read_lance,
         read_numpy,
         read_orc,
         read_parquet,
         read_sql,
         read_text,
         read_tfrecords,
+        read_videos,
         read_webdataset,
     )
     from shoal.data.resources import ExecutionResources
     from shoal.data.schema import Schema
     from shoal.data.sinks.datasink import Datasink, TaskContext, WriteResult
     from shoal.data.sinks.files import SaveMode
+    from shoal.data.sinks.own_files import BlockBasedFileDatasink, RowBasedFileDatasink
     from shoal.data.sources.datasource import BlockMetadata, Datasource, ReadTask
     from shoal.data.sources.paths import FileShuffleConfig, Partitioning
     from shoal.data.splitting import DataIterator
@@ -65,7 +72,10 @@ if TYPE_CHECKING:
 __all__ = [
     "ActorPoolStrategy",
     "AggregateFn",
+    "BlockBasedFileDatasink",
     "BlockMetadata",
+    "Catalog",
+    "CatalogAccessMode",
     "DataContext",
     "DataIterator",
     "Dataset",
@@ -83,6 +93,9 @@ __all__ = [
     "Quarantine",
     "RandomAccessDataset",
     "ReadTask",
+    "ReaderFormat",
+    "ResolvedSource",
+    "RowBasedFileDatasink",
     "SaveMode",
     "Schema",
     "TaskContext",
@@ -110,22 +123,37 @@ __all__ = [
     "preprocessors",
     "range",
     "range_tensor",
+    "read_audio",
     "read_avro",
     "read_binary_files",
     "read_csv",
     "read_datasource",
+    "read_delta",
+    "read_iceberg",
     "read_images",
     "read_json",
+    "read_lance",
     "read_numpy",
     "read_orc",
     "read_parquet",
     "read_sql",
     "read_text",
     "read_tfrecords",
+    "read_videos",
     "read_webdataset",
 ]
 
 _HOMES = {
+    "shoal.data.sinks.own_files": (
+        "BlockBasedFileDatasink",
+        "RowBasedFileDatasink",
+    ),
+    "shoal.data.catalogs": (
+        "Catalog",
+        "CatalogAccessMode",
+        "ReaderFormat",
+        "ResolvedSource",
+    ),
     "shoal.data.expressions": (
         "col",
         "lit",
@@ -157,6 +185,11 @@ _HOMES = {
     "shoal.data.preprocessor": ("Preprocessor",),
     "shoal.data.quarantine": ("Quarantine",),
     "shoal.data.reading": (
+        "read_audio",
+        "read_videos",
+        "read_delta",
+        "read_lance",
+        "read_iceberg",
         "read_avro",
         "read_binary_files",
         "read_csv",

@@ -239,6 +239,27 @@ class FileDatasink(Datasink[list[str]]):
             if hasattr(error, "add_note"):
                 error.add_note(f"what was written to {self._path} could not be deleted: {second}")
 
+    @property
+    def partition_cols(self) -> list[str]:
+        """The columns whose values become folders."""
+        return list(self._partition_cols)
+
+    def partition_by(self, columns: Sequence[str]) -> None:
+        """Partition by other columns, before anything is written."""
+        self._partition_cols = list(columns)
+
+    def parts_of(self, table: Block) -> Iterator[tuple[str, int, Block]]:
+        """Yield the folder, a number and the rows of each file that a table becomes."""
+        for number, whole in enumerate(self._tables([table])):
+            for folder, part in self._partitions(whole):
+                yield folder, number, part
+
+    def write_part(self, folder: str, task: int, number: int, table: Block) -> tuple[str, int]:
+        """Write one file; return its path from the sink's folder on, and its bytes. Raises what writing raises."""
+        path = self._write_file(folder, task, number, table)
+        size = int(self._filesystem.get_file_info(path).size or 0)
+        return path[len(self._path.rstrip("/")) + 1 :], size
+
     def _delete_own(self, ending: str = "") -> None:
         from pyarrow import fs
 
