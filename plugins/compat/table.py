@@ -78,12 +78,29 @@ MODULES: dict[str, tuple[Source, ...]] = {
     "ray.dag.compiled_dag_node": (
         _of("shoal.dag", "CompiledDAG build_compiled_dag_from_ray_dag=build_compiled_dag"),
     ),
+    "ray.data.block": (
+        _of("shoal.data.block"),
+        _of("shoal.data.access"),
+        _of("shoal.data.block_stats"),
+        _of("shoal.data", "BlockMetadata"),
+    ),
+    "ray.data.context": (_of("shoal.data.context"), _of("shoal.data", "ExecutionResources")),
     "ray.data.dataset": (_of("shoal.data", "Dataset MaterializedDataset Schema"),),
+    "ray.data.util": (),  # has sub-modules only
+    "ray.data.util.data_batch_conversion": (_of("shoal.data.access", "BatchFormat"),),
+    "ray.data.util.torch_inference": (_of("shoal.data.torch_inference"),),
     "ray.data.datasource": (
         _of(
             "shoal.data",
             "BlockMetadata Datasink Datasource FileShuffleConfig Partitioning ReadTask SaveMode WriteResult",
         ),
+        _of("shoal.data.partitions", "PartitionStyle PathPartitionFilter PathPartitionParser"),
+        _of("shoal.data.sinks.datasink", "DummyOutputDatasink WriteReturnType"),
+        _of("shoal.data.sinks.files", "FilenameProvider"),
+        _of("shoal.data.sinks.own_files", "BlockBasedFileDatasink RowBasedFileDatasink"),
+        _of("shoal.data.sources.memory", "RandomIntRowDatasource"),
+        _of("shoal.data.sources.own_files", "FileBasedDatasource FileMetadataProvider"),
+        _of("shoal.data.sources.own_files", "BaseFileMetadataProvider DefaultFileMetadataProvider"),
     ),
     "ray.data.preprocessors.utils": (
         _of("shoal.data.preprocessors.defaults", "simple_hash simple_split_tokenizer"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from shoal.data import aggregate, expressions, preprocessors
     from shoal.data.aggregate import AggregateFn
+    from shoal.data.catalogs import Catalog, CatalogAccessMode, ReaderFormat, ResolvedSource
     from shoal.data.compute import ActorPoolStrategy, TaskPoolStrategy
     from shoal.data.context import DataContext, ExecutionOptions
     from shoal.data.dataset import Dataset, GroupedData, MaterializedDataset
@@ -19,48 +20,66 @@ if TYPE_CHECKING:
         from_arrow,
         from_arrow_refs,
         from_blocks,
+        from_daft,
         from_dask,
         from_huggingface,
         from_items,
+        from_modin,
         from_numpy,
         from_numpy_refs,
         from_pandas,
         from_pandas_refs,
+        from_polars,
+        from_tf,
         from_torch,
         range,  # noqa: A004
         range_tensor,
     )
+    from shoal.data.mixing import MixStoppingCondition
     from shoal.data.preprocessor import Preprocessor
+    from shoal.data.quarantine import Quarantine
+    from shoal.data.random_access_dataset import RandomAccessDataset
     from shoal.data.reading import (
+        read_audio,
         read_avro,
         read_binary_files,
         read_csv,
         read_datasource,
+        read_delta,
+        read_iceberg,
         read_images,
         read_json,
+        read_lance,
         read_numpy,
         read_orc,
         read_parquet,
         read_sql,
         read_text,
         read_tfrecords,
+        read_videos,
         read_webdataset,
     )
     from shoal.data.resources import ExecutionResources
     from shoal.data.schema import Schema
     from shoal.data.sinks.datasink import Datasink, TaskContext, WriteResult
     from shoal.data.sinks.files import SaveMode
+    from shoal.data.sinks.own_files import BlockBasedFileDatasink, RowBasedFileDatasink
     from shoal.data.sources.datasource import BlockMetadata, Datasource, ReadTask
     from shoal.data.sources.paths import FileShuffleConfig, Partitioning
     from shoal.data.splitting import DataIterator
+    from shoal.data.summary import DatasetSummary
 
 __all__ = [
     "ActorPoolStrategy",
     "AggregateFn",
+    "BlockBasedFileDatasink",
     "BlockMetadata",
+    "Catalog",
+    "CatalogAccessMode",
     "DataContext",
     "DataIterator",
     "Dataset",
+    "DatasetSummary",
     "Datasink",
     "Datasource",
     "ExecutionOptions",
@@ -68,9 +87,15 @@ __all__ = [
     "FileShuffleConfig",
     "GroupedData",
     "MaterializedDataset",
+    "MixStoppingCondition",
     "Partitioning",
     "Preprocessor",
+    "Quarantine",
+    "RandomAccessDataset",
     "ReadTask",
+    "ReaderFormat",
+    "ResolvedSource",
+    "RowBasedFileDatasink",
     "SaveMode",
     "Schema",
     "TaskContext",
@@ -82,34 +107,53 @@ __all__ = [
     "from_arrow",
     "from_arrow_refs",
     "from_blocks",
+    "from_daft",
     "from_dask",
     "from_huggingface",
     "from_items",
+    "from_modin",
     "from_numpy",
     "from_numpy_refs",
     "from_pandas",
     "from_pandas_refs",
+    "from_polars",
+    "from_tf",
     "from_torch",
     "lit",
     "preprocessors",
     "range",
     "range_tensor",
+    "read_audio",
     "read_avro",
     "read_binary_files",
     "read_csv",
     "read_datasource",
+    "read_delta",
+    "read_iceberg",
     "read_images",
     "read_json",
+    "read_lance",
     "read_numpy",
     "read_orc",
     "read_parquet",
     "read_sql",
     "read_text",
     "read_tfrecords",
+    "read_videos",
     "read_webdataset",
 ]
 
 _HOMES = {
+    "shoal.data.sinks.own_files": (
+        "BlockBasedFileDatasink",
+        "RowBasedFileDatasink",
+    ),
+    "shoal.data.catalogs": (
+        "Catalog",
+        "CatalogAccessMode",
+        "ReaderFormat",
+        "ResolvedSource",
+    ),
     "shoal.data.expressions": (
         "col",
         "lit",
@@ -129,12 +173,23 @@ _HOMES = {
         "from_numpy_refs",
         "from_pandas",
         "from_pandas_refs",
+        "from_polars",
+        "from_modin",
+        "from_daft",
+        "from_tf",
         "from_torch",
         "range",
         "range_tensor",
     ),
+    "shoal.data.mixing": ("MixStoppingCondition",),
     "shoal.data.preprocessor": ("Preprocessor",),
+    "shoal.data.quarantine": ("Quarantine",),
     "shoal.data.reading": (
+        "read_audio",
+        "read_videos",
+        "read_delta",
+        "read_lance",
+        "read_iceberg",
         "read_avro",
         "read_binary_files",
         "read_csv",
@@ -149,9 +204,11 @@ _HOMES = {
         "read_tfrecords",
         "read_webdataset",
     ),
+    "shoal.data.random_access_dataset": ("RandomAccessDataset",),
     "shoal.data.resources": ("ExecutionResources",),
     "shoal.data.schema": ("Schema",),
     "shoal.data.splitting": ("DataIterator",),
+    "shoal.data.summary": ("DatasetSummary",),
     "shoal.data.sinks.datasink": ("Datasink", "TaskContext", "WriteResult"),
     "shoal.data.sinks.files": ("SaveMode",),
     "shoal.data.sources.datasource": ("BlockMetadata", "Datasource", "ReadTask"),

@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from shoal.data.checks import need
 from shoal.errors import describe
 
 Block: TypeAlias = Any  # a pyarrow.Table; pyarrow comes without types
 Row = dict[str, Any]
-FORMATS = ("numpy", "pandas", "pyarrow")
+FORMATS = ("numpy", "pandas", "pyarrow", "polars", "torch")
 DEFAULT_COLUMN = "data"  # where the values of an array without a name go
 ITEM_COLUMN = "item"  # where the items that are no mappings go
 
@@ -33,7 +34,8 @@ def check_format(batch_format: str | None) -> str:
 
 
 def to_batch(table: Block, batch_format: str) -> Any:
-    """Return a table as a batch: a dict of arrays ("numpy"), a DataFrame ("pandas") or itself ("pyarrow").
+    """Return a table as a batch: a dict of arrays ("numpy"), a DataFrame ("pandas", "polars"), itself ("pyarrow"), or a
+    dict of tensors ("torch"). The last three need their libraries.
 
     Example: `to_batch(table, "numpy")["x"].mean()`
     """
@@ -41,6 +43,14 @@ def to_batch(table: Block, batch_format: str) -> Any:
         return table
     if batch_format == "numpy":
         return {name: to_numpy(table.column(name)) for name in table.column_names}
+    if batch_format == "torch":
+        from shoal.data.tensors import to_tensors
+
+        return to_tensors(to_batch(table, "numpy"), None, "cpu")
+    if batch_format == "polars":
+        columns = [_storage(column) for column in table.columns]
+        plain = pa.table(columns, names=table.column_names)
+        return need("polars", 'batch_format="polars"').from_arrow(plain)
     import pandas as pd
 
     plain = [name for name in table.column_names if not _is_tensor(table.schema.field(name).type)]
@@ -61,6 +71,11 @@ def to_numpy(column: Any) -> Any:
         if isinstance(combined, pa.ChunkedArray):  # no chunks at all
             return np.empty((0, *column.type.shape), dtype=column.type.value_type.to_pandas_dtype())
         return combined.to_numpy_ndarray()
+    if hasattr(column.type, "to_pandas_dtype") and isinstance(
+        column.type, pa.ExtensionType
+    ):  # of our extensions
+        chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+        return np.concatenate([chunk.to_numpy() for chunk in chunks])
     column = decoded(column)  # Arrow itself gives the first category in the place of a null
     if isinstance(column, pa.ChunkedArray):
         if column.num_chunks == 1:
@@ -93,9 +108,11 @@ def from_batch(batch: Any) -> Block:
         return _from_columns(batch)
     if type(batch).__module__.partition(".")[0] == "pandas" and hasattr(batch, "columns"):
         return _from_pandas(batch)
+    if type(batch).__module__.partition(".")[0] == "polars" and hasattr(batch, "to_arrow"):
+        return batch.to_arrow()
     raise TypeError(
-        "a function given to map_batches must return (or yield) a dict of arrays, a pandas.DataFrame or a "
-        f"pyarrow.Table, not {describe(batch)}"
+        "a function given to map_batches must return (or yield) a dict of arrays, a DataFrame of pandas or polars, or "
+        f"a pyarrow.Table, not {describe(batch)}"
     )
 
 
@@ -126,6 +143,8 @@ def to_column(name: str, values: Any) -> Any:
     if isinstance(values, (pa.Array, pa.ChunkedArray)):
         return values
     try:
+        if type(values).__module__ == "torch" and hasattr(values, "detach"):
+            values = values.detach().cpu().numpy()
         array = values if isinstance(values, np.ndarray) else _stacked(values)
         if isinstance(array, np.ndarray):
             if array.ndim > 1 and not len(array):
@@ -205,6 +224,13 @@ def take_rows(table: Block, indices: Any) -> Block:
     return pa.table(columns, names=table.column_names)
 
 
+def _storage(column: Any) -> Any:
+    """Tensors as lists of a fixed length, for libraries that know no tensors; other columns as they are."""
+    if not _is_tensor(column.type):
+        return column
+    return pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
+
+
 def _is_tensor(kind: Any) -> bool:
     return isinstance(kind, pa.FixedShapeTensorType)
 
@@ -244,6 +270,11 @@ def _from_pandas(frame: Any) -> Block:
     columns = {}
     for name in frame.columns:
         values = frame[name]
+        if (
+            getattr(values.dtype, "element_shape", None) is not None
+        ):  # a column of tensors, from our extensions
+            columns[str(name)] = values.array.to_numpy()
+            continue
         is_tensors = len(values) and isinstance(values.iloc[0], np.ndarray)
         columns[str(name)] = list(values) if is_tensors else pa.array(values, from_pandas=True)
     return _from_columns(columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from shoal.errors import describe
@@ -29,3 +30,21 @@ def check_names(name: str, given: Any) -> list[str]:
     if len(set(names)) != len(names):
         raise ValueError(f"{name} has a column twice: {', '.join(names)}")
     return list(names)
+
+
+def need(module: str, what: str, package: str | None = None) -> Any:
+    """Return a module that something cannot do without.
+
+    Raises ImportError naming the package if it is not installed.
+
+    Example: `need("deltalake", "read_delta")`
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (module + ".").startswith(error.name + "."):
+            raise  # it is there, and lacks something itself
+        named = package or module.partition(".")[0]
+        raise ImportError(
+            f"{what} needs the package {named}: pip install {named}", name=error.name
+        ) from error

@@ -31,6 +31,8 @@ class ActorPoolStrategy:
 
     Parameters: `size` is a fixed number of actors; or `min_size` and `max_size` let the pool grow while work waits,
     from `initial_size` on. `max_tasks_in_flight_per_actor` is how many blocks are sent to an actor ahead.
+    `max_concurrent_calls_per_actor` is how many batches (or rows) an `async def` is awaited for at a time (None: 16);
+    another function is called for several only with `enable_true_multi_threading`, in as many threads.
     Raises ValueError for numbers that contradict each other.
 
     Example: `ds.map_batches(Model, compute=ActorPoolStrategy(min_size=1, max_size=4))`
@@ -41,10 +43,17 @@ class ActorPoolStrategy:
     max_size: int | None = None
     initial_size: int | None = None
     max_tasks_in_flight_per_actor: int | None = None
+    max_concurrent_calls_per_actor: int | None = None
+    enable_true_multi_threading: bool = False
 
     def __attrs_post_init__(self) -> None:
         for name in ("size", "min_size", "max_size", "initial_size", "max_tasks_in_flight_per_actor"):
             check_count(name, getattr(self, name))
+        check_count("max_concurrent_calls_per_actor", self.max_concurrent_calls_per_actor)
+        if self.enable_true_multi_threading and self.max_concurrent_calls_per_actor is None:
+            raise ValueError(
+                "enable_true_multi_threading needs max_concurrent_calls_per_actor: how many threads there are"
+            )
         if self.size is not None and not (self.min_size is self.max_size is self.initial_size is None):
             raise ValueError("give size, or min_size, max_size and initial_size, not both")
         if not self.least <= self.first <= self.most:
@@ -101,6 +110,16 @@ def choose_compute(
         first = concurrency[2] if len(concurrency) == 3 else None
         return ActorPoolStrategy(min_size=concurrency[0], max_size=concurrency[1], initial_size=first)
     return ActorPoolStrategy(size=concurrency or 1)
+
+
+def options_now(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options with which the next task or actor is submitted: what `ray_remote_args_fn` adds included.
+
+    Example: `options_now({"num_cpus": 1, "ray_remote_args_fn": lambda: {"num_cpus": 2}})  # {"num_cpus": 2}`
+    """
+    made = dict(options)
+    function = made.pop("ray_remote_args_fn", None)
+    return made if function is None else {**made, **placement(function())}
 
 
 # What else a verb may say about the tasks or actors that run it.

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import shoal
 from shoal.data.aggregate import AggregateFn, Count, Max, Mean, Min, Std, Sum
 from shoal.data.block import check_format, size_of
 from shoal.data.checks import check_count, check_names
-from shoal.data.compute import placement
+from shoal.data.compute import choose_compute, placement
 from shoal.data.context import DataContext
 from shoal.data.exchanges import Aggregate, MapGroups
 from shoal.data.execution.barriers import slices_of
 from shoal.data.execution.bundle import Bundle
 from shoal.data.execution.worker import run_gather
+from shoal.data.expressions import Expr, col, lit
 from shoal.data.keywords import TaskKeywords
 from shoal.data.plan.logical import AllToAll, InputBlocks, Node, Read, nodes
 from shoal.data.splitting import DataIterator, WholeIterator, split_while_running
-from shoal.data.transforms import UserFunction
-from shoal.data.verbs.aggregating import Aggregating, check_aggregates
+from shoal.data.transforms import Share, UserFunction, WithColumns
+from shoal.data.verbs.aggregating import check_aggregates
 from shoal.data.verbs.consuming import Consuming
+from shoal.data.verbs.converting import Converting
 from shoal.data.verbs.exchanging import Exchanging
 from shoal.data.verbs.transforming import Transforming
 from shoal.data.verbs.writing import Writing
@@ -30,9 +33,10 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 _TIMEOUT = 600.0  # seconds for cutting one block
+_MARK = "__shoal_is_test"
 
 
-class Dataset(Transforming, Exchanging, Aggregating, Consuming, Writing):
+class Dataset(Transforming, Exchanging, Converting, Consuming, Writing):
     """Rows in blocks, which are Arrow tables, and what is to be done with them.
 
     A dataset is a plan: it is immutable, each verb returns another one, and nothing runs before rows are asked for.
@@ -55,8 +59,7 @@ class Dataset(Transforming, Exchanging, Aggregating, Consuming, Writing):
 
         Example: `ds.groupby("city").mean("fare")`
         """
-        keys = [] if key is None else check_names("key", key)
-        return GroupedData(self, tuple(keys), num_partitions)
+        return GroupedData(self, key, num_partitions)
 
     def num_blocks(self) -> int:
         """Return how many blocks there are. Raises NotImplementedError unless the dataset is materialized.
@@ -115,12 +118,27 @@ class Dataset(Transforming, Exchanging, Aggregating, Consuming, Writing):
         return whole._cut(edges, rows)
 
     def train_test_split(
-        self, test_size: int | float, *, shuffle: bool = False, seed: int | None = None
+        self,
+        test_size: int | float,
+        *,
+        shuffle: bool = False,
+        seed: int | None = None,
+        stratify: str | None = None,
     ) -> tuple[MaterializedDataset, MaterializedDataset]:
         """Return a dataset to train with and one to test with: a share below 1, or a number of rows.
 
+        With `stratify`, a column, each of its values has the same share in both; this takes a share, and no shuffle.
+        Raises ValueError for wrong parameters.
+
         Example: `train, test = ds.train_test_split(0.2, shuffle=True, seed=1)`
         """
+        if stratify is not None:
+            if shuffle or not 0 < test_size < 1:
+                raise ValueError("stratify goes with a test_size above 0 and below 1, and without shuffle")
+            marked = self.groupby(stratify).map_groups(_marked, fn_args=(test_size,), batch_format="pyarrow")
+            kept = marked.materialize()
+            parts = [kept.filter(expr=col(_MARK) == lit(side)).drop_columns(_MARK) for side in (False, True)]
+            return parts[0].materialize(), parts[1].materialize()
         whole = (self.random_shuffle(seed=seed) if shuffle else self).materialize()
         rows = whole.count()
         is_share = isinstance(test_size, float) and 0 < test_size < 1
@@ -135,6 +153,43 @@ class Dataset(Transforming, Exchanging, Aggregating, Consuming, Writing):
         test = -int(-rows * test_size // 1) if is_share else int(test_size)
         left, right = whole._cut([0, rows - test], rows)
         return left, right
+
+    def streaming_train_test_split(
+        self,
+        test_size: float,
+        *,
+        split_type: Literal["hash", "random"] = "random",
+        hash_column: str | None = None,
+        seed: int | None = None,
+        **ray_remote_kwargs: Unpack[TaskKeywords],
+    ) -> tuple[Dataset, Dataset]:
+        """Return a dataset to train with and one to test with, both lazy: nothing is computed or kept for the cut.
+
+        Parameters: `test_size` is a share above 0 and below 1, which the number of rows comes near. With "hash" a row's
+        side follows from the value of `hash_column` (and the seed) alone, so that equal values, and the same rows in
+        another run, are on one side. With "random" rows are drawn; the two datasets are only disjoint while blocks keep
+        their order (`preserve_order`), and while the plan before gives the same rows each time. `seed` None draws one.
+        Raises ValueError for wrong parameters.
+
+        Example: `train, test = ds.streaming_train_test_split(0.2, split_type="hash", hash_column="user")`
+        """
+        if not 0 < test_size < 1:
+            raise ValueError(f"test_size must be a share above 0 and below 1, not {describe(test_size)}")
+        if split_type not in ("hash", "random"):
+            raise ValueError(f'split_type must be "hash" or "random", not {describe(split_type)}')
+        if (split_type == "hash") != (hash_column is not None):
+            raise ValueError('split_type="hash" needs a hash_column, and "random" takes none')
+        if split_type == "random" and not self.context.execution_options.preserve_order:
+            raise ValueError(
+                'with preserve_order=False rows cannot be drawn twice alike; use split_type="hash"'
+            )
+        drawn = secrets.randbits(31) if seed is None else seed
+        compute = choose_compute(None, None, None)
+        train, test = (
+            self._mapped(Share(test_size, side, drawn, hash_column), compute, ray_remote_kwargs)
+            for side in (False, True)
+        )
+        return train, test
 
     def streaming_split(
         self, n: int, *, equal: bool = False, locality_hints: Sequence[Any] | None = None
@@ -224,6 +279,13 @@ class MaterializedDataset(Dataset):
         return part
 
 
+def _marked(group: Any, test_size: float) -> Any:
+    """A group whose last rows are marked for the test: as many as scikit-learn takes, rounded to the nearest."""
+    test = round(group.num_rows * test_size)
+    marks = [number >= group.num_rows - test for number in range(group.num_rows)]
+    return group.append_column(_MARK, [marks])
+
+
 def _gathered(blocks: Iterable[Any], context: DataContext) -> MaterializedDataset:
     bundles = [Bundle(shoal.put(each), each.num_rows, size_of(each), each.schema) for each in blocks]
     return MaterializedDataset(InputBlocks(tuple(bundles)), context)
@@ -244,10 +306,13 @@ class GroupedData:
     Example: `ds.groupby("city").sum("rides")`
     """
 
-    def __init__(self, dataset: Dataset, keys: tuple[str, ...], partitions: int | None) -> None:
+    def __init__(
+        self, dataset: Dataset, key: str | Sequence[str] | None, num_partitions: int | None = None
+    ) -> None:
+        check_count("num_partitions", num_partitions)
         self._dataset = dataset
-        self._keys = keys
-        self._partitions = partitions if keys else 1
+        self._keys = () if key is None else tuple(check_names("key", key))
+        self._partitions = num_partitions if self._keys else 1
 
     def aggregate(self, *aggs: AggregateFn) -> Dataset:
         """Aggregate each group.
@@ -304,20 +369,48 @@ class GroupedData:
         fn: Callable[..., Any],
         *,
         batch_format: str | None = "default",
+        zero_copy_batch: bool = True,
         fn_args: Iterable[Any] | None = None,
         fn_kwargs: Mapping[str, Any] | None = None,
+        fn_constructor_args: Iterable[Any] | None = None,
+        fn_constructor_kwargs: Mapping[str, Any] | None = None,
         **options: Unpack[TaskKeywords],
     ) -> Dataset:
         """Replace each group by the batch that `fn(group)` returns; a group is one batch, whatever its size.
+
+        A class is made once in each task, with `fn_constructor_args` and `fn_constructor_kwargs`. The other parameters
+        are those of `map_batches`.
 
         Example: `ds.groupby("city").map_groups(lambda group: {"first": group["fare"][:1]})`
         """
         if not callable(fn):
             raise TypeError(f"a function is needed, not {describe(fn)}")
-        function = UserFunction(fn, tuple(fn_args or ()), dict(fn_kwargs or {}))
+        if not isinstance(fn, type) and (fn_constructor_args or fn_constructor_kwargs):
+            raise ValueError(
+                "fn_constructor_args and fn_constructor_kwargs are for a class, not for a function"
+            )
+        function = UserFunction(
+            fn,
+            tuple(fn_args or ()),
+            dict(fn_kwargs or {}),
+            tuple(fn_constructor_args or ()),
+            dict(fn_constructor_kwargs or {}),
+        )
         kind = check_format(batch_format)
-        exchange = MapGroups(self._partitions, keys=self._keys, function=function, batch_format=kind)
+        exchange = MapGroups(
+            self._partitions, keys=self._keys, function=function, batch_format=kind, zero_copy=zero_copy_batch
+        )
         return self._over(exchange, options)
+
+    def with_column(self, column_name: str, expr: Expr, **ray_remote_args: Unpack[TaskKeywords]) -> Dataset:
+        """Add (or replace) a column of an expression that is computed over each group by itself.
+
+        Example: `ds.groupby("city").with_column("rank", col("fare").apply(pc.rank))`
+        """
+        if not isinstance(expr, Expr):
+            raise TypeError(f"an expression is needed, such as col('x') * 2, not {describe(expr)}")
+        add = WithColumns({column_name: expr}).add
+        return self.map_groups(add, batch_format="pyarrow", **ray_remote_args)
 
     def _over(self, exchange: Aggregate | MapGroups, options: Mapping[str, Any] | None = None) -> Dataset:
         dataset = self._dataset

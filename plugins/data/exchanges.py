@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 
 from shoal.data.aggregate import AggregateFn, aggregate_groups
-from shoal.data.block import Block, concat, from_batch, take_rows, to_batch
+from shoal.data.block import Block, concat, take_rows
 from shoal.data.hashing import hash_rows
 from shoal.data.ordering import groups_of, order_of
-from shoal.data.transforms import UserFunction, need_columns
+from shoal.data.transforms import MapBatches, UserFunction, need_columns
 
 _SAMPLES = 200  # rows of each block that the bounds of a sort are drawn from
 
@@ -215,6 +215,7 @@ class MapGroups(HashPartition):
 
     function: UserFunction
     batch_format: str
+    zero_copy: bool = True
 
     @property
     def label(self) -> str:
@@ -226,10 +227,9 @@ class MapGroups(HashPartition):
         whole = concat(parts)
         if not whole.num_rows:
             return
-        call = self.function.open()
-        for group in groups_of(whole, self.keys):
-            result = call(to_batch(group, self.batch_format))
-            yield from map(from_batch, result) if isinstance(result, Iterator) else [from_batch(result)]
+        # As a map whose batches are the groups: async functions and copies for writing come with it.
+        groups = MapBatches(self.function, None, self.batch_format, self.zero_copy).open()
+        yield from groups(iter(groups_of(whole, self.keys)))
 
 
 def _parts(block: Block, chosen: Any, partitions: int) -> list[Block]:

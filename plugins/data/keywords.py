@@ -7,7 +7,10 @@ from typing import Any, TypedDict
 
 
 class TaskKeywords(TypedDict, total=False):
-    """Options of the tasks or actors that run a step; the meanings are those of `shoal.remote`."""
+    """Options of the tasks or actors that run a step; the meanings are those of `shoal.remote`.
+
+    `ray_remote_args_fn` is called before each task or actor is submitted, and returns options that add to the others.
+    """
 
     num_cpus: float | None
     num_gpus: float | None
@@ -21,6 +24,7 @@ class TaskKeywords(TypedDict, total=False):
     max_calls: int | None
     max_retries: int
     retry_exceptions: bool | list[type[BaseException]]
+    ray_remote_args_fn: Callable[[], Mapping[str, Any]] | None
 
 
 class SourceKeywords(TaskKeywords, total=False):
@@ -42,7 +46,9 @@ class FileKeywords(SourceKeywords, total=False):
     `filesystem` is one of pyarrow.fs or fsspec. `include_paths` adds the column "path". `ignore_missing_paths` leaves
     out what is not there. `file_extensions` are the endings of files in folders. `partitioning` is "hive" (folders
     `name=value` become columns of text), a `Partitioning`, or None. `partition_filter` is given each file's partition,
-    a mapping of names to values, and says whether to read it. `shuffle` is "files" or a FileShuffleConfig.
+    a mapping of names to values, and says whether to read it; or it is a PathPartitionFilter. `shuffle` is "files" or
+    a FileShuffleConfig. `arrow_open_stream_args` go to the filesystem's `open_input_stream`: `{"compression": "gzip"}`
+    where a file's name does not say it. Parquet and ORC files are opened otherwise, and take none.
     """
 
     filesystem: Any
@@ -52,6 +58,7 @@ class FileKeywords(SourceKeywords, total=False):
     partitioning: Any
     partition_filter: Callable[[Mapping[str, str]], bool] | None
     shuffle: Any
+    arrow_open_stream_args: Mapping[str, Any] | None
 
 
 class FileSinkKeywords(TypedDict, total=False):
@@ -61,7 +68,8 @@ class FileSinkKeywords(TypedDict, total=False):
     "overwrite", "ignore" or "error". `try_create_dir` makes the folder. `min_rows_per_file` is how many rows a file has
     at least while there are more. `concurrency` is how many files are written at a time at most, `ray_remote_args` are
     options of tasks. `arrow_open_stream_args` go to the filesystem's `open_output_stream`. `filename_provider(task,
-    number)` names the file of a task and its number; the write's own id is put before it.
+    number)` names the file of a task and its number, or it is a FilenameProvider; the write's own id is put before
+    names without it.
     """
 
     filesystem: Any
@@ -71,4 +79,4 @@ class FileSinkKeywords(TypedDict, total=False):
     concurrency: int | None
     ray_remote_args: Mapping[str, Any] | None
     arrow_open_stream_args: Mapping[str, Any] | None
-    filename_provider: Callable[[int, int], str] | None
+    filename_provider: Any

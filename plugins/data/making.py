@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -108,13 +109,18 @@ def from_pandas_refs(dfs: Any) -> MaterializedDataset:
     return _converted([shoal.remote(num_returns=2)(_from_frame).remote(ref) for ref in refs])
 
 
-def from_torch(dataset: Any, **how: Unpack[SourceKeywords]) -> Dataset:
+def from_torch(dataset: Any, local_read: bool = False, **how: Unpack[SourceKeywords]) -> Dataset:
     """Return a dataset of a torch dataset's items: mappings are rows, anything else becomes the column "item".
 
-    One that has a length is read by several tasks, another one by a single task. It travels to them by pickling.
+    One that has a length is read by several tasks, another one by a single task. It travels to them by pickling;
+    with `local_read` it is read here and now instead, as files that only this machine has need it.
 
     Example: `shoal.data.from_torch(torchvision_dataset)`
     """
+    if local_read:
+        numbers = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
+        items = (dataset[number] for number in builtins.range(len(dataset))) if numbers else iter(dataset)
+        return from_items(list(items), **how).materialize()
     if hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__"):
         return read_datasource(IndexedDatasource(dataset), **how)
     if isinstance(dataset, Iterable):
@@ -150,6 +156,49 @@ def from_dask(df: Any) -> MaterializedDataset:
     import dask
 
     return from_pandas(list(dask.compute(*df.to_delayed())))
+
+
+def from_polars(dfs: Any, override_num_blocks: int | None = None) -> MaterializedDataset:
+    """Return a dataset of one or more DataFrames of polars (lazy ones are computed here).
+
+    Example: `shoal.data.from_polars(polars.DataFrame({"x": [1, 2]}))`
+    """
+    given = list(dfs) if isinstance(dfs, (list, tuple)) else [dfs]
+    frames = [frame.collect() if hasattr(frame, "collect") else frame for frame in given]
+    if not all(type(frame).__module__.startswith("polars") for frame in frames):
+        raise TypeError(f"a DataFrame of polars is needed, not {describe(dfs)}")
+    return _stored([from_batch(frame) for frame in frames], override_num_blocks)
+
+
+def from_modin(df: Any) -> MaterializedDataset:
+    """Return a dataset of a DataFrame of modin, which is computed here.
+
+    Example: `shoal.data.from_modin(modin.pandas.DataFrame({"x": [1, 2]}))`
+    """
+    if not type(df).__module__.startswith("modin"):
+        raise TypeError(f"a DataFrame of modin is needed, not {describe(df)}")
+    to_pandas = getattr(df, "modin", df)
+    return from_pandas(to_pandas.to_pandas() if hasattr(to_pandas, "to_pandas") else df._to_pandas())
+
+
+def from_daft(df: Any) -> MaterializedDataset:
+    """Return a dataset of a DataFrame of Daft, which is computed here.
+
+    Example: `shoal.data.from_daft(daft.from_pydict({"x": [1, 2]}))`
+    """
+    if not type(df).__module__.startswith("daft"):
+        raise TypeError(f"a DataFrame of Daft is needed, not {describe(df)}")
+    return from_arrow(df.to_arrow())
+
+
+def from_tf(dataset: Any) -> MaterializedDataset:
+    """Return a dataset of the elements of a tf.data.Dataset, which is read here: mappings are rows, others "item".
+
+    Example: `shoal.data.from_tf(tf.data.Dataset.from_tensor_slices({"x": [1, 2]}))`
+    """
+    if not hasattr(dataset, "as_numpy_iterator"):
+        raise TypeError(f"a tf.data.Dataset is needed, not {describe(dataset)}")
+    return from_items(list(dataset.as_numpy_iterator())).materialize()
 
 
 def from_arrow_refs(tables: Any) -> MaterializedDataset:

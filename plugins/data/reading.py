@@ -6,11 +6,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from shoal.data.catalogs import Catalog, ReaderFormat, resolved
 from shoal.data.checks import check_count
 from shoal.data.compute import placement
 from shoal.data.dataset import Dataset
 from shoal.data.expressions import to_arrow
 from shoal.data.keywords import FileKeywords, SourceKeywords, TaskKeywords
+from shoal.data.partitions import wanted_files
 from shoal.data.plan.logical import Read
 from shoal.data.sources.datasource import Datasource
 from shoal.data.sources.files import FileDatasource, FileFormat
@@ -23,7 +25,9 @@ from shoal.data.sources.formats import (
     ParquetFormat,
     TextFormat,
 )
-from shoal.data.sources.paths import Partitioning, check_paths, find_files, in_order
+from shoal.data.sources.lakes import DeltaDatasource, IcebergDatasource, LanceDatasource
+from shoal.data.sources.media import AudioFormat, VideoFormat
+from shoal.data.sources.paths import Partitioning, check_paths, check_shuffle, find_files
 from shoal.data.sources.records import AvroFormat, OrcFormat, TfRecordFormat, WebDatasetFormat
 from shoal.data.sources.sql import SqlDatasource
 from shoal.errors import describe
@@ -33,6 +37,8 @@ if TYPE_CHECKING:
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
+AUDIO_EXTENSIONS = ("wav", "flac", "ogg", "mp3", "aiff", "au", "caf", "opus")
+VIDEO_EXTENSIONS = ("mp4", "mkv", "mov", "avi", "webm", "wmv", "flv", "m4v", "mpeg", "mpg", "3gp")
 IMAGE_EXTENSIONS = ("png", "jpg", "jpeg", "tif", "tiff", "bmp", "gif", "webp")
 _CSV = ("csv", "csv.gz", "csv.bz2", "csv.br", "csv.zst", "csv.lz4")
 _JSON = ("json", "jsonl", "ndjson", "json.gz", "jsonl.gz", "json.br", "json.zst", "json.lz4", "jsonl.zst")
@@ -87,9 +93,7 @@ def _read(
     system, files = find_files(
         check_paths(paths), given.pop("filesystem", None), extensions, ignore_missing, partitioning
     )
-    wanted: Callable[[Mapping[str, str]], bool] | None = given.pop("partition_filter", None)
-    if wanted is not None:
-        files = [file for file in files if wanted(file.partition)]
+    files = wanted_files(files, given.pop("partition_filter", None))
     if not files and not ignore_missing:
         raise ValueError(
             f"there is no file to read in {describe(paths)} (extensions: {', '.join(extensions or ['any'])})"
@@ -97,10 +101,12 @@ def _read(
     source = FileDatasource(
         format_,
         system,
-        tuple(in_order(files, given.pop("shuffle", None))),
+        tuple(files),
         given.pop("include_paths", False),
         None if columns is None else tuple(columns),
         expression,
+        check_shuffle(given.pop("shuffle", None)),
+        dict(given.pop("arrow_open_stream_args", None) or {}),
     )
     return read_datasource(source, **given)
 
@@ -110,17 +116,24 @@ def read_parquet(
     *,
     columns: Sequence[str] | None = None,
     filter: Any = None,  # noqa: A002  the reference's name
+    catalog: Catalog | None = None,
     **how: Unpack[FileKeywords],
 ) -> Dataset:
     """Return the rows of Parquet files. Columns and rows that later steps leave out stay unread where possible.
 
     Parameters: `paths` are files, folders with all that is in them, or globs; as path or URL. `columns` are those to
-    read, `filter` an expression for the rows. Further ones are of all readers of files: see `FileKeywords`.
+    read, `filter` an expression for the rows. With a `catalog`, `paths` is the name of a
+    table in it. Further ones are of all readers of files: see `FileKeywords`.
     Raises FileNotFoundError for a path that is not there, ValueError if there is no file.
 
     Example: `shoal.data.read_parquet("trips/", columns=["city", "fare"])`
     """
     wanted = None if filter is None else to_arrow(filter)
+    if catalog is not None:
+        where = resolved(catalog, paths, ReaderFormat.PARQUET)
+        paths = where.path or paths
+        if where.filesystem is not None:
+            how = {"filesystem": where.filesystem, **how}
     return _read(ParquetFormat(), paths, ("parquet", "pq"), how, columns=columns, expression=wanted)
 
 
@@ -291,6 +304,123 @@ def read_sql(
         )
     keys = tuple(shard_keys or ())
     return read_datasource(SqlDatasource(sql, connection_factory, sql_params, keys, shard_hash_fn), **how)
+
+
+def read_audio(paths: Paths, **how: Unpack[FileKeywords]) -> Dataset:
+    """Return a row for each file of sound: "amplitude", a list for each channel, and "sample_rate". Needs soundfile.
+
+    Parameters as of `read_parquet`.
+
+    Example: `shoal.data.read_audio("speech/", include_paths=True)`
+    """
+    return _read(AudioFormat(), paths, AUDIO_EXTENSIONS, how)
+
+
+def read_videos(
+    paths: Paths,
+    *,
+    include_timestamps: bool = False,
+    fps: float | None = None,
+    resize: tuple[int, int] | None = None,
+    **how: Unpack[FileKeywords],
+) -> Dataset:
+    """Return a row for each frame of videos: "frame" (height, width, 3) and "frame_index". Needs av.
+
+    Parameters: `fps` keeps so many frames of each second (None: all), `resize` is (height, width) and
+    `include_timestamps` adds "frame_timestamp" in seconds. Further ones as of `read_parquet`.
+
+    Example: `shoal.data.read_videos("clips/", fps=1, resize=(224, 224))`
+    """
+    if fps is not None and not fps > 0:
+        raise ValueError(f"fps must be a number above 0, not {describe(fps)}")
+    return _read(VideoFormat(fps, resize, include_timestamps), paths, VIDEO_EXTENSIONS, how)
+
+
+def read_delta(
+    path: str,
+    version: Any = None,
+    *,
+    storage_options: Mapping[str, str] | None = None,
+    catalog: Catalog | None = None,
+    columns: Sequence[str] | None = None,
+    include_paths: bool = False,
+    **how: Unpack[SourceKeywords],
+) -> Dataset:
+    """Return the rows of a table of Delta Lake. Needs deltalake.
+
+    Parameters: `version` is a number or a time (None: the newest now; the dataset keeps to it). `storage_options` are
+    those of deltalake. With a `catalog`, `path` is the name of a table in it. Further ones as of `read_datasource`.
+    Raises what deltalake raises for a table or version that is not there.
+
+    Example: `shoal.data.read_delta("rides", columns=["city"])`
+    """
+    where = resolved(catalog, path, ReaderFormat.DELTA)
+    source = DeltaDatasource.at(
+        os.fspath(where.path or path),
+        version,
+        storage_options=storage_options or where.storage_options,
+        columns=None if columns is None else (*columns, *(["path"] if include_paths else [])),
+        include_paths=include_paths,
+    )
+    return read_datasource(source, **how)
+
+
+def read_lance(
+    uri: str,
+    version: int | str | None = None,
+    *,
+    columns: Sequence[str] | None = None,
+    filter: Any = None,  # noqa: A002  the reference's name
+    storage_options: Mapping[str, str] | None = None,
+    scanner_options: Mapping[str, Any] | None = None,
+    **how: Unpack[SourceKeywords],
+) -> Dataset:
+    """Return the rows of a table of Lance. Needs pylance.
+
+    Parameters: `version` None is the newest when it is read. `filter` is SQL text, an expression of ours or one of
+    Arrow's. `scanner_options` are further ones of Lance's scanner. Further ones as of `read_datasource`.
+
+    Example: `shoal.data.read_lance("rides.lance", filter="fare > 10")`
+    """
+    source = LanceDatasource(
+        uri,
+        version,
+        None if columns is None else tuple(columns),
+        filter.to_pyarrow() if hasattr(filter, "to_pyarrow") else filter,
+        storage_options,
+        dict(scanner_options or {}),
+    )
+    return read_datasource(source, **how)
+
+
+def read_iceberg(
+    table_identifier: str,
+    *,
+    row_filter: Any = None,
+    selected_fields: Sequence[str] = ("*",),
+    snapshot_id: int | None = None,
+    scan_kwargs: Mapping[str, Any] | None = None,
+    catalog_kwargs: Mapping[str, Any] | None = None,
+    catalog: Catalog | None = None,
+    **how: Unpack[SourceKeywords],
+) -> Dataset:
+    """Return the rows of a table of Iceberg. Needs pyiceberg.
+
+    Parameters: `catalog_kwargs` are those of pyiceberg.catalog.load_catalog; a `catalog` of ours gives them for a
+    table. `row_filter` is an expression of pyiceberg or its text. Further ones as of `read_datasource`.
+
+    Example: `shoal.data.read_iceberg("sales.rides", catalog_kwargs={"type": "sql", "uri": "sqlite:///catalog.db"})`
+    """
+    where = resolved(catalog, table_identifier, ReaderFormat.ICEBERG)
+    source = IcebergDatasource(
+        where.table_identifier or table_identifier,
+        dict(catalog_kwargs or where.catalog_kwargs or {}),
+        row_filter,
+        tuple(selected_fields),
+        snapshot_id,
+        dict(scan_kwargs or {}),
+    )
+    return read_datasource(source, **how)
 
 
 def _arrow_options(given: Mapping[str, Any] | None, **named: Any) -> dict[str, Any]:

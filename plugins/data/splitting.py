@@ -13,7 +13,7 @@ import attrs
 import shoal
 from shoal.data.block import Block, concat
 from shoal.data.context import DataContext
-from shoal.data.verbs.iterating import Iterating
+from shoal.data.verbs.feeding import Feeding
 
 if TYPE_CHECKING:
     from shoal.data.dataset import Dataset, MaterializedDataset
@@ -27,7 +27,7 @@ Piece = tuple[Any, int, int]  # a reference to a block, and which of its rows
 Gather = Callable[[Iterable[Block], DataContext], "MaterializedDataset"]
 
 
-class DataIterator(Iterating):
+class DataIterator(Feeding):
     """Something to loop over again and again: a dataset, or the part of one that a consumer gets. It can be sent.
 
     Example: `for batch in iterator.iter_batches(batch_size=32): ...`
@@ -69,6 +69,9 @@ class WholeIterator(DataIterator):
 
     def _schema(self) -> Any:
         return self._dataset._schema()
+
+    def _schema_so_far(self) -> Any:
+        return self._dataset._schema_so_far()
 
 
 class SplitIterator(DataIterator):

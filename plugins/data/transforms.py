@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import types
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
@@ -12,7 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from shoal.data.block import Block, concat, from_batch, from_rows, rows_of, size_of, to_batch
+from shoal.data.concurrency import Bound, Calls, called_at_once
 from shoal.data.expressions.tree import Expr
+from shoal.data.hashing import hash_rows
+from shoal.data.quarantine import BadRows, Quarantine
 from shoal.data.tasks import TASK
 from shoal.errors import describe
 
@@ -62,7 +64,7 @@ class UserFunction:
         )
         if not self.args and not self.kwargs:
             return called
-        return lambda value: called(value, *self.args, **self.kwargs)
+        return Bound(called, self.args, self.kwargs)
 
 
 @attrs.frozen
@@ -73,6 +75,10 @@ class MapBatches(Transform):
     batch_size: int | None
     batch_format: str
     zero_copy: bool = False
+    on_bad_rows: Quarantine | str = "error"
+    at_once: int | None = None  # how many batches the function is called with at the same time
+    in_threads: bool = False
+    keeps_count: bool = False  # whether as many rows come out of each batch as went in
 
     @property
     def label(self) -> str:
@@ -81,20 +87,37 @@ class MapBatches(Transform):
 
     def open(self) -> Step:
         """Return what does it."""
-        call = self.function.open()
+        call = Bound(self.function.open(), prepare=self._batch)
+        calls = called_at_once(call, self.at_once, self.in_threads)
 
         def step(blocks: Iterator[Block]) -> Iterator[Block]:
-            for table in batches_of(blocks, self.batch_size):
-                batch = to_batch(table, self.batch_format)
-                if self.batch_format == "numpy" and not self.zero_copy:
-                    batch = {name: _writable(array) for name, array in batch.items()}
-                result = call(batch)
-                if isinstance(result, types.GeneratorType):
-                    yield from map(from_batch, result)
-                else:
-                    yield from_batch(result)
+            bad = BadRows(self.on_bad_rows, self.function.name)
+            for table, result, error in calls(batches_of(blocks, self.batch_size)):
+                try:
+                    if error is not None:
+                        raise error
+                    made = map(from_batch, result) if isinstance(result, Iterator) else [from_batch(result)]
+                    if not self.keeps_count:
+                        yield from made
+                        continue
+                    whole = concat(list(made))
+                    if whole.num_rows != table.num_rows:
+                        raise ValueError(
+                            f"{self.function.name} made {whole.num_rows} rows of {table.num_rows}, "
+                            "though udf_modifying_row_count=False says that it keeps their number"
+                        )
+                    yield whole
+                except Exception as raised:  # the program's function, or what it made
+                    bad.put(table, raised)
+            bad.close()
 
         return step
+
+    def _batch(self, table: Block) -> Any:
+        batch = to_batch(table, self.batch_format)
+        if self.batch_format == "numpy" and not self.zero_copy:
+            return {name: _writable(array) for name, array in batch.items()}
+        return batch
 
 
 @attrs.frozen
@@ -103,6 +126,9 @@ class MapRows(Transform):
 
     function: UserFunction
     kind: Literal["map", "flat_map", "filter"]
+    on_bad_rows: Quarantine | str = "error"
+    at_once: int | None = None  # how many rows the function is called with at the same time
+    in_threads: bool = False
 
     @property
     def label(self) -> str:
@@ -113,23 +139,45 @@ class MapRows(Transform):
 
     def open(self) -> Step:
         """Return what does it."""
-        call = self.function.open()
+        calls = called_at_once(self.function.open(), self.at_once, self.in_threads)
         if self.kind == "filter":
-            return lambda blocks: (_kept(table, call) for table in blocks)
+            return lambda blocks: self._filtered(blocks, calls)
         made = self._mapped if self.kind == "map" else self._flat
 
         def step(blocks: Iterator[Block]) -> Iterator[Block]:
+            bad = BadRows(self.on_bad_rows, self.function.name)
             gathered: list[Mapping[str, Any]] = []
             for table in blocks:
-                for row in rows_of(table):
-                    gathered += made(call(row))
+                for row, result, error in calls(rows_of(table)):
+                    try:
+                        if error is not None:
+                            raise error
+                        gathered += made(result)
+                    except Exception as raised:  # the program's function, or what it made
+                        bad.put(from_rows([row]), raised)
                     if len(gathered) >= _ROWS_AT_A_TIME:
                         yield from_rows(gathered)
                         gathered = []
             if gathered:
                 yield from_rows(gathered)
+            bad.close()
 
         return step
+
+    def _filtered(self, blocks: Iterator[Block], calls: Calls) -> Iterator[Block]:
+        bad = BadRows(self.on_bad_rows, self.function.name)
+        for table in blocks:
+            verdicts = []
+            for row, result, error in calls(rows_of(table)):
+                try:
+                    if error is not None:
+                        raise error
+                    verdicts.append(_verdict(result))
+                except Exception as raised:  # the program's function, or what it made
+                    bad.put(from_rows([row]), raised)
+                    verdicts.append(False)
+            yield table.filter(pa.array(verdicts, type=pa.bool_())) if verdicts else table
+        bad.close()
 
     @staticmethod
     def _mapped(result: Any) -> list[Mapping[str, Any]]:
@@ -227,9 +275,10 @@ class WithColumns(Transform):
 
     def open(self) -> Step:
         """Return what does it."""
-        return lambda blocks: map(self._add, blocks)
+        return lambda blocks: map(self.add, blocks)
 
-    def _add(self, table: Block) -> Block:
+    def add(self, table: Block) -> Block:
+        """Return a table with the columns."""
         if not table.num_columns:
             return table
         made = table
@@ -293,6 +342,41 @@ class Sample(Transform):
             random = np.random.default_rng(None if self.seed is None else (self.seed, TASK.get()))
             for table in blocks:
                 yield table.filter(pa.array(random.random(table.num_rows) < self.fraction))
+
+        return step
+
+
+@attrs.frozen
+class Share(Transform):
+    """Keeps the rows on one side of a cut: by a hash of a column, or at random. With the same seed, sides are disjoint.
+
+    Parameters: `test_size` is the share of rows on the side of the test; with `test` that side is kept, else the other.
+    """
+
+    test_size: float
+    test: bool
+    seed: int
+    column: str | None = None
+
+    @property
+    def label(self) -> str:
+        """What a person calls this step."""
+        return f"{'Test' if self.test else 'Train'}Share({self.test_size})"
+
+    def open(self) -> Step:
+        """Return what does it."""
+
+        def step(blocks: Iterator[Block]) -> Iterator[Block]:
+            random = np.random.default_rng((self.seed, TASK.get()))
+            for table in blocks:
+                if self.column is None:
+                    drawn = random.random(table.num_rows)
+                else:
+                    need_columns(table, [self.column])
+                    salt = pa.repeat(pa.scalar(self.seed), table.num_rows)
+                    hashes = hash_rows([table.column(self.column), salt], table.num_rows)
+                    drawn = hashes.astype(np.float64) / 2.0**64
+                yield table.filter(pa.array((drawn < self.test_size) == self.test))
 
         return step
 
@@ -402,11 +486,7 @@ def _writable(array: Any) -> Any:
     return array if array.flags.writeable else array.copy()
 
 
-def _kept(table: Block, call: Callable[[Any], Any]) -> Block:
-    verdicts = []
-    for row in rows_of(table):
-        verdict = call(row)
-        if not isinstance(verdict, (bool, np.bool_)):
-            raise TypeError(f"a function given to filter must return True or False, not {describe(verdict)}")
-        verdicts.append(bool(verdict))
-    return table.filter(pa.array(verdicts, type=pa.bool_())) if verdicts else table
+def _verdict(result: Any) -> bool:
+    if not isinstance(result, (bool, np.bool_)):
+        raise TypeError(f"a function given to filter must return True or False, not {describe(result)}")
+    return bool(result)

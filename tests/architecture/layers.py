@@ -116,7 +116,7 @@ LATE: dict[str, tuple[str, ...]] = {
     "numpy": ("shoal.serial.numpy", "shoal.data."),
     "opentelemetry": (),
     "PIL": (),
-    "pandas": (),
+    "pandas": ("shoal.data.extensions.",),
     "prometheus_client": (),
     "pyarrow": ("shoal.stores.arrow", "shoal.serial.arrow", "shoal.data."),
     "redis": (),

@@ -22,6 +22,7 @@ from shoal.data.execution.barriers import (
 from shoal.data.execution.bundle import Bundle
 from shoal.data.execution.operators import LimitOperator, MapOperator, Operator, Source, UnionOperator
 from shoal.data.execution.pool import ActorPool
+from shoal.data.mixing import Mix, MixOperator
 from shoal.data.plan import logical
 from shoal.data.sinks.datasink import Datasink, TaskContext
 from shoal.data.tasks import TASK
@@ -97,7 +98,7 @@ class _Builder:
         if isinstance(node, logical.Map):
             return self._map(name, node.transforms, node.compute, node.options, node.rows_at_least)
         if isinstance(node, logical.Write):
-            chain = (_Writing(node.sink),)
+            chain = (Writing(node.sink),)
             return self._map(
                 name, chain, TaskPoolStrategy(node.concurrency), node.options, node.sink.min_rows_per_write
             )
@@ -106,10 +107,12 @@ class _Builder:
         if isinstance(node, (logical.AllToAll, logical.JoinInputs)):
             how["cpus"] = node.options.get("num_cpus", 1)
             exchange, context = node.exchange, self.context
+            selector = context.execution_options.label_selector
+            options = {**({"label_selector": dict(selector)} if selector else {}), **node.options}
             count = functools.partial(
                 exchange.partitions, target=context.target_max_block_size, most=context.max_shuffle_partitions
             )
-            recipe = Recipe(exchange=exchange, options=node.options)
+            recipe = Recipe(exchange=exchange, options=options)
             return ExchangeOperator(name, exchange.samples, count, len(node.inputs), **how), recipe
         if isinstance(node, logical.Repartition):
             return RealignOperator(name, functools.partial(_starts, node.blocks, node.rows), **how), Recipe()
@@ -117,6 +120,8 @@ class _Builder:
             return ShuffleBlocksOperator(name, node.seed), Recipe()
         if isinstance(node, logical.Union):
             return UnionOperator(name, len(node.parts), how["ordered"]), Recipe()
+        if isinstance(node, Mix):
+            return MixOperator(name, node.weights, node.stopping_condition), Recipe()
         if isinstance(node, logical.Zip):
             return ZipOperator(name, **how), Recipe()
         raise TypeError(f"nothing carries out {node!r}")
@@ -131,16 +136,19 @@ class _Builder:
     ) -> tuple[Operator, Recipe]:
         ordered = self.context.execution_options.preserve_order
         cpus = options.get("num_cpus", 0 if options.get("num_gpus") else 1)
+        selector = self.context.execution_options.label_selector
+        options = {**({"label_selector": dict(selector)} if selector else {}), **options}
         recipe = Recipe(chain, options={**options, "num_cpus": cpus})
         if isinstance(compute, TaskPoolStrategy):
-            return (
-                MapOperator(name, rows_at_least, cpus=cpus, most=compute.size, ordered=ordered),
-                recipe,
-            )
+            made = MapOperator(name, rows_at_least, cpus=cpus, most=compute.size, ordered=ordered)
+            made.needs = needs_of(options)
+            return made, recipe
         pool = ActorPool(
             compute.first, compute.most, cpus, compute.max_tasks_in_flight_per_actor or _IN_FLIGHT
         )
-        return MapOperator(name, rows_at_least, pool, cpus=0.0, ordered=ordered), recipe
+        made = MapOperator(name, rows_at_least, pool, cpus=0.0, ordered=ordered)
+        made.needs = needs_of(options)
+        return made, recipe
 
     def _pieces(self, node: logical.Read) -> tuple[Bundle, ...]:
         size = node.source.estimate_inmemory_data_size()
@@ -158,6 +166,15 @@ class _Builder:
             min(wanted, size // self.context.target_min_block_size),
             -(-size // self.context.target_max_block_size),
         )
+
+
+def needs_of(options: Mapping[str, Any]) -> dict[str, float]:
+    """What tasks of these options take of what a context can bound besides CPUs.
+
+    Example: `needs_of({"num_gpus": 1})  # {"gpu": 1}`
+    """
+    given = {"gpu": options.get("num_gpus"), "memory": options.get("memory")}
+    return {name: amount for name, amount in given.items() if amount}
 
 
 def _starts(blocks: int | None, rows_each: int | None, rows: int) -> list[int]:
@@ -182,7 +199,7 @@ class _Reading(Transform):
 
 
 @attrs.frozen(eq=False)
-class _Writing(Transform):
+class Writing(Transform):
     """Writes to a sink; gives a row with what the sink returned, and how much was written."""
 
     sink: Datasink[Any]

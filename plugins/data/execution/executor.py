@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import sys
 import time
@@ -11,9 +12,10 @@ from typing import Any
 import attrs
 
 import shoal
+from shoal.data.compute import options_now
 from shoal.data.context import DataContext
 from shoal.data.execution import worker
-from shoal.data.execution.build import Pipeline, build
+from shoal.data.execution.build import Pipeline, Writing, build
 from shoal.data.execution.bundle import BlockFacts, Bundle
 from shoal.data.execution.machine import WINDOW, Machine
 from shoal.data.execution.reporting import Reporter
@@ -21,7 +23,10 @@ from shoal.data.execution.stats import ExecutionStats, OperatorStats
 from shoal.data.execution.work import Action, Cancel, Pull, Stage, Start, StartActor, StopActor, Work
 from shoal.data.plan.logical import Node
 from shoal.data.plan.rules import optimise
+from shoal.errors import TaskError
 from shoal.interfaces.current import current
+
+logger = logging.getLogger(__name__)
 
 _SHARE_OF_STORE = 0.25  # of the object store that one execution's waiting blocks may take
 _PATIENCE = 10.0  # seconds after which a waiting execution looks whether the session is still there
@@ -50,11 +55,19 @@ class Execution:
         if not shoal.is_initialized():
             shoal.init()
         have = shoal.cluster_resources()
+        context.execution_options.validate()
         limits = context.execution_options.resource_limits
-        self._cpus = max(1.0, min(have.get("CPU", 1.0), limits.cpu or float("inf")))
+        excluded = context.execution_options.exclude_resources
+        cpus = have.get("CPU", 1.0) - (excluded.cpu or 0.0)
+        self._cpus = max(1.0, min(cpus, limits.cpu or float("inf")))
         budget = limits.object_store_memory
         if budget is None:
-            budget = have.get("object_store_memory", 2**31) * _SHARE_OF_STORE
+            store = have.get("object_store_memory", 2**31) * _SHARE_OF_STORE
+            budget = max(0.0, store - (excluded.object_store_memory or 0.0))
+        bounds = {
+            "gpu": (limits.gpu, have.get("GPU", 0.0), excluded.gpu),
+            "memory": (limits.memory, have.get("memory", 0.0), excluded.memory),
+        }
         self._context = context
         self._pipeline: Pipeline = build(optimise(plan), context, self._cpus)
         self._leave_room()
@@ -64,6 +77,11 @@ class Execution:
             cpus=self._cpus,
             budget=budget,
             guess=min(context.target_max_block_size, int(budget) // 8),
+            bounds={
+                name: max(0.0, there - (left or 0.0)) if most is None else most
+                for name, (most, there, left) in bounds.items()
+                if most is not None or left
+            },
         )
         self._tasks: dict[int, _Task] = {}
         self._actors: dict[int, Any] = {}
@@ -193,7 +211,10 @@ class Execution:
         else:
             planned = refs if len(refs) == 2 else [None, *refs]
             function, arguments = worker.run_split, (exchange, *work.argument, work.index, *planned)
-        options = {**self._pipeline.recipes[work.operator].options, "num_returns": work.parts + 1}
+        options = {
+            **options_now(self._pipeline.recipes[work.operator].options),
+            "num_returns": work.parts + 1,
+        }
         task.parts = tuple(shoal.remote(**options)(function).remote(*arguments))
         number = work.task
         if self._in_this_thread:
@@ -203,7 +224,7 @@ class Execution:
             future.add_done_callback(lambda _: self._events.put(lambda: self._parts_are_there(number)))
 
     def _streaming(self, function: Callable[..., Any], work: Work, *arguments: Any) -> Any:
-        options = {**self._pipeline.recipes[work.operator].options, **_STREAMING}
+        options = {**options_now(self._pipeline.recipes[work.operator].options), **_STREAMING}
         return shoal.remote(**options)(function).remote(*arguments)
 
     def _chain(self, operator: int) -> Any:
@@ -217,7 +238,7 @@ class Execution:
         recipe = self._pipeline.recipes[action.operator]
         options = {
             name: value
-            for name, value in recipe.options.items()
+            for name, value in options_now(recipe.options).items()
             if name not in ("max_retries", "retry_exceptions", "max_calls")
         }
         actor = shoal.remote(**{"max_restarts": -1, "max_task_retries": -1, **options})(worker.MapActor)
@@ -301,8 +322,31 @@ class Execution:
         self._machine.produced(task.work.task, Bundle(ref, facts.rows, facts.size, facts.schema))
 
     def _fail(self, number: int, error: BaseException) -> None:
-        self._machine.failed(number, error)
+        task = self._tasks.get(number)
+        if task is not None and self._may_be_left_out(task.work, error):
+            self.stats.left_out.append(self._told(task.work, error))
+            logger.warning("left out: %s", self.stats.left_out[-1])
+            self._machine.finished(number)
+        else:
+            self._machine.failed(number, error)
         self._tasks.pop(number, None)
+
+    def _may_be_left_out(self, work: Work, error: BaseException) -> bool:
+        """Whether the context lets this task fail: what the program's code raised in a map, and nothing was written."""
+        most = self._context.max_errored_blocks
+        if work.stage is not Stage.MAP or not isinstance(error, TaskError):
+            return False
+        if most >= 0 and len(self.stats.left_out) >= most:
+            return False
+        return not any(isinstance(each, Writing) for each in self._pipeline.recipes[work.operator].chain)
+
+    def _told(self, work: Work, error: BaseException) -> str:
+        """Which rows a failed task was for, as far as that is known, and what was raised."""
+        metadata = (getattr(bundle.ref, "metadata", None) for bundle in work.bundles)
+        files = [path for each in metadata if each is not None for path in each.input_files or ()]
+        what = ", ".join(files) or f"task {work.index + 1}"
+        cause = getattr(error, "original", None) or error
+        return f"{self._pipeline.operators[work.operator].name} of {what}: {type(cause).__name__}: {cause}"
 
     def _wait(self) -> None:
         """Wait for an event, and take all that are there."""

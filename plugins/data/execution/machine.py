@@ -8,13 +8,14 @@ and what is held over the budget is at most what one task for each operator has 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
 
 from shoal.data.execution.barriers import ZipOperator
 from shoal.data.execution.bundle import Bundle
 from shoal.data.execution.operators import LimitOperator, Operator, Running
 from shoal.data.execution.work import Action, Cancel, Pull, Start, StartActor, StopActor
+from shoal.data.mixing import MixOperator
 
 WINDOW = 2  # blocks that a task may make before they are asked for
 
@@ -25,7 +26,7 @@ class Machine:
     Parameters: `operators` stand in an order in which each comes after its inputs; the last one's blocks are the
     result. `consumers[i]` is the (operator, port) that takes what operator i makes, None for the last. `cpus` is what
     running tasks may take together, `budget` how many bytes of blocks may wait, `guess` the bytes that a block is taken
-    for before one was seen.
+    for before one was seen. `bounds` are those of what operators need besides CPUs, by name.
 
     It is for one thread. After an event, `decide` returns what to do.
     """
@@ -38,11 +39,13 @@ class Machine:
         cpus: float,
         budget: float,
         guess: int,
+        bounds: Mapping[str, float] | None = None,
     ) -> None:
         self.operators = list(operators)
         self.consumers = list(consumers)
         self.cpus = cpus
         self.budget = budget
+        self.bounds = dict(bounds or {})
         self.error: BaseException | None = None
         self._guess = guess
         self._numbers = count()
@@ -126,7 +129,7 @@ class Machine:
             if self._ended[operator.number]:
                 continue
             operator.advance()
-            if isinstance(operator, LimitOperator) and operator.satisfied:
+            if isinstance(operator, (LimitOperator, MixOperator)) and operator.satisfied:
                 actions += self._stop(self._before(operator.number))
             if isinstance(operator, ZipOperator) and operator.error is not None:
                 self.error = operator.error
@@ -185,6 +188,7 @@ class Machine:
                 len(pool.actors) < pool.most
                 and operator.peek()
                 and not pool.free()
+                and self._within_bounds(operator)
                 and self._cpus_of_actors() + pool.cpus + self._cpus_for_tasks() <= self.cpus
             ):
                 actor = next(self._actor_numbers)
@@ -207,7 +211,9 @@ class Machine:
         if operator.pool is not None:
             if not operator.pool.free():
                 return False
-        elif self._of_task and self._cpus_taken() + operator.cpus > self.cpus:
+        elif (self._of_task and self._cpus_taken() + operator.cpus > self.cpus) or not self._within_bounds(
+            operator
+        ):
             return False
         if self._feeds_barrier(operator) or operator.barrier:
             return True
@@ -281,6 +287,19 @@ class Machine:
             return 0
         blocks, size = self._seen[operator.number]
         return WINDOW * (size / blocks if blocks else self._guess)
+
+    def _within_bounds(self, operator: Operator) -> bool:
+        """Whether one more task or actor keeps to what may be taken of what is bounded; one alone always may."""
+        return all(
+            not self._taken(name) or self._taken(name) + operator.needs.get(name, 0.0) <= most
+            for name, most in self.bounds.items()
+            if operator.needs.get(name)
+        )
+
+    def _taken(self, name: str) -> float:
+        tasks = sum(each.needs.get(name, 0.0) for each in self._of_task.values() if each.pool is None)
+        pools = (each for each in self.operators if each.pool)
+        return tasks + sum(len(each.pool.actors) * each.needs.get(name, 0.0) for each in pools if each.pool)
 
     def _cpus_taken(self) -> float:
         return self._cpus_of_tasks() + self._cpus_of_actors()

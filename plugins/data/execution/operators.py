@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -126,6 +127,9 @@ class Operator(ABC):
         self.passes = False  # whether blocks go through it without a task
         self.makes = True  # whether its blocks are new, and take room that they did not take before
         self.pool: ActorPool | None = None
+        self.needs: Mapping[
+            str, float
+        ] = {}  # what else than CPUs one of its tasks or actors takes, that is bounded
         self._todo: deque[Any] = deque()  # tasks that are known and not begun, of operators that plan ahead
 
     def accept(self, port: int, bundle: Bundle) -> None:

@@ -31,6 +31,9 @@ class ExecutionStats:
     seconds: float = 0.0
     peak: float = 0.0
     waited: float = 0.0  # seconds for which the consumer waited for a block
+    left_out: list[str] = attrs.field(
+        factory=list
+    )  # tasks that failed and were allowed to, with their errors
 
     def bottleneck(self) -> str:
         """Return what the execution waited for most of its time, and why.
@@ -65,6 +68,10 @@ class ExecutionStats:
         if worked:
             lines.append(
                 f"{self.seconds:.2f} s in all, at most {_shown(self.peak)} of blocks under way; {self.bottleneck()}"
+            )
+        if self.left_out:
+            lines.append(
+                f"{len(self.left_out)} tasks failed and were left out; the first: {self.left_out[0]}"
             )
         return "\n".join(lines) or "nothing had to be done"
 

@@ -14,12 +14,14 @@ import attrs
 from shoal.data.compute import TaskPoolStrategy
 from shoal.data.exchanges import Aggregate
 from shoal.data.expressions import Expr, to_arrow
+from shoal.data.mixing import Mix
 from shoal.data.plan.logical import AllToAll, JoinInputs, Limit, Map, Node, OneInput, Read, Union, Zip
 from shoal.data.sources.datasource import SupportsPredicate, SupportsProjection
 from shoal.data.transforms import (
     Drop,
     FilterExpression,
     Head,
+    MapBatches,
     MapRows,
     Project,
     Rename,
@@ -55,7 +57,8 @@ def push_limit_below_maps(node: Node) -> Node:
         and isinstance(node.input, Map)
         and all(
             isinstance(each, (Project, Rename, Drop, WithColumns))
-            or (isinstance(each, MapRows) and each.kind == "map")
+            or (isinstance(each, MapRows) and each.kind == "map" and each.on_bad_rows == "error")
+            or (isinstance(each, MapBatches) and each.keeps_count and each.on_bad_rows == "error")
             for each in node.input.transforms
         )
     ):
@@ -267,5 +270,7 @@ def _with_inputs(node: Node, inputs: tuple[Node, ...]) -> Node:
         return attrs.evolve(node, input=inputs[0])
     if isinstance(node, Union):
         return Union(inputs)
+    if isinstance(node, Mix):
+        return attrs.evolve(node, parts=inputs)
     assert isinstance(node, (Zip, JoinInputs))
     return attrs.evolve(node, left=inputs[0], right=inputs[1])

@@ -28,6 +28,7 @@ class SaveMode(enum.Enum):
     OVERWRITE = "overwrite"  # delete what is there first
     IGNORE = "ignore"  # write nothing
     ERROR = "error"  # raise FileExistsError
+    CREATE = "create"  # raise FileExistsError: the same by another name
 
     @classmethod
     def of(cls, mode: Any) -> SaveMode:
@@ -118,6 +119,35 @@ class NumpyWriter(FileWriter):
         np.save(stream, to_numpy(table.column(self.column)), allow_pickle=False)
 
 
+class FilenameProvider:
+    """Names files that are written. Subclass it for names of your own; the write's id is put before those without it.
+
+    Parameters: `dataset_uuid` begins all names, `file_format` ends them.
+
+    Example: `ds.write_parquet("out", filename_provider=FilenameProvider("trips", "parquet"))`
+    """
+
+    def __init__(self, dataset_uuid: str | None = None, file_format: str | None = None) -> None:
+        self._begin = "" if not dataset_uuid else f"{dataset_uuid}_"
+        self._end = "" if not file_format else f".{file_format}"
+
+    def get_filename_for_task(self, write_uuid: str, task_index: int) -> str:
+        """Return the name of the only file of a task."""
+        return f"{self._begin}{write_uuid}_{task_index:06}{self._end}"
+
+    def get_filename_for_block(self, block: Any, write_uuid: str, task_index: int, block_index: int) -> str:
+        """Return the name of a block's file: number `block_index` of a task."""
+        if not block_index:
+            return self.get_filename_for_task(write_uuid, task_index)
+        return f"{self._begin}{write_uuid}_{task_index:06}_{block_index:06}{self._end}"
+
+    def get_filename_for_row(
+        self, row: Mapping[str, Any], write_uuid: str, task_index: int, block_index: int, row_index: int
+    ) -> str:
+        """Return the name of a row's file, where each row has one."""
+        return f"{self._begin}{write_uuid}_{task_index:06}_{block_index:06}_{row_index:06}{self._end}"
+
+
 class FileDatasink(Datasink[list[str]]):
     """Writes each task's blocks to a file of its own in a folder, or to several of `max_rows` rows.
 
@@ -139,7 +169,7 @@ class FileDatasink(Datasink[list[str]]):
         min_rows: int | None = None,
         max_rows: int | None = None,
         open_stream_args: Mapping[str, Any] | None = None,
-        name_of: Callable[[int, int], str] | None = None,
+        name_of: Callable[[int, int], str] | FilenameProvider | None = None,
         makes_folder: bool = True,
     ) -> None:
         check_count("min_rows_per_file", min_rows)
@@ -180,7 +210,7 @@ class FileDatasink(Datasink[list[str]]):
         there = self._filesystem.get_file_info(fs.FileSelector(self._path, recursive=True))
         if not any(info.type == fs.FileType.File for info in there):
             return
-        if self._mode is SaveMode.ERROR:
+        if self._mode in (SaveMode.ERROR, SaveMode.CREATE):
             raise FileExistsError(
                 f'{self._path!r} holds files; mode="append" or "overwrite" writes there all the same'
             )
@@ -208,6 +238,27 @@ class FileDatasink(Datasink[list[str]]):
         except OSError as second:  # the first error is the one to tell of
             if hasattr(error, "add_note"):
                 error.add_note(f"what was written to {self._path} could not be deleted: {second}")
+
+    @property
+    def partition_cols(self) -> list[str]:
+        """The columns whose values become folders."""
+        return list(self._partition_cols)
+
+    def partition_by(self, columns: Sequence[str]) -> None:
+        """Partition by other columns, before anything is written."""
+        self._partition_cols = list(columns)
+
+    def parts_of(self, table: Block) -> Iterator[tuple[str, int, Block]]:
+        """Yield the folder, a number and the rows of each file that a table becomes."""
+        for number, whole in enumerate(self._tables([table])):
+            for folder, part in self._partitions(whole):
+                yield folder, number, part
+
+    def write_part(self, folder: str, task: int, number: int, table: Block) -> tuple[str, int]:
+        """Write one file; return its path from the sink's folder on, and its bytes. Raises what writing raises."""
+        path = self._write_file(folder, task, number, table)
+        size = int(self._filesystem.get_file_info(path).size or 0)
+        return path[len(self._path.rstrip("/")) + 1 :], size
 
     def _delete_own(self, ending: str = "") -> None:
         from pyarrow import fs
@@ -245,15 +296,10 @@ class FileDatasink(Datasink[list[str]]):
         where = "/".join(part for part in (self._path.rstrip("/"), folder) if part)
         if folder:
             self._filesystem.create_dir(where, recursive=True)
-        made = (
-            self._name_of(task, number)
-            if self._name_of
-            else f"{task:06}_{number:06}.{self._writer.extension}"
-        )
-        name = f"{self._id}_{made}"
+        name = self._name(task, number, table)
         if not _renames(self._filesystem):  # an object store shows an object when it is complete
             with self._filesystem.open_output_stream(f"{where}/{name}", **self._stream_args) as stream:
-                self._writer.write(table, stream)
+                self._write_table(table, stream)
             return f"{where}/{name}"
         # The dot keeps readers from taking an unfinished file for a finished one.
         unfinished = f"{where}/.{uuid.uuid4().hex[:8]}_{name}{_UNFINISHED}"
@@ -261,12 +307,27 @@ class FileDatasink(Datasink[list[str]]):
             with self._filesystem.open_output_stream(
                 unfinished, compression=None, **self._stream_args
             ) as stream:
-                self._writer.write(table, stream)
+                self._write_table(table, stream)
             self._filesystem.move(unfinished, f"{where}/{name}")
         except BaseException:
             self._forget(unfinished)
             raise
         return f"{where}/{name}"
+
+    def _write_table(self, table: Block, stream: Any) -> None:
+        self._writer.write(table, stream)
+
+    def _name(self, task: int, number: int, table: Block) -> str:
+        """The name of a file. It has the write's id in it, so that a write that fails finds what it wrote."""
+        given = self._name_of
+        if isinstance(given, FilenameProvider):
+            if self._max_rows == 1 and table.num_rows == 1:
+                made = given.get_filename_for_row(table.to_pylist()[0], self._id, task, number, 0)
+            else:
+                made = given.get_filename_for_block(table, self._id, task, number)
+        else:
+            made = given(task, number) if given else f"{task:06}_{number:06}.{self._writer.extension}"
+        return made if self._id in made else f"{self._id}_{made}"
 
     def _forget(self, path: str) -> None:
         from pyarrow import fs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import attrs
@@ -15,12 +15,22 @@ from shoal.data.block import Block
 class BlockMetadata:
     """What is known of a block before it is read; None where it is not.
 
+    `exec_stats` and `task_exec_stats` are what making it took, as of `shoal.data.block_stats`.
+
     Example: `BlockMetadata(num_rows=1000, input_files=["a.csv"])`
     """
 
     num_rows: int | None = None
     size_bytes: int | None = None
     input_files: Sequence[str] | None = None
+    exec_stats: Any = None
+    task_exec_stats: Any = None
+
+    def to_stats(self) -> Any:
+        """Return the numbers of it: `shoal.data.block_stats.BlockStats`."""
+        from shoal.data.block_stats import stats_of
+
+        return stats_of(self)
 
 
 @attrs.frozen(eq=False)
@@ -28,7 +38,7 @@ class ReadTask:
     """One piece of a source: a function that yields its tables, wherever it is called.
 
     Parameters: `read_fn` takes nothing and returns the tables one after another; it travels to another process.
-    `metadata` says what is known of the piece, `schema` its columns.
+    `metadata` says what is known of the piece, `schema` its columns. With `per_task_row_limit` no more rows are read.
 
     Example: `ReadTask(lambda: [pa.table({"x": [1, 2]})], BlockMetadata(num_rows=2))`
     """
@@ -36,10 +46,19 @@ class ReadTask:
     read_fn: Callable[[], Iterable[Block]]
     metadata: BlockMetadata = BlockMetadata()
     schema: Any = None
+    per_task_row_limit: int | None = None
 
     def __call__(self) -> Iterator[Block]:
-        """Yield the piece's tables. Raises what reading raises."""
-        yield from self.read_fn()
+        """Yield the piece's tables, up to the limit of rows. Raises what reading raises."""
+        left = self.per_task_row_limit
+        if left is None:
+            yield from self.read_fn()
+            return
+        for table in self.read_fn():
+            yield table.slice(0, left)
+            left -= min(left, table.num_rows)
+            if not left:
+                return
 
 
 class Datasource(ABC):
@@ -59,6 +78,44 @@ class Datasource(ABC):
     @abstractmethod
     def estimate_inmemory_data_size(self) -> int | None:
         """Return how many bytes all rows take in memory, as far as that is known without reading them."""
+
+    def supports_projection_pushdown(self) -> bool:
+        """Tell whether the source can leave columns unread."""
+        return isinstance(self, SupportsProjection)
+
+    def supports_predicate_pushdown(self) -> bool:
+        """Tell whether the source can leave rows unread."""
+        return isinstance(self, SupportsPredicate)
+
+    def apply_projection(self, projection_map: Mapping[str, str] | None) -> Datasource:
+        """Return the same source with some columns only (None: with all): the keys of a mapping whose values are equal.
+
+        Raises NotImplementedError where columns cannot be left out, and ValueError for new names, which no source
+        gives.
+        """
+        if projection_map is None:
+            return self
+        if not isinstance(self, SupportsProjection):
+            raise NotImplementedError(f"{self.get_name()} cannot leave columns unread")
+        if any(old != new for old, new in projection_map.items()):
+            raise ValueError("a source gives columns under their own names; rename_columns gives new ones")
+        return self.project(list(projection_map))
+
+    def apply_predicate(self, predicate_expr: Any) -> Datasource:
+        """Return the same source with the rows for which an expression holds. Raises NotImplementedError."""
+        if not isinstance(self, SupportsPredicate):
+            raise NotImplementedError(f"{self.get_name()} cannot leave rows unread")
+        in_arrow = getattr(predicate_expr, "to_pyarrow", None)
+        return self.restrict(predicate_expr if in_arrow is None else in_arrow())
+
+    def get_current_predicate(self) -> Any:
+        """Return the Arrow expression that rows are held to; None if there is none."""
+        return getattr(self, "expression", None)
+
+    def get_projection_map(self) -> dict[str, str] | None:
+        """Return the columns that are read, each with its name; None if all are."""
+        columns = getattr(self, "columns", None)
+        return None if columns is None else {name: name for name in columns}
 
     def describe(self) -> str:
         """Return what a person calls this kind of source."""

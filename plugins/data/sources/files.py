@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
+import numpy as np
 import pyarrow as pa
 
 from shoal.data.block import Block
 from shoal.data.sources.datasource import BlockMetadata, Datasource, ReadTask
-from shoal.data.sources.paths import File
+from shoal.data.sources.paths import File, FileShuffleConfig, OpenedWith
+from shoal.data.tasks import SOURCE
 
 PATH_COLUMN = "path"
 
@@ -44,7 +46,8 @@ class FileDatasource(Datasource):
     """Files of one format.
 
     Parameters: `columns` are those to give, in this order (None: all), `include_paths` adds the column "path", and
-    `expression` is an Arrow expression for the rows to give.
+    `expression` is an Arrow expression for the rows to give. `shuffle` puts the files in another order in each
+    execution, and `open_args` go to the filesystem's `open_input_stream`.
 
     Example: `read_datasource(FileDatasource(CsvFormat(), filesystem, files))`
     """
@@ -55,6 +58,9 @@ class FileDatasource(Datasource):
     include_paths: bool = False
     columns: tuple[str, ...] | None = None
     expression: Any = None
+    shuffle: FileShuffleConfig | None = None
+    open_args: Mapping[str, Any] = attrs.field(factory=dict)
+    executions: list[int] = attrs.field(factory=lambda: [0])  # how many there were; shared by narrowed copies
 
     def estimate_inmemory_data_size(self) -> int | None:
         """Return how many bytes all rows take, judged by the files' sizes."""
@@ -67,7 +73,7 @@ class FileDatasource(Datasource):
         tasks: list[ReadTask] = []
         group: list[tuple[File, Any]] = []
         size = 0
-        for file in self.files:
+        for file in self._in_order():
             wanted = -(-file.size // share)
             parts = self.format.parts(self.filesystem, file, wanted) if wanted > 1 else [None]
             for part in parts:
@@ -79,6 +85,14 @@ class FileDatasource(Datasource):
         if group:
             tasks.append(self._task(group))
         return tasks
+
+    def _in_order(self) -> Sequence[File]:
+        """The files in the order of this execution."""
+        if self.shuffle is None:
+            return self.files
+        seed = self.shuffle.get_seed(self.executions[0])
+        self.executions[0] += 1
+        return [self.files[place] for place in np.random.default_rng(seed).permutation(len(self.files))]
 
     def describe(self) -> str:
         """Return what a person calls this source."""
@@ -110,11 +124,15 @@ class _Piece:
 
     def __call__(self) -> Iterator[Block]:
         source = self.source
+        filesystem = (
+            OpenedWith(source.filesystem, source.open_args) if source.open_args else source.filesystem
+        )
         for file, part in self.group:
+            SOURCE.set(file.path)
             added = {**file.partition, **({PATH_COLUMN: file.path} if source.include_paths else {})}
             format_, is_filtered = self._narrowed(added)
             try:
-                for table in format_.read(source.filesystem, file, part):
+                for table in format_.read(filesystem, file, part):
                     yield self._finished(table, added, is_filtered)
             except Exception as error:  # whatever the format's library raises
                 # The class stays, so that programs can tell errors apart; the path is what a person needs.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -100,3 +100,40 @@ class _Given:
 
 def _rows(items: Sequence[Any]) -> Block:
     return from_rows([item if isinstance(item, Mapping) else {ITEM_COLUMN: item} for item in items])
+
+
+@attrs.frozen(eq=False)
+class RandomIntRowDatasource(Datasource):
+    """`n` rows of random whole numbers of 64 bits, in the columns "c_0", "c_1" and so on: another draw for each piece.
+
+    With a seed (a task that is tried again gives the same rows) it draws the same in each execution.
+
+    Example: `read_datasource(RandomIntRowDatasource(1000, num_columns=3))`
+    """
+
+    n: int
+    num_columns: int = 1
+    seed: int = attrs.field(factory=lambda: int(np.random.default_rng().integers(2**31)), kw_only=True)
+
+    def estimate_inmemory_data_size(self) -> int | None:
+        """Return the bytes of all rows."""
+        return self.n * self.num_columns * 8
+
+    def get_read_tasks(self, parallelism: int, per_task_row_limit: int | None = None) -> list[ReadTask]:
+        """Return stretches of rows."""
+        return [
+            ReadTask(_Drawn(stop - start, self.num_columns, (self.seed, start)), BlockMetadata(stop - start))
+            for start, stop in cut(self.n, parallelism)
+        ]
+
+
+@attrs.frozen(eq=False)
+class _Drawn:
+    rows: int
+    columns: int
+    seed: tuple[int, int]
+
+    def __call__(self) -> Iterator[Block]:
+        random = np.random.default_rng(self.seed)
+        drawn = {f"c_{number}": random.integers(2**63 - 1, size=self.rows) for number in range(self.columns)}
+        yield pa.table(drawn)

@@ -26,12 +26,29 @@ class File:
 
 @attrs.frozen
 class FileShuffleConfig:
-    """Files are read in a random order; with a seed in the same one each time.
+    """Files are read in a random order; with a seed in one that follows from it.
+
+    The order is drawn anew in each execution (of epochs, say), with a seed too unless `reseed_after_execution` is
+    False.
 
     Example: `read_parquet("images", shuffle=FileShuffleConfig(seed=1))`
     """
 
     seed: int | None = None
+    reseed_after_execution: bool = True
+
+    def get_seed(self, execution_idx: int) -> int | None:
+        """Return the seed of an execution, the first of which is number 0; None if the order follows from nothing.
+
+        Example: `FileShuffleConfig(seed=1, reseed_after_execution=False).get_seed(5)  # 1`
+        """
+        if self.seed is None or not self.reseed_after_execution:
+            return self.seed
+        return int(np.random.SeedSequence((self.seed, execution_idx)).generate_state(1)[0])
+
+
+def _style(given: Any) -> Any:
+    return getattr(given, "value", given)
 
 
 @attrs.frozen
@@ -40,15 +57,44 @@ class Partitioning:
 
     Parameters: `style` is "hive" (folders `name=value`) or "dir" (only values, whose names are `field_names`, from
     `base_dir` on). `field_types` are Python types that values are turned into; else they are text.
+    `filesystem` is that of `base_dir`, one of pyarrow.fs or fsspec.
     Raises ValueError for another style, or "dir" without names.
 
     Example: `read_csv("logs/", partitioning=Partitioning("dir", field_names=["year", "month"]))`
     """
 
-    style: str = "hive"
+    style: str = attrs.field(default="hive", converter=_style)
     base_dir: str | None = None
     field_names: Sequence[str] | None = None
     field_types: Mapping[str, Callable[[str], Any]] | None = None
+    filesystem: Any = None
+
+    @property
+    def normalized_base_dir(self) -> str:
+        """The folder in which folders begin to say something, as a path of its filesystem; "" if none was given."""
+        return "" if not self.base_dir else to_filesystem(self.base_dir, self.filesystem)[1].rstrip("/")
+
+    @property
+    def resolved_filesystem(self) -> Any:
+        """The filesystem of the base folder."""
+        return to_filesystem(self.base_dir or "/", self.filesystem)[0]
+
+    def to_pyarrow(self) -> Any:
+        """Return it as pyarrow's partitioning.
+
+        Example: `pyarrow.dataset.dataset("logs", partitioning=partitioning.to_pyarrow())`
+        """
+        import pyarrow as pa
+        from pyarrow import dataset
+
+        known: dict[Any, Any] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+        types = self.field_types or {}
+        schema = pa.schema(
+            [(name, known.get(types.get(name, str), pa.string())) for name in self.field_names or ()]
+        )
+        if self.style == "dir":
+            return dataset.DirectoryPartitioning(schema)
+        return dataset.HivePartitioning(schema) if self.field_names else dataset.partitioning(flavor="hive")
 
     def __attrs_post_init__(self) -> None:
         if self.style not in ("hive", "dir"):
@@ -65,7 +111,7 @@ class Partitioning:
             pairs = [folder.partition("=") for folder in posixpath.dirname(path).split("/") if "=" in folder]
             found = {unquote(name): unquote(value) for name, mark, value in pairs if mark and name}
         else:
-            inside = posixpath.relpath(posixpath.dirname(path), self.base_dir or base)
+            inside = posixpath.relpath(posixpath.dirname(path), self.normalized_base_dir or base)
             folders = [] if inside == "." else inside.split("/")
             names = list(self.field_names or ())
             if len(folders) != len(names):
@@ -73,6 +119,24 @@ class Partitioning:
             found = {name: unquote(folder) for name, folder in zip(names, folders, strict=True)}
         kinds = self.field_types or {}
         return {name: kinds[name](value) if name in kinds else value for name, value in found.items()}
+
+
+class OpenedWith:
+    """A filesystem for reading, whose streams are opened with further arguments, such as a compression.
+
+    Example: `OpenedWith(filesystem, {"compression": "gzip"}).open_input_stream("a.csv")`
+    """
+
+    def __init__(self, filesystem: Any, how: Mapping[str, Any]) -> None:
+        self._filesystem = filesystem
+        self._how = dict(how)
+
+    def open_input_stream(self, path: str, **own: Any) -> Any:
+        """Open a file to be read from its beginning on; what was given goes before what a format says."""
+        return self._filesystem.open_input_stream(path, **{**own, **self._how})
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._filesystem, name)
 
 
 def to_filesystem(path: str, filesystem: Any) -> tuple[Any, str]:
@@ -179,18 +243,18 @@ def find_files(
     return system, found
 
 
-def in_order(files: Sequence[File], shuffle: Any) -> list[File]:
-    """Return files in the order in which they are to be read: as they are, or shuffled. Raises ValueError.
+def check_shuffle(shuffle: Any) -> FileShuffleConfig | None:
+    """Return how files are shuffled: not at all, for "files" at random, or as a FileShuffleConfig says.
 
-    Example: `in_order(files, "files")`
+    Raises ValueError.
+
+    Example: `check_shuffle("files")`
     """
-    if shuffle is None:
-        return list(files)
     if shuffle == "files":
-        shuffle = FileShuffleConfig()
-    if not isinstance(shuffle, FileShuffleConfig):
+        return FileShuffleConfig()
+    if shuffle is not None and not isinstance(shuffle, FileShuffleConfig):
         raise ValueError(f'shuffle must be None, "files" or a FileShuffleConfig, not {describe(shuffle)}')
-    return [files[place] for place in np.random.default_rng(shuffle.seed).permutation(len(files))]
+    return shuffle
 
 
 def _before_glob(path: str) -> str:

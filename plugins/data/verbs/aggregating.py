@@ -26,10 +26,12 @@ class Aggregating(Planned):
         Example: `ds.aggregate(Sum("x"), Mean("x"))`
         """
         check_aggregates(aggs)
-        states: list[Any] = []
-        for table in self._blocks(Map(self._plan, (_Accumulate(aggs),))):
-            states += [pickle.loads(data) for data in table.column("states").to_pylist()]
-        return finish(states, aggs)
+        return finish(list(self._states(aggs)), aggs)
+
+    def _states(self, aggs: Sequence[AggregateFn]) -> Iterator[Any]:
+        """The accumulators of each block."""
+        for table in self._blocks(Map(self._plan, (_Accumulate(tuple(aggs)),))):
+            yield from (pickle.loads(data) for data in table.column("states").to_pylist())
 
     def sum(self, on: str | Sequence[str], ignore_nulls: bool = True) -> Any:
         """Return the sum of a column, or a dict of the sums of several.

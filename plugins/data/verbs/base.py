@@ -26,6 +26,7 @@ class Planned:
         self._stats: ExecutionStats | None = None
         self._known_schema: Any = None
         self._name: str | None = None
+        self._id: str | None = None
 
     @property
     def context(self) -> DataContext:
@@ -75,6 +76,12 @@ class Planned:
 
     def _blocks(self, plan: Node | None = None) -> Iterator[Block]:
         return fetched(self._bundles(plan))
+
+    def _schema_so_far(self) -> Any:
+        """The Arrow schema as far as it is known."""
+        if self._known_schema is None and isinstance(self._plan, InputBlocks):
+            return self._schema()
+        return self._known_schema
 
     def _schema(self) -> Any:
         """The Arrow schema; the first rows are computed if it is not known."""

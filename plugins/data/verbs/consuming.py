@@ -12,10 +12,10 @@ from shoal.data.checks import check_count
 from shoal.data.plan.logical import Limit, Map
 from shoal.data.transforms import Project
 from shoal.data.verbs.base import Planned
-from shoal.data.verbs.iterating import Iterating
+from shoal.data.verbs.feeding import Feeding
 
 
-class Consuming(Planned, Iterating):
+class Consuming(Planned, Feeding):
     """take, count, to_pandas and their like."""
 
     def take(self, limit: int = 20) -> list[Row]:
@@ -64,13 +64,13 @@ class Consuming(Planned, Iterating):
         """
         return sum(bundle.rows for bundle in self._bundles())
 
-    def columns(self) -> list[str] | None:
-        """Return the names of the columns; None for a dataset without rows.
+    def columns(self, fetch_if_missing: bool = True) -> list[str] | None:
+        """Return the names of the columns; None for a dataset without rows. `fetch_if_missing` is as of `schema`.
 
         Example: `ds.columns()`
         """
-        found = self._schema()
-        return None if found is None else list(found.names)
+        found = self.schema(fetch_if_missing)
+        return None if found is None else found.names
 
     def size_bytes(self) -> int:
         """Return how many bytes the rows take in memory.

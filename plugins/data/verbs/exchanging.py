@@ -10,6 +10,7 @@ from shoal.data.compute import placement
 from shoal.data.exchanges import Exchange, HashPartition, RandomShuffle, Sort
 from shoal.data.joining import KINDS, Join
 from shoal.data.keywords import TaskKeywords
+from shoal.data.mixing import Mix, MixStoppingCondition
 from shoal.data.plan.logical import AllToAll, JoinInputs, Repartition, ShuffleBlocks, Union, Zip
 from shoal.data.verbs.base import Planned
 from shoal.errors import describe
@@ -100,6 +101,29 @@ class Exchanging(Planned):
         """
         self._check(other)
         return self._with(Union((self._plan, *(each._plan for each in other))))
+
+    def mix(
+        self: D,
+        *other: Planned,
+        weights: Sequence[float] | None = None,
+        stopping_condition: MixStoppingCondition = MixStoppingCondition.STOP_ON_LONGEST_DROP,
+    ) -> D:
+        """Return rows of this dataset and of others in turns, a block at a time, in proportion to weights.
+
+        Parameters: `weights` are numbers above 0, one for this dataset and each other one (None: all are equal).
+        `stopping_condition` says whether the mix ends with the first dataset that ends, or goes on without it.
+        Raises TypeError or ValueError for wrong parameters.
+
+        Example: `web.mix(books, weights=[3, 1])`
+        """
+        self._check(other)
+        given = [1.0] * (len(other) + 1) if weights is None else list(weights)
+        if len(given) != len(other) + 1 or not all(type(each) in (int, float) and each > 0 for each in given):
+            raise ValueError(f"weights must be {len(other) + 1} numbers above 0, not {describe(weights)}")
+        if not isinstance(stopping_condition, MixStoppingCondition):
+            raise TypeError(f"a MixStoppingCondition is needed, not {describe(stopping_condition)}")
+        parts = (self._plan, *(each._plan for each in other))
+        return self._with(Mix(parts, tuple(given), stopping_condition))
 
     def zip(self: D, *other: Planned) -> D:
         """Return the columns of this dataset and of others side by side; a name that is there already gets a number.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from shoal.data.block import Block, Row, check_format, rows_of, to_batch
@@ -46,7 +46,7 @@ class Iterating(ABC):
         """Yield batches of `batch_size` rows (None: whole blocks), while the rest is still computed.
 
         Parameters: `prefetch_batches` is how many are made ready ahead, by a thread; 0 makes none. `batch_format` is
-        "numpy", "pandas" or "pyarrow". `drop_last` leaves out a last batch that is not full. With
+        "numpy", "pandas", "pyarrow", "polars" or "torch". `drop_last` leaves out a last batch that is not full. With
         `local_shuffle_buffer_size` rows are drawn at random from a buffer of at least so many.
         Raises ValueError for wrong parameters, and what the plan raises.
 
@@ -71,45 +71,19 @@ class Iterating(ABC):
             return ahead(batches(), prefetch_batches)
         return batches()
 
-    def iter_torch_batches(
-        self,
-        *,
-        prefetch_batches: int = 1,
-        batch_size: int | None = 256,
-        dtypes: Any = None,
-        device: str = "auto",
-        collate_fn: Callable[[Any], Any] | None = None,
-        drop_last: bool = False,
-        local_shuffle_buffer_size: int | None = None,
-        local_shuffle_seed: int | None = None,
-    ) -> Iterator[Any]:
-        """Yield batches as dicts of torch tensors, or what `collate_fn` makes of each dict of arrays.
+    def schema(self, fetch_if_missing: bool = True) -> Schema | None:
+        """Return the columns and their types; None for a dataset without rows.
 
-        Parameters: `dtypes` is a torch type for all columns, or a mapping of columns to types; `device` is where
-        tensors go ("auto": cuda if there is one). The others are those of `iter_batches`. Needs torch.
-
-        Example: `for batch in ds.iter_torch_batches(batch_size=32): model(batch["x"])`
-        """
-        from shoal.data.tensors import to_tensors
-
-        batches = self.iter_batches(
-            prefetch_batches=prefetch_batches,
-            batch_size=batch_size,
-            drop_last=drop_last,
-            local_shuffle_buffer_size=local_shuffle_buffer_size,
-            local_shuffle_seed=local_shuffle_seed,
-        )
-        if collate_fn is not None:
-            return map(collate_fn, batches)
-        return (to_tensors(batch, dtypes, device) for batch in batches)
-
-    def schema(self) -> Schema | None:
-        """Return the columns and their types; None for a dataset without rows. May compute the first rows.
+        The first rows are computed if need be, unless `fetch_if_missing` is False: then None stands for not known.
 
         Example: `ds.schema().names`
         """
-        found = self._schema()
+        found = self._schema() if fetch_if_missing else self._schema_so_far()
         return None if found is None else Schema(found)
+
+    def _schema_so_far(self) -> Any:
+        """The Arrow schema, None if something would have to be computed for it."""
+        return None
 
     @staticmethod
     def _runs_elsewhere() -> bool:

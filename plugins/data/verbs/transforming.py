@@ -15,6 +15,7 @@ from shoal.data.compute import ActorPoolStrategy, TaskPoolStrategy, choose_compu
 from shoal.data.expressions import Expr, parse
 from shoal.data.keywords import TaskKeywords
 from shoal.data.plan.logical import Limit, Map
+from shoal.data.quarantine import Quarantine, check_policy
 from shoal.data.transforms import (
     Drop,
     FilterExpression,
@@ -53,20 +54,27 @@ class Transforming(Planned):
         fn_constructor_args: Iterable[Any] | None = None,
         fn_constructor_kwargs: Mapping[str, Any] | None = None,
         concurrency: Concurrency = None,
+        on_bad_rows: Quarantine | str = "error",
         **options: Unpack[TaskKeywords],
     ) -> D:
         """Replace each row by what `fn(row)` returns.
 
         Parameters: `fn` takes a dict of Python values and returns one; a class is made once in each of a pool of actors
         and then called. `fn_args` and `fn_kwargs` follow the row, `fn_constructor_args` and `fn_constructor_kwargs` go
-        to the class. `compute` or `concurrency` say how many run at a time. `options` are those of tasks and actors:
-        num_cpus, num_gpus, memory, resources, runtime_env and the like.
+        to the class. `compute` or `concurrency` say how many run at a time. An `async def` is awaited for several rows
+        at a time; rows keep their order. `on_bad_rows` is what is done with rows for which `fn` raises: "error",
+        "skip", or a `Quarantine` that puts them aside. `options` are those of tasks and actors: num_cpus,
+        num_gpus, memory, resources, runtime_env and the like.
         Raises TypeError for what is no function; what `fn` raises comes when rows are asked for.
 
         Example: `ds.map(lambda row: {"double": row["id"] * 2})`
         """
         function = _function(fn, fn_args, fn_kwargs, fn_constructor_args, fn_constructor_kwargs)
-        return self._mapped(MapRows(function, "map"), choose_compute(fn, compute, concurrency), options)
+        return self._mapped(
+            self._rows(function, "map", compute, on_bad_rows),
+            choose_compute(fn, compute, concurrency),
+            options,
+        )
 
     def flat_map(
         self: D,
@@ -78,6 +86,7 @@ class Transforming(Planned):
         fn_constructor_args: Iterable[Any] | None = None,
         fn_constructor_kwargs: Mapping[str, Any] | None = None,
         concurrency: Concurrency = None,
+        on_bad_rows: Quarantine | str = "error",
         **options: Unpack[TaskKeywords],
     ) -> D:
         """Replace each row by the rows that `fn(row)` returns. The parameters are those of `map`.
@@ -85,7 +94,11 @@ class Transforming(Planned):
         Example: `ds.flat_map(lambda row: [row] * 2)`
         """
         function = _function(fn, fn_args, fn_kwargs, fn_constructor_args, fn_constructor_kwargs)
-        return self._mapped(MapRows(function, "flat_map"), choose_compute(fn, compute, concurrency), options)
+        return self._mapped(
+            self._rows(function, "flat_map", compute, on_bad_rows),
+            choose_compute(fn, compute, concurrency),
+            options,
+        )
 
     def filter(
         self: D,
@@ -98,6 +111,7 @@ class Transforming(Planned):
         fn_constructor_args: Iterable[Any] | None = None,
         fn_constructor_kwargs: Mapping[str, Any] | None = None,
         concurrency: Concurrency = None,
+        on_bad_rows: Quarantine | str = "error",
         **options: Unpack[TaskKeywords],
     ) -> D:
         """Keep the rows for which `fn(row)` is true, or the expression `expr` holds.
@@ -120,7 +134,11 @@ class Transforming(Planned):
                 )
             return self._mapped(FilterExpression(expr), choose_compute(None, compute, concurrency), options)
         function = _function(fn, fn_args, fn_kwargs, fn_constructor_args, fn_constructor_kwargs)
-        return self._mapped(MapRows(function, "filter"), choose_compute(fn, compute, concurrency), options)
+        return self._mapped(
+            self._rows(function, "filter", compute, on_bad_rows),
+            choose_compute(fn, compute, concurrency),
+            options,
+        )
 
     def map_batches(
         self: D,
@@ -135,14 +153,18 @@ class Transforming(Planned):
         fn_constructor_args: Iterable[Any] | None = None,
         fn_constructor_kwargs: Mapping[str, Any] | None = None,
         concurrency: Concurrency = None,
+        udf_modifying_row_count: bool = True,
+        on_bad_rows: Quarantine | str = "error",
         **options: Unpack[TaskKeywords],
     ) -> D:
         """Replace each batch of rows by what `fn(batch)` returns, or by all that it yields.
 
         Parameters: `batch_size` is in rows (None: whole blocks, "default": the context's). `batch_format` is "numpy" (a
-        dict of arrays; also "default"), "pandas" or "pyarrow". `fn` returns any of the three forms. With
-        `zero_copy_batch` the arrays may be read-only views of the store; without it they are copies that `fn` may
-        change. The further parameters are those of `map`.
+        dict of arrays; also "default"), "pandas", "pyarrow", "polars" or "torch" (a dict of tensors). `fn` returns any
+        of these forms, or yields them. With `zero_copy_batch` the arrays may be read-only views of the store; without
+        it they are copies that `fn` may change. With `on_bad_rows`, all rows of a batch for which `fn` raises are bad.
+        `udf_modifying_row_count=False` says that `fn` makes as many rows as it is given, which is checked: a `limit`
+        behind it then keeps the other rows from being computed. The further parameters are those of `map`.
         Raises ValueError or TypeError for wrong parameters; what `fn` raises comes when rows are asked for.
 
         Example: `ds.map_batches(lambda batch: {"double": batch["id"] * 2}, batch_size=1000)`
@@ -150,7 +172,15 @@ class Transforming(Planned):
         size = self._context.default_batch_size if batch_size == "default" else batch_size
         check_count("batch_size", size)
         function = _function(fn, fn_args, fn_kwargs, fn_constructor_args, fn_constructor_kwargs)
-        transform = MapBatches(function, size, check_format(batch_format), zero_copy_batch)
+        transform = MapBatches(
+            function,
+            size,
+            check_format(batch_format),
+            zero_copy_batch,
+            check_policy(on_bad_rows),
+            *_at_once(compute),
+            keeps_count=not udf_modifying_row_count,
+        )
         return self._mapped(transform, choose_compute(fn, compute, concurrency), options, size)
 
     def add_column(
@@ -292,6 +322,15 @@ class Transforming(Planned):
         check_count("limit", limit, 0, optional=False)
         return self._with(Limit(self._plan, limit))
 
+    @staticmethod
+    def _rows(
+        function: UserFunction,
+        kind: Literal["map", "flat_map", "filter"],
+        compute: Compute,
+        on_bad_rows: Quarantine | str,
+    ) -> MapRows:
+        return MapRows(function, kind, check_policy(on_bad_rows), *_at_once(compute))
+
     def _mapped(
         self: D,
         transform: Transform,
@@ -322,6 +361,13 @@ class _AddColumn:
         if self.batch_format == "pandas":
             return batch.assign(**{self.name: values})
         return from_batch({**batch, self.name: values})
+
+
+def _at_once(compute: Compute) -> tuple[int | None, bool]:
+    """How many calls at a time, and whether in threads."""
+    if not isinstance(compute, ActorPoolStrategy):
+        return None, False
+    return compute.max_concurrent_calls_per_actor, compute.enable_true_multi_threading
 
 
 def _function(

@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from shoal.data.catalogs import Catalog, CatalogAccessMode, ReaderFormat, resolved
 from shoal.data.compute import placement
 from shoal.data.keywords import FileSinkKeywords
 from shoal.data.plan.logical import Write
@@ -20,6 +21,7 @@ from shoal.data.sinks.files import (
     ParquetWriter,
     SaveMode,
 )
+from shoal.data.sinks.lakes import DeltaDatasink, IcebergDatasink, LanceDatasink
 from shoal.data.sinks.writers import OrcWriter, PictureWriter, SqlDatasink, TfRecordWriter, WebDatasetWriter
 from shoal.data.verbs.base import Planned
 from shoal.errors import describe
@@ -54,6 +56,8 @@ class Writing(Planned):
         datasink.on_write_start()
         if getattr(datasink, "skips", False):
             return
+        if not datasink.supports_distributed_writes:
+            concurrency = 1
         plan = Write(self._plan, datasink, placement(ray_remote_args or {}), concurrency)
         try:
             reports = [row for table in self._blocks(plan) for row in table.to_pylist()]
@@ -168,6 +172,100 @@ class Writing(Planned):
         Example: `ds.write_sql("insert into rides values (?, ?)", lambda: sqlite3.connect("rides.db"))`
         """
         sink = SqlDatasink(sql, connection_factory)
+        self.write_datasink(sink, ray_remote_args=ray_remote_args, concurrency=concurrency)
+
+    def write_delta(
+        self,
+        path: str,
+        *,
+        catalog: Catalog | None = None,
+        mode: Any = SaveMode.APPEND,
+        partition_by: Sequence[str] | None = None,
+        storage_options: Mapping[str, str] | None = None,
+        schema_mode: str | None = None,
+        filesystem: Any = None,
+        name: str | None = None,
+        description: str | None = None,
+        ray_remote_args: Mapping[str, Any] | None = None,
+        concurrency: int | None = None,
+    ) -> None:
+        """Write to a table of Delta Lake, which is made if it is not there. One commit adds all rows. Needs deltalake.
+
+        Parameters: those of `DeltaDatasink`. With a `catalog`, `path` is the name of a table in it.
+
+        Example: `ds.write_delta("rides", mode="overwrite", partition_by=["city"])`
+        """
+        where = resolved(catalog, path, ReaderFormat.DELTA, CatalogAccessMode.WRITE)
+        sink = DeltaDatasink(
+            os.fspath(where.path or path),
+            mode=mode,
+            partition_by=partition_by,
+            storage_options=storage_options or where.storage_options,
+            schema_mode=schema_mode,
+            filesystem=filesystem or where.filesystem,
+            name=name,
+            description=description,
+        )
+        self.write_datasink(sink, ray_remote_args=ray_remote_args, concurrency=concurrency)
+
+    def write_iceberg(
+        self,
+        table_identifier: str,
+        catalog_kwargs: Mapping[str, Any] | None = None,
+        *,
+        catalog: Catalog | None = None,
+        snapshot_properties: Mapping[str, str] | None = None,
+        mode: Any = SaveMode.APPEND,
+        overwrite_filter: Any = None,
+        overwrite_kwargs: Mapping[str, Any] | None = None,
+        ray_remote_args: Mapping[str, Any] | None = None,
+        concurrency: int | None = None,
+    ) -> None:
+        """Write to a table of Iceberg that exists and is unpartitioned. One commit adds all rows. Needs pyiceberg.
+
+        Parameters: those of `IcebergDatasink`; a `catalog` of ours gives `catalog_kwargs` for a table.
+
+        Example: `ds.write_iceberg("sales.rides", {"type": "sql", "uri": "sqlite:///catalog.db"})`
+        """
+        where = resolved(catalog, table_identifier, ReaderFormat.ICEBERG, CatalogAccessMode.WRITE)
+        sink = IcebergDatasink(
+            where.table_identifier or table_identifier,
+            dict(catalog_kwargs or where.catalog_kwargs or {}),
+            snapshot_properties=snapshot_properties,
+            mode=mode,
+            overwrite_filter=overwrite_filter,
+            overwrite_kwargs=overwrite_kwargs,
+        )
+        self.write_datasink(sink, ray_remote_args=ray_remote_args, concurrency=concurrency)
+
+    def write_lance(
+        self,
+        path: str,
+        *,
+        schema: Any = None,
+        mode: str = "create",
+        min_rows_per_file: int | None = 1024 * 1024,
+        max_rows_per_file: int = 64 * 1024 * 1024,
+        data_storage_version: str | None = None,
+        storage_options: Mapping[str, str] | None = None,
+        ray_remote_args: Mapping[str, Any] | None = None,
+        concurrency: int | None = None,
+    ) -> None:
+        """Write to a table of Lance. One commit adds all rows. Needs pylance.
+
+        Parameters: those of `LanceDatasink`.
+
+        Example: `ds.write_lance("rides.lance", mode="append")`
+        """
+        sink = LanceDatasink(
+            path,
+            schema=schema,
+            mode=mode,
+            min_rows_per_file=min_rows_per_file,
+            max_rows_per_file=max_rows_per_file,
+            data_storage_version=data_storage_version,
+            storage_options=storage_options,
+        )
         self.write_datasink(sink, ray_remote_args=ray_remote_args, concurrency=concurrency)
 
     def _write_files(
