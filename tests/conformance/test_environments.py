@@ -15,8 +15,8 @@ from shoal.environments.container import ContainerStep, ImageUriStep
 from shoal.environments.env_vars import EnvVarsStep
 from shoal.environments.interpreter import PyExecutableStep
 from shoal.environments.packages import PipStep, UvStep
-from shoal.environments.py_modules import PyModulesStep
 from shoal.environments.preload import PreloadStep
+from shoal.environments.py_modules import PyModulesStep
 from shoal.environments.setup_hook import SetupHookStep
 from shoal.environments.working_dir import WorkingDirStep
 from shoal.interfaces.environment import EnvironmentStep
