@@ -12,6 +12,9 @@ unexport PYTHONPATH
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.made
+# pip takes this first, so that no resolver meets it later and takes the build for another machine: a machine with a GPU
+# may say TORCH='torch==2.13.0 --index-url …'.
+TORCH ?= torch==2.13.0
 INSTALL = $(1)/bin/uv pip install --quiet --python $(1)/bin/python --compile-bytecode
 
 help:  ## this list
@@ -22,7 +25,8 @@ venv: $(STAMP)  ## .venv with all that tests, checks and demos need, at the vers
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv -c constraints.txt
-	$(call INSTALL,.venv) --constraints constraints.txt --build-constraints constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH) -c constraints.txt
+	$(call INSTALL,.venv) --constraints constraints.txt --build-constraints constraints.txt --editable '.[dev,frameworks]'
 	touch $@
 
 servers: venv  ## Redis, etcd and sshd for the tests that need them, in .servers unless the machine has them
@@ -107,10 +111,12 @@ docs: venv  ## write the pages that are made from the code
 protocol: venv  ## compile the control plane's protocol
 	$(BIN)/python tools/make_protocol.py
 
+# What the build of torch for GPUs needs is that build's affair.
 lock: venv  ## resolve again and write constraints.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --upgrade --no-emit-index-url --no-emit-find-links \
-	  --extra dev --extra bench --extra data --no-annotate --custom-compile-command "make lock" \
-	  --output-file constraints.txt pyproject.toml
+	  --extra dev --extra frameworks --extra bench --extra data --no-annotate --custom-compile-command "make lock" \
+	  --constraints <(echo '$(TORCH)') --output-file constraints.txt pyproject.toml
+	sed -i -E '/^(cuda|nvidia|triton)(-[a-z0-9-]*)?==/d' constraints.txt
 
 clean:
 	rm -rf .venv .venv-oldest .venv-bench .venv-ray .servers .view build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

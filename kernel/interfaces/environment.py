@@ -41,6 +41,8 @@ class WorkerChanges:
     hooks: Sequence[
         str
     ] = ()  # functions to call before work: "module.function", or "pickle:" and a pickle in base64
+    # Modules to import before the worker is forked, by the process that forks all of them; left out where `command` is.
+    preload: Sequence[str] = ()
 
 
 class EnvironmentStep(ABC):

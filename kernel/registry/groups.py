@@ -69,6 +69,7 @@ COMMANDS: Group[Any] = Group("shoal.commands", "command", None, Picks.ALL)
 CHECKS: Group[Any] = Group("shoal.checks", "check", None, Picks.ALL)
 SERVICES: Group[Any] = Group("shoal.services", "web service", None, Picks.ALL)
 ROUTES: Group[Any] = Group("shoal.routes", "routes", None, Picks.ALL)
+TRAIN_BACKENDS: Group[Any] = Group("shoal.train.backends", "backend of training", None, Picks.ALL)
 HOOKS: Group[Any] = Group("shoal.hooks", "observer", None, Picks.ALL)
 
 GROUPS: tuple[Group[Any], ...] = (
@@ -89,6 +90,7 @@ GROUPS: tuple[Group[Any], ...] = (
     CHECKS,
     SERVICES,
     ROUTES,
+    TRAIN_BACKENDS,
     HOOKS,
 )
 

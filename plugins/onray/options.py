@@ -87,7 +87,11 @@ def place_options(
     """Return where a call or an actor shall run, and in what environment."""
     options: dict[str, Any] = {}
     if runtime_env:
-        options["runtime_env"] = dict(runtime_env)
+        options["runtime_env"] = {
+            key: value
+            for key, value in runtime_env.items()
+            if key != "preload"  # it only saves time
+        }
     if label_selector:
         options["label_selector"] = dict(label_selector)
     strategies = part("util.scheduling_strategies")

@@ -69,6 +69,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shoal.debug": LIBRARY | {"shoal.debugging", "shoal.looking", "shoal.observe"},
     "shoal.util": LIBRARY | {"shoal.state"},
     "shoal.data": LIBRARY | {"shoal.util"},  # progress bars
+    # plugin groups of its own
+    "shoal.train": LIBRARY | {"shoal.data", "shoal.registry"},
     "shoal.compat": LIBRARY
     | {
         "shoal.autoscaler",
@@ -77,6 +79,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "shoal.jobs",
         "shoal.state",
         "shoal.tensors",
+        "shoal.train",
         "shoal.util",
     },
     # read by mypy, not by programs

@@ -15,6 +15,7 @@ from shoal.environments.container import ContainerStep, ImageUriStep
 from shoal.environments.env_vars import EnvVarsStep
 from shoal.environments.interpreter import PyExecutableStep
 from shoal.environments.packages import PipStep, UvStep
+from shoal.environments.preload import PreloadStep
 from shoal.environments.py_modules import PyModulesStep
 from shoal.environments.setup_hook import SetupHookStep
 from shoal.environments.working_dir import WorkingDirStep
@@ -197,3 +198,15 @@ class TestConfig(EnvironmentStepContract):
     @pytest.fixture
     def good_values(self) -> Sequence[Any]:
         return [{}, {"setup_timeout_seconds": -1, "eager_install": False}]
+
+
+class TestPreload(EnvironmentStepContract):
+    bad_values = (3, None, "torch", ["not a module"], ["a"] * 65)
+
+    @pytest.fixture
+    def step(self) -> PreloadStep:
+        return PreloadStep()
+
+    @pytest.fixture
+    def good_values(self) -> Sequence[Any]:
+        return [["torch", "torch.nn", "torch"], []]

@@ -241,6 +241,20 @@ def test_hooks(session: Path, tmp_path: Path) -> None:
         shoal.get(bad.remote(), timeout=SECONDS)
 
 
+def test_modules_that_are_there_when_a_worker_begins(session: Path) -> None:
+    @shoal.remote(max_retries=0)
+    def loaded(name: str) -> bool:
+        import sys
+
+        return name in sys.modules
+
+    module = "this_is_nowhere"
+    warm = loaded.options(runtime_env={"preload": ["wave", module]})
+    assert not shoal.get(loaded.remote("wave"), timeout=SECONDS)
+    assert shoal.get(warm.remote("wave"), timeout=SECONDS)
+    assert not shoal.get(warm.remote(module), timeout=SECONDS)
+
+
 def test_another_interpreter(session: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", other], check=True, timeout=SECONDS)
@@ -386,6 +400,8 @@ def test_archives_at_addresses(session: Path, server: str, tmp_path: Path) -> No
         ({"conda": {"dependencies": ["python"]}, "image_uri": "python:3.11"}, "can have only one of them"),
         ({"worker_process_setup_hook": "just text"}, "must be a function"),
         ({"py_executable": "python 'x"}, "is no command"),
+        ({"preload": "torch"}, "must be a list of modules' names"),
+        ({"preload": ["os; exit()"]}, "must be a list of modules' names"),
     ],
 )
 def test_what_is_refused_at_the_call(session: Path, environment: Any, message: str) -> None:

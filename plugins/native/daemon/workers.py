@@ -152,6 +152,7 @@ class WorkerPool:
             "programs": list(changes.programs),
             "command": list(changes.command),
             "hooks": list(changes.hooks),
+            "preload": [] if changes.command else list(changes.preload),
             "job": job,
         }
         worker.driver = self._session.driver if job is None else job["driver"]

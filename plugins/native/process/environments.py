@@ -136,6 +136,7 @@ def _joined(all_changes: Sequence[WorkerChanges]) -> WorkerChanges:
         programs=[entry for changes in all_changes for entry in changes.programs],
         command=[word for changes in all_changes for word in changes.command],
         hooks=[hook for changes in all_changes for hook in changes.hooks],
+        preload=[module for changes in all_changes for module in changes.preload],
     )
 
 

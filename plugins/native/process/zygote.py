@@ -3,19 +3,22 @@
 It is forked from the daemon before that starts threads or opens anything, runs one thread, and talks to the daemon over
 one packet socket:
 
-    daemon → zygote   {worker, variables, path, folder} with two descriptors: standard output and error
+    daemon → zygote   {worker, variables, path, folder, preload} with two descriptors: standard output and error
     daemon → zygote   the session's folder, first of all
     zygote → daemon   ["forked", worker, pid] | ["exited", pid, status]
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import importlib
 import os
 import select
 import signal
 import socket
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -25,6 +28,8 @@ from shoal.native.process.parent import die_with_parent
 _PACKET = 1 << 20
 _IDLE_MILLISECONDS = 100  # without a request, until the zygote imports more
 
+
+_tried: set[str] = set()  # modules that were asked for, whether they could be imported or not
 
 RunWorker = Callable[[dict[str, Any]], None]
 
@@ -90,6 +95,17 @@ def _serve(link: socket.socket, run_worker: RunWorker, idle: Callable[[], None])
                 return
 
 
+def _preload(modules: Sequence[str]) -> None:
+    """Import what a worker wants to have from its beginning; the workers after it get it too."""
+    missing = [name for name in modules if name not in sys.modules and name not in _tried]
+    for name in missing:
+        _tried.add(name)
+        with contextlib.suppress(Exception):  # a stranger's module may raise anything; the worker tries it again
+            importlib.import_module(name)
+    if missing:
+        _freeze()
+
+
 def _drain(fd: int) -> None:
     try:
         os.read(fd, 4096)
@@ -123,6 +139,7 @@ def _handle(link: socket.socket, run_worker: RunWorker, wakes: tuple[int, int]) 
     if not data:
         return False
     request = msgspec.msgpack.decode(data)
+    _preload(request.get("preload", ()))
     parent = os.getpid()
     pid = os.fork()
     if pid:
@@ -148,8 +165,6 @@ def _handle(link: socket.socket, run_worker: RunWorker, wakes: tuple[int, int]) 
 
         traceback.print_exc()
     finally:
-        import sys
-
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -1,0 +1,66 @@
+"""Which rank of how many a worker is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shoal.train.session import Session
+from shoal.train.storage import Storage
+
+
+class TrainContext:
+    """What a training function can know of its place. `train.get_context()` gives it."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def get_world_size(self) -> int:
+        """Return how many workers train."""
+        return self._session.place.world_size
+
+    def get_world_rank(self) -> int:
+        """Return this worker's number, from 0."""
+        return self._session.place.world_rank
+
+    def get_local_rank(self) -> int:
+        """Return this worker's number on its node, from 0."""
+        return self._session.place.local_rank
+
+    def get_local_world_size(self) -> int:
+        """Return how many workers train on this node."""
+        return self._session.place.local_world_size
+
+    def get_node_rank(self) -> int:
+        """Return the node's number, from 0."""
+        return self._session.place.node_rank
+
+    def get_experiment_name(self) -> str:
+        """Return the run's name."""
+        return self._session.orders.experiment
+
+    def get_storage(self) -> Storage:
+        """Return the run's folder."""
+        return self._session.orders.storage
+
+    def get_metadata(self) -> dict[str, Any]:
+        """Return the trainer's `metadata`."""
+        return dict(self._session.orders.metadata)
+
+    def get_trial_name(self) -> str:
+        """Return the run's name."""
+        return self._session.orders.experiment
+
+    def get_trial_id(self) -> str:
+        """Return the run's name."""
+        return self._session.orders.experiment
+
+    def get_trial_dir(self) -> str:
+        """Return the path of the run's folder."""
+        return self._session.orders.storage.path
+
+    def get_mesh_shape(self) -> dict[str, int]:
+        """Return the axes of `ScalingConfig.parallel` and their sizes, {"dp": n} if none were given."""
+        return dict(self._session.orders.mesh)
+
+    def __repr__(self) -> str:
+        return f"TrainContext(rank {self.get_world_rank()} of {self.get_world_size()})"

@@ -1,0 +1,1 @@
+"""What leads a run: a state machine without I/O, and the shell around it."""

@@ -1,0 +1,353 @@
+"""The controller: what a run does next. Events in, actions out; no clock, no processes, no files in here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from shoal.train.config import RunConfig, ScalingConfig
+from shoal.train.controller.events import (
+    Action,
+    AskStacks,
+    Begun,
+    Commit,
+    Deliver,
+    Discard,
+    End,
+    Event,
+    Fail,
+    Failed,
+    Finished,
+    Joined,
+    Record,
+    Refused,
+    Reported,
+    Room,
+    Saved,
+    Say,
+    Stacks,
+    Start,
+    Stop,
+    Succeed,
+    Tick,
+)
+from shoal.train.controller.kept import Kept, KeptCheckpoints
+from shoal.train.controller.slow import Laggards
+from shoal.train.errors import ControllerError, TrainingHangError, UnequalReportsError, WorkerGroupError
+
+NAME = "checkpoint_{:06d}"
+
+
+@attrs.define(eq=False)
+class _Round:
+    """One report, while some ranks have not made it or its checkpoint is not whole."""
+
+    metrics: dict[int, Mapping[str, Any]] = attrs.field(factory=dict)
+    saves: set[int] = attrs.field(factory=set)
+    saved: set[int] = attrs.field(factory=set)
+    recorded: bool = False
+    name: str | None = None
+    path: str | None = None
+    validation: Any = None
+
+
+@attrs.define(eq=False)
+class _Group:
+    """What is known of the workers that run now."""
+
+    workers: int
+    first_index: int
+    active: float  # when something was reported or returned last
+    counts: list[int] = attrs.field(init=False)
+    rounds: dict[int, _Round] = attrs.field(factory=dict)
+    values: dict[int, Any] = attrs.field(factory=dict)
+    joined: dict[int, dict[int, Any]] = attrs.field(factory=dict)
+    asked: bool = False  # for the stacks
+
+    def __attrs_post_init__(self) -> None:
+        self.counts = [0] * self.workers
+
+
+class Controller:
+    """Leads one run. `handle` takes what happened and returns what to do, in order.
+
+    A group's reports count from 0 in each attempt; over all attempts numbers are never used twice, so that what a
+    failed attempt has left in the storage is never taken for a part of something.
+    """
+
+    def __init__(self, scaling: ScalingConfig, run: RunConfig, known: Sequence[Kept] = ()) -> None:
+        self._scaling = scaling
+        self._run = run
+        self.kept = KeptCheckpoints(
+            run.checkpoint_config.num_to_keep,
+            run.checkpoint_config.checkpoint_score_attribute,
+            run.checkpoint_config.checkpoint_score_order,
+        )
+        self.kept.all = sorted(known, key=lambda each: each.index)
+        self.next_index = max((each.index + 1 for each in known), default=0)
+        self.attempt = 0
+        self.failures = 0
+        self.announced = 0
+        self.phase = "new"
+        self._group: _Group | None = None
+        self._grow = False  # when the next checkpoint is whole
+        self._laggards = Laggards()
+        self._reports = 0
+
+    def begin(self) -> list[Action]:
+        """Return what to do first."""
+        return self._start()
+
+    def handle(self, event: Event) -> list[Action]:
+        """Return what to do now that this has happened. After the end nothing is done."""
+        if self.phase == "over":
+            return []
+        match event:
+            case Begun():
+                self._group = _Group(event.workers, self.next_index, event.now)
+                self._laggards = Laggards()
+                self.phase = "running"
+                return []
+            case Refused():
+                return self._over(Fail(event.error))
+            case Failed():
+                return self._failed(event)
+            case Stop():
+                return [Say(event.why), *self._over(Succeed(self._value()))]
+        if self._group is None or self.phase != "running":
+            return []
+        match event:
+            case Reported():
+                return self._reported(self._group, event)
+            case Saved():
+                self._group.rounds[event.index].saved.add(event.rank)
+                return self._commit(self._group, event.index)
+            case Finished():
+                return self._finished(self._group, event)
+            case Joined():
+                return self._joined(self._group, event)
+            case Tick():
+                return self._tick(self._group, event.now)
+            case Stacks():
+                return self._hung(self._group, event.of)
+            case Room():
+                return self._room(self._group, event.workers)
+        return []
+
+    def _start(self) -> list[Action]:
+        self.phase = "starting"
+        self.attempt += 1
+        return [Start(self.attempt, self.kept.newest, self.next_index)]
+
+    def _over(self, last: Action) -> list[Action]:
+        graceful = isinstance(last, Succeed)
+        running = self._group is not None
+        self.phase, self._group = "over", None
+        return [*([End(graceful)] if running else []), last]
+
+    def _value(self) -> Any:
+        return self._group.values.get(0) if self._group is not None else None
+
+    # Reports
+
+    def _reported(self, group: _Group, event: Reported) -> list[Action]:
+        index = group.counts[event.rank]
+        group.counts[event.rank] += 1
+        group.active, group.asked = event.now, False
+        self.next_index = max(self.next_index, group.first_index + index + 1)
+        now = group.rounds.setdefault(index, _Round())
+        now.metrics[event.rank] = event.metrics
+        if event.saves:
+            now.saves.add(event.rank)
+            now.name, now.path = now.name or event.name, now.path or event.path
+            now.validation = now.validation or event.validation
+        actions: list[Action] = []
+        if slow := self._laggards.note(event.rank, index, event.now, group.workers):
+            actions.append(Say(slow))
+        short = [rank for rank in group.values if group.counts[rank] <= index]
+        if short:
+            return [*actions, *self._unequal(group, short[0], event.rank)]
+        if len(now.metrics) < group.workers:
+            return actions
+        now.recorded = True
+        self._reports += 1
+        metrics = [now.metrics[rank] for rank in range(group.workers)]
+        number = group.first_index + index
+        actions.append(Record(number, metrics, (now.name or NAME.format(number)) if now.saves else None))
+        actions += self._commit(group, index)
+        if self.phase == "running" and self._run.failure_config.on_nan != "ignore":
+            actions += self._check_numbers(metrics, number)
+        if self.phase == "running" and self._run.should_stop(metrics[0], self._reports):
+            actions += self._stop_when_saved(group, index)
+        return actions
+
+    def _stop_when_saved(self, group: _Group, index: int) -> list[Action]:
+        # A checkpoint of the last report is worth waiting for: `stop` is asked again when it is whole.
+        if index in group.rounds:
+            return []
+        return [Say("stop= says that this is enough"), *self._over(Succeed(self._value()))]
+
+    def _check_numbers(self, metrics: Sequence[Mapping[str, Any]], number: int) -> list[Action]:
+        for rank, each in enumerate(metrics):
+            for name, value in each.items():
+                if isinstance(value, float) and not math.isfinite(value):
+                    text = f"{name} of rank {rank} is {value} in report {number}"
+                    if self._run.failure_config.on_nan == "stop":
+                        return [
+                            Say(f"{text}: training ends (on_nan='stop')"),
+                            *self._over(Succeed(self._value())),
+                        ]
+                    return self._over(Fail(WorkerGroupError(text, {rank: FloatingPointError(text)})))
+        return []
+
+    def _commit(self, group: _Group, index: int) -> list[Action]:
+        """Count a report as done with when all ranks made it and all parts of its checkpoint are there."""
+        now = group.rounds[index]
+        if not now.recorded or now.saves - now.saved:
+            return []
+        del group.rounds[index]
+        if not now.saves:
+            return []
+        number = group.first_index + index
+        kept = Kept(number, now.name or NAME.format(number), now.metrics[0], now.path)
+        gone = self.kept.add(kept)
+        actions: list[Action] = [Commit(kept, now.validation), *(Discard(each) for each in gone)]
+        if self._run.should_stop(now.metrics[0], self._reports):
+            return [*actions, Say("stop= says that this is enough"), *self._over(Succeed(self._value()))]
+        if self._grow:
+            actions += self._restart("there is room for more workers")
+        return actions
+
+    # The end
+
+    def _finished(self, group: _Group, event: Finished) -> list[Action]:
+        group.values[event.rank] = event.value
+        group.active, group.asked = event.now, False
+        ahead = [rank for rank in range(group.workers) if group.counts[rank] > group.counts[event.rank]]
+        if ahead:
+            return self._unequal(group, event.rank, ahead[0])
+        if len(group.values) < group.workers:
+            return []
+        if len(set(group.counts)) > 1:
+            low = min(range(group.workers), key=group.counts.__getitem__)
+            return self._unequal(group, low, max(range(group.workers), key=group.counts.__getitem__))
+        return self._over(Succeed(self._value()))
+
+    def _unequal(self, group: _Group, low: int, high: int) -> list[Action]:
+        text = (
+            f"rank {low} returned after {group.counts[low]} reports, rank {high} has made {group.counts[high]}: "
+            "call train.report() on every rank, as often on each"
+        )
+        return self._over(Fail(UnequalReportsError(text, {low: RuntimeError(text)})))
+
+    def _failed(self, event: Failed) -> list[Action]:
+        ended: list[Action] = [End(False)] if self._group is not None else []
+        self._group = None
+        bounds = self._run.failure_config
+        if event.announced and (
+            bounds.max_preemption_failures == -1 or self.announced < bounds.max_preemption_failures
+        ):
+            self.announced += 1
+        else:
+            self.failures += 1
+            if bounds.fail_fast or (bounds.max_failures != -1 and self.failures > bounds.max_failures):
+                error = WorkerGroupError(event.message, event.failures)
+                self.phase = "over"
+                return [*ended, Fail(error)]
+        newest = self.kept.newest
+        where = f"from {newest.name}" if newest else "from the beginning (there is no checkpoint yet)"
+        of = "" if bounds.max_failures == -1 else f" of {bounds.max_failures}"
+        said = Say(
+            f"failure {self.failures}{of}: {event.message.splitlines()[0]}; training begins anew {where}"
+        )
+        return [*ended, said, *self._start()]
+
+    def _restart(self, why: str) -> list[Action]:
+        self._grow, self._group = False, None
+        newest = self.kept.newest
+        return [
+            Say(f"{why}: training goes on from {newest.name if newest else 'its beginning'}"),
+            End(True),
+            *self._start(),
+        ]
+
+    # Watching
+
+    def _tick(self, group: _Group, now: float) -> list[Action]:
+        bound = self._run.failure_config.hang_timeout_s
+        if bound is None or group.asked or now - group.active < bound:
+            return []
+        group.asked = True
+        return [AskStacks()]
+
+    def _hung(self, group: _Group, stacks: Mapping[int, str]) -> list[Action]:
+        bound = self._run.failure_config.hang_timeout_s
+        if not group.asked or bound is None:  # somebody has reported meanwhile
+            return []
+        text = describe_hang(group.counts, set(group.values), stacks, bound)
+        stuck = [rank for rank in range(group.workers) if rank not in group.values]
+        error = TrainingHangError(text, {rank: RuntimeError(stacks.get(rank, "")) for rank in stuck})
+        self.failures += 1
+        bounds = self._run.failure_config
+        if bounds.fail_fast or (bounds.max_failures != -1 and self.failures > bounds.max_failures):
+            self._group, self.phase = None, "over"
+            return [End(False), Fail(error)]
+        self._group = None
+        return [Say(text), End(False), *self._start()]
+
+    def _room(self, group: _Group, workers: int) -> list[Action]:
+        if not self._scaling.elasticity_enabled or group.values:
+            return []
+        more = min(workers, self._scaling.max_workers) > group.workers
+        if more and not self._grow and self._reports == 0 and self.kept.newest is None:
+            return self._restart("there is room for more workers")  # nothing is lost
+        self._grow = more
+        return []
+
+    # Meeting
+
+    def _joined(self, group: _Group, event: Joined) -> list[Action]:
+        here = group.joined.setdefault(event.number, {})
+        here[event.rank] = event.value
+        if len(here) < group.workers:
+            return []
+        del group.joined[event.number]
+        return [Deliver(event.number, here[0])]
+
+    def give_up(self, error: Exception) -> list[Action]:
+        """End the run since whoever leads it cannot go on."""
+        return self._over(Fail(ControllerError(error)))
+
+
+_COLLECTIVE = ("torch/distributed/", "distributed_c10d", "barrier", "broadcast_from_rank_zero", "all_reduce")
+
+
+def describe_hang(counts: Sequence[int], done: set[int], stacks: Mapping[int, str], bound: float) -> str:
+    """Say who waits for whom: ranks in a collective operation wait for those that are not.
+
+    Example: `describe_hang([3, 2], set(), {0: "…all_reduce", 1: "…sleep"}, 60.0)`
+    """
+    within = {rank for rank, text in stacks.items() if any(mark in text for mark in _COLLECTIVE)}
+    missing = [rank for rank in range(len(counts)) if rank not in within and rank not in done]
+    lines = [f"no rank has reported for {bound:g} s."]
+    if within and missing:
+        lines[0] += (
+            f" Ranks {_list(within)} wait in a collective operation for {_list(missing)}, which is elsewhere:"
+        )
+    elif within and done:
+        lines[0] += (
+            f" Ranks {_list(within)} wait in a collective operation for {_list(done)}, which has returned."
+        )
+    for rank, count in enumerate(counts):
+        state = "returned" if rank in done else "in a collective operation" if rank in within else "at"
+        lines.append(f"rank {rank}, {count} reports, {state}:")
+        if rank not in done:
+            lines.append(stacks.get(rank, "  (it does not answer)").rstrip())
+    return "\n".join(lines)
+
+
+def _list(ranks: Sequence[int] | set[int]) -> str:
+    return ", ".join(map(str, sorted(ranks)))

@@ -1,0 +1,330 @@
+"""What a worker's process knows of the run it is part of."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import shutil
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from shoal.errors import describe
+from shoal.train.checkpoint import Checkpoint
+from shoal.train.controller.kept import Kept
+from shoal.train.controller.machine import NAME
+from shoal.train.errors import SessionMisuseError
+from shoal.train.storage import Storage, Vanished, local_files
+from shoal.train.uploads import CheckpointUploadMode
+
+_MOST_EVENTS = 1000  # that wait for the controller; then report() waits
+_MOST_UPLOADS = 2  # checkpoints that wait for the storage; then report() waits
+_REPORT_SECONDS = 600.0  # for which report() waits for the controller
+_MEET_SECONDS = 1800.0  # for which a rank waits for the others
+
+
+@attrs.frozen(kw_only=True)
+class Place:
+    """Which worker of how many this is, and where."""
+
+    world_rank: int
+    world_size: int
+    local_rank: int
+    local_world_size: int
+    node_rank: int
+    nodes: Mapping[str, tuple[int, ...]]  # the ranks on each
+
+
+@attrs.frozen(kw_only=True)
+class Orders:
+    """What a worker is to do: the same for all ranks but for its place and its shards."""
+
+    experiment: str
+    storage: Storage
+    checkpoint: Kept | None
+    first_index: int
+    mesh: Mapping[str, int]
+    metadata: Mapping[str, Any]
+    resume: Checkpoint | None = None  # what the trainer was given to begin from
+    validates: bool = False  # whether the trainer has a validation_config
+
+
+@attrs.define(eq=False)
+class Session:
+    """One worker's part of one attempt. The training function runs in a thread of its own; actor calls in others."""
+
+    place: Place
+    orders: Orders
+    shards: Mapping[str, Any]
+    reports: int = 0
+    meetings: int = 0
+    over: bool = False
+    known: list[Kept] = attrs.field(factory=list)
+    statuses: dict[int, str] = attrs.field(factory=dict)  # of checkpoints that are validated, by number
+    thread: threading.Thread | None = None
+    stash: dict[str, Any] = attrs.field(factory=dict)  # what integrations keep
+    _events: deque[tuple[Any, ...]] = attrs.field(factory=deque)
+    _changed: threading.Condition = attrs.field(factory=threading.Condition)
+    _given: dict[int, Any] = attrs.field(factory=dict)
+    _uploads: queue.Queue[Callable[[], None] | None] = attrs.field(
+        factory=lambda: queue.Queue(maxsize=_MOST_UPLOADS)
+    )
+    _uploader: threading.Thread | None = None
+
+    # For the controller
+
+    def run(self, function: Callable[[], Any]) -> None:
+        """Run the training function in a thread; the end is an event."""
+
+        def body() -> None:
+            try:
+                value = function()
+                self._finish_uploads()
+                self._tell("finished", portable(value, "what the training function returns"))
+            except BaseException as error:  # the user's; all of it is to be told
+                self._tell("failed", portable_error(error), traceback.format_exc())
+
+        self.thread = threading.Thread(target=body, name="shoal-train", daemon=True)
+        self.thread.start()
+
+    def poll(self, timeout: float) -> list[tuple[Any, ...]]:
+        """Wait until there are events, at most so many seconds, and take them."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._events, timeout)
+            taken = list(self._events)
+            self._events.clear()
+            self._changed.notify_all()
+            return taken
+
+    def give(self, number: int, value: Any) -> None:
+        """Let the rank's meeting of that number go on."""
+        with self._changed:
+            self._given[number] = value
+            self._changed.notify_all()
+
+    def stack(self) -> str:
+        """Return where the training function is."""
+        frame = sys._current_frames().get(self.thread.ident or 0) if self.thread is not None else None
+        return "".join(traceback.format_stack(frame)) if frame is not None else "  (it does not run)"
+
+    # For the training function
+
+    def report(
+        self,
+        metrics: Mapping[str, Any],
+        checkpoint: Checkpoint | None,
+        name: str | None,
+        mode: CheckpointUploadMode,
+        delete_after: bool,
+        upload: Callable[[Checkpoint, str], Checkpoint] | None,
+        validation: Any,
+    ) -> None:
+        """Tell the controller of metrics and a checkpoint. See `shoal.train.report`."""
+        index = self.reports
+        path = None
+        if validation and not self.orders.validates:
+            raise ValueError("validation= needs the trainer's validation_config")
+        portable(metrics, "what is reported")
+        name_of = name or NAME.format(self.orders.first_index + index)
+        work: Callable[[], None] | None = None
+        if checkpoint is not None:
+            if mode is CheckpointUploadMode.NO_UPLOAD:
+                path = checkpoint.path
+            else:
+                local_files(checkpoint.path) if upload is None else None
+                work = self._upload_of(checkpoint, name_of, mode, delete_after, upload)
+        self._tell("reported", dict(metrics), checkpoint is not None, name, path, validation)
+        self.reports += 1
+        if checkpoint is None:
+            return
+        if work is None:
+            self._tell("saved", index)
+        elif mode is CheckpointUploadMode.SYNC or (
+            mode is CheckpointUploadMode.STAGED and self.orders.storage.is_local
+        ):
+            work()
+            self._tell("saved", index)
+        else:
+            self._later(work, index)
+
+    def meet(self, value: Any) -> Any:
+        """Wait until all ranks are here; return rank 0's value. Raises TimeoutError."""
+        number = self.meetings
+        self.meetings += 1
+        self._tell("joined", number, value if self.place.world_rank == 0 else None)
+        with self._changed:
+            if not self._changed.wait_for(lambda: number in self._given, _MEET_SECONDS):
+                raise TimeoutError(f"not all ranks came to the meeting {number} within {_MEET_SECONDS:g} s")
+            return self._given.pop(number)
+
+    def note(self, known: list[Kept], statuses: Mapping[int, str]) -> None:
+        """Know the run's checkpoints."""
+        with self._changed:
+            self.known, self.statuses = list(known), dict(statuses)
+            self._changed.notify_all()
+
+    def wait_validated(self, timeout: float | None) -> None:
+        """Wait until no checkpoint that is kept is being validated, at most so many seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: "pending_validation" not in self.statuses.values(), timeout)
+
+    def checkpoint_of(self, kept: Kept) -> Checkpoint:
+        """Return a checkpoint of the run."""
+        storage = self.orders.storage
+        return Checkpoint(kept.path or storage.at(kept.name), storage.filesystem)
+
+    def _tell(self, *event: Any) -> None:
+        with self._changed:
+            if not self._changed.wait_for(lambda: len(self._events) < _MOST_EVENTS, _REPORT_SECONDS):
+                raise TimeoutError(f"the run's controller has taken no reports for {_REPORT_SECONDS:g} s")
+            self._events.append((*event, time.time()))
+            self._changed.notify_all()
+
+    # Uploads
+
+    def _upload_of(
+        self,
+        checkpoint: Checkpoint,
+        name: str,
+        mode: CheckpointUploadMode,
+        delete_after: bool,
+        upload: Callable[[Checkpoint, str], Checkpoint] | None,
+    ) -> Callable[[], None]:
+        storage = self.orders.storage
+        folder = checkpoint.path
+        remote = getattr(checkpoint.filesystem, "type_name", "") != "local"
+        staged = ""
+        if mode is CheckpointUploadMode.STAGED and not storage.is_local and upload is None and not remote:
+            staged = tempfile.mkdtemp(prefix="shoal_checkpoint_")
+            shutil.copytree(folder, staged, dirs_exist_ok=True)
+
+        def work() -> None:
+            try:
+                if upload is not None:
+                    made = upload(checkpoint, name)
+                    if made.path != storage.at(name):
+                        raise ValueError(
+                            f"checkpoint_upload_fn must upload to {storage.at(name)}, not to {made.path}"
+                        )
+                elif remote:
+                    with checkpoint.as_directory() as copy:
+                        storage.upload(copy, name)
+                elif os.path.realpath(folder) != os.path.realpath(storage.at(name)):
+                    storage.upload(staged or folder, name)
+            finally:
+                if staged:
+                    shutil.rmtree(staged, ignore_errors=True)
+            if delete_after and upload is None and not remote:
+                shutil.rmtree(folder, ignore_errors=True)
+
+        return work
+
+    def _later(self, work: Callable[[], None], index: int) -> None:
+        def job() -> None:
+            work()
+            self._tell("saved", index)
+
+        if self._uploader is None:
+            self._uploader = threading.Thread(target=self._upload_all, name="shoal-uploads", daemon=True)
+            self._uploader.start()
+        self._uploads.put(job)
+
+    def _upload_all(self) -> None:
+        while (job := self._uploads.get()) is not None:
+            try:
+                job()
+            except Exception as error:  # the storage's, or a folder that vanished
+                self._tell("failed", portable_error(error), traceback.format_exc())
+
+    def _finish_uploads(self) -> None:
+        if self._uploader is not None:
+            self._uploads.put(None)
+            self._uploader.join()
+
+
+_session: Session | None = None  # a process is one rank of one run
+
+
+def begin_session(session: Session | None) -> None:
+    """Make this the process's session."""
+    global _session
+    _session = session
+
+
+def session_here(what: str) -> Session:
+    """Return this worker's session. Raises SessionMisuseError naming what was called outside of one.
+
+    Example: `session_here("train.report()")`
+    """
+    if _session is None:
+        raise SessionMisuseError(
+            f"{what} works in the function that a trainer runs; this process is no worker of a run"
+        )
+    return _session
+
+
+def try_session() -> Session | None:
+    """Return this worker's session, None outside of one."""
+    return _session
+
+
+def check_metrics(metrics: Any) -> Mapping[str, Any]:
+    """Return metrics. Raises TypeError for what is no mapping from text.
+
+    Example: `check_metrics({"loss": 1.0})`
+    """
+    if not isinstance(metrics, Mapping) or not all(isinstance(name, str) for name in metrics):
+        raise TypeError(f"metrics must be a mapping from names to values, not {describe(metrics)}")
+    return metrics
+
+
+_PLAIN = (int, float, str, bool, bytes, type(None))
+
+
+def portable(value: Any, what: str) -> Any:
+    """Return a value that can be sent. Raises TypeError naming what cannot.
+
+    Example: `portable({"loss": 0.5}, "what is reported")`
+    """
+    parts = value.values() if isinstance(value, Mapping) else [value]
+    if not all(isinstance(part, _PLAIN) for part in parts):
+        import cloudpickle
+
+        try:
+            cloudpickle.dumps(value)
+        except Exception as error:  # a stranger's __reduce__ may raise anything
+            raise TypeError(f"{what} cannot be pickled: {describe(value)}: {error}") from error
+    return value
+
+
+def portable_error(error: BaseException) -> Exception:
+    """Return an error that can be sent: itself, or one with its text."""
+    import cloudpickle
+
+    try:
+        again = cloudpickle.loads(cloudpickle.dumps(error))
+    except Exception:  # a stranger's __reduce__ may raise anything
+        again = None
+    if isinstance(again, Exception):
+        return again
+    return RuntimeError(f"{type(error).__name__}: {error}")
+
+
+@contextlib.contextmanager
+def no_vanishing() -> Iterator[None]:
+    """Say what to do when a checkpoint's folder is gone."""
+    try:
+        yield
+    except Vanished as error:
+        raise FileNotFoundError(
+            f"{error}: report() needs a checkpoint's folder until it returns, with CheckpointUploadMode.ASYNC until "
+            "the upload is over"
+        ) from error
