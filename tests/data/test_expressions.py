@@ -56,6 +56,7 @@ def values(expression: Expr) -> list[Any]:
         (col("x").not_in([0, 7]), [False, True, True, False]),
         (col("x").abs().power(2), [49, 49, None, 0]),
         (col("y").cast(pa.int8()), [2, 2, 2, 4]),
+        (col("y").cast("int16"), [2, 2, 2, 4]),
         (col("s") + "!", ["Ab c!", "!", None, "xyz!"]),
         (col("s").str.upper(), ["AB C", "", None, "XYZ"]),
         (col("s").str.len(), [4, 0, None, 3]),
@@ -148,6 +149,10 @@ _wrong.__name__ = "wrong"
 
 
 def test_what_is_wrong_is_said() -> None:
+    with pytest.raises(TypeError, match="Arrow has no type 'int65'"):
+        col("x").cast("int65")
+    with pytest.raises(TypeError, match="a type of pyarrow is needed"):
+        col("x").cast(3)
     with pytest.raises(TypeError, match=r"& \| ~"):
         bool(col("x") > 3)
     with pytest.raises(KeyError, match="no column 'z'; there are x, y"):

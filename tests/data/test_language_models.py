@@ -295,7 +295,9 @@ def test_a_server_that_fails_is_asked_again(server: Server) -> None:
 def test_requests_keep_to_their_rate(server: Server) -> None:
     stage = HttpRequestStageConfig(batch_size=5, concurrency=1)
     assert asking(server, qps=4, http_request_stage=stage)(shoal.data.range(5)).count() == 5
-    assert server.times[-1] - server.times[0] > 0.5  # a second, less what the first request may have been held up
+    assert (
+        server.times[-1] - server.times[0] > 0.5
+    )  # a second, less what the first request may have been held up
 
 
 def test_a_server_that_is_not_there_is_named() -> None:

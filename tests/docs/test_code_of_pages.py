@@ -35,6 +35,7 @@ class Reader:
         self.folder = folder
         self.program: list[Block] = []
         self.printed = ""
+        self.shown = ""  # of the output of the same program, above
         self.scripts = Path(sysconfig.get_path("scripts"))
 
     def follow(self, todo: list[Block]) -> None:
@@ -44,11 +45,16 @@ class Reader:
             if block.language == "toml":
                 self.register(block)
             elif block.language == "output":
-                assert self.printed == block.text, f"{self.page}:{block.line}: this is what was printed"
+                # A program that goes on shows what is new only.
+                printed = self.printed.removeprefix(self.shown)
+                assert printed == block.text, f"{self.page}:{block.line}: this is what was printed"
+                self.shown = self.printed
             elif block.mark == "file":
                 (self.folder / block.value).write_text(block.text)
             elif block.language == "python":
-                self.program = [*self.program, block] if block.mark == "goes on" else [block]
+                if block.mark != "goes on":
+                    self.program, self.shown = [], ""
+                self.program.append(block)
                 if not (index + 1 < len(todo) and todo[index + 1].mark == "goes on"):
                     self.run_program()
             elif block.mark == "run":

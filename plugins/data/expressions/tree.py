@@ -16,6 +16,7 @@ from shoal.data.block import Block, to_column
 from shoal.data.expressions.dates import DateNamespace
 from shoal.data.expressions.nested import ArrayNamespace, ListNamespace, MapNamespace, StructNamespace
 from shoal.data.expressions.strings import StringNamespace
+from shoal.errors import describe
 
 
 class Operation(enum.Enum):
@@ -113,17 +114,27 @@ class Expr(ABC):
         return AliasExpr(self, name)
 
     def cast(self, target_type: Any, *, safe: bool = True) -> Expr:
-        """Return the value as another Arrow type; `safe` refuses to lose anything.
+        """Return the value as another type: Arrow's, its name there, or a `DataType`. `safe` refuses to lose anything.
 
-        Example: `col("x").cast(pa.float32())`
+        Raises TypeError for what is no type.
+
+        Example: `col("x").cast("float32")`
         """
-        return CallExpr(
-            "cast",
-            (self,),
-            pc.CastOptions(target_type, allow_int_overflow=not safe)
-            if safe
-            else pc.CastOptions.unsafe(target_type),
-        )
+        wanted = target_type
+        if isinstance(wanted, Text):
+            try:
+                wanted = pa.type_for_alias(wanted)
+            except ValueError:
+                raise TypeError(
+                    f"Arrow has no type {target_type!r}; there are int64, float32, string, …"
+                ) from None
+        elif hasattr(wanted, "to_arrow_dtype"):
+            wanted = wanted.to_arrow_dtype()
+        if not isinstance(wanted, pa.DataType):
+            raise TypeError(
+                f"a type of pyarrow is needed, such as pa.int64() or 'int64', not {describe(target_type)}"
+            )
+        return CallExpr("cast", (self,), pc.CastOptions(wanted) if safe else pc.CastOptions.unsafe(wanted))
 
     def is_null(self) -> Expr:
         """Tell of each row whether the value is null."""
