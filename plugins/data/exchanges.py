@@ -16,11 +16,14 @@ import numpy as np
 import pyarrow as pa
 
 from shoal.data.aggregate import AggregateFn, aggregate_groups
-from shoal.data.block import Block, concat, from_batch, take_rows, to_batch
+from shoal.data.block import Block, concat, from_batch, size_of, take_rows, to_batch
+from shoal.data.combining import combine, finish_parts, join_parts
 from shoal.data.hashing import hash_rows
 from shoal.data.ordering import groups_of, order_of
-from shoal.data.transforms import UserFunction, need_columns
+from shoal.data.transforms import Step, Transform, UserFunction, need_columns
 
+_COMBINE_AT = 32 * 2**20  # bytes of rows whose groups are made one at a time
+_COMBINED_SHARE = 8  # a partition of combined groups is to be so much smaller than a block
 _SAMPLES = 200  # rows of each block that the bounds of a sort are drawn from
 
 
@@ -193,9 +196,10 @@ class HashPartition(Exchange):
 
 @attrs.frozen(kw_only=True)
 class Aggregate(HashPartition):
-    """One row for each group of equal keys."""
+    """One row for each group of equal keys. With `combined`, blocks have been through `CombineGroups`."""
 
     aggregates: tuple[AggregateFn, ...]
+    combined: bool = False
 
     @property
     def label(self) -> str:
@@ -205,8 +209,63 @@ class Aggregate(HashPartition):
 
     def reduce(self, parts: Sequence[Block], index: int) -> Iterator[Block]:
         """Aggregate the groups of a partition, in the order of their keys."""
+        if self.combined:
+            parts = [part for part in parts if part.num_rows]
+            if not parts:
+                yield pa.table({})
+                return
+            joined = join_parts(concat(parts), self.keys, self.aggregates)
+            yield finish_parts(joined, self.keys, self.aggregates)
+            return
         whole = concat(parts)
         yield aggregate_groups(whole, self.keys, self.aggregates) if whole.num_rows else pa.table({})
+
+    def partitions(self, blocks: int, size: int, target: int, most: int) -> int:
+        """Return how many partitions there are; a few groups are one, however many blocks they came from."""
+        if self.combined and self.blocks is None:
+            return max(1, min(-(-size // max(1, target // _COMBINED_SHARE)), blocks, most))
+        return Exchange.partitions(self, blocks, size, target, most)
+
+
+@attrs.frozen(eq=False)
+class CombineGroups(Transform):
+    """Makes of the rows of each group that one task sees one row, with what the aggregates need of them."""
+
+    keys: tuple[str, ...]
+    aggregates: tuple[AggregateFn, ...]
+
+    @property
+    def label(self) -> str:
+        """What a person calls this step."""
+        return f"CombineGroups({', '.join(self.keys)})"
+
+    def open(self) -> Step:
+        """Return what does it."""
+        return self._combined
+
+    def _combined(self, blocks: Iterator[Block]) -> Iterator[Block]:
+        rows: list[Block] = []
+        made: list[Block] = []
+        held = 0
+        for block in blocks:
+            if not block.num_rows:
+                continue
+            need_columns(block, self.keys)
+            rows.append(block)
+            held += size_of(block)
+            if held >= _COMBINE_AT:
+                made.append(self._combine(rows))
+                rows, held = [], 0
+                if sum(map(size_of, made)) >= _COMBINE_AT:  # so many groups that rows are hardly fewer
+                    yield join_parts(concat(made), self.keys, self.aggregates)
+                    made = []
+        if rows:
+            made.append(self._combine(rows))
+        if made:
+            yield made[0] if len(made) == 1 else join_parts(concat(made), self.keys, self.aggregates)
+
+    def _combine(self, rows: Sequence[Block]) -> Block:
+        return combine(concat(rows), self.keys, self.aggregates)
 
 
 @attrs.frozen(kw_only=True)
