@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -543,6 +543,30 @@ def aggregate_groups(table: Block, keys: Sequence[str], aggregates: Sequence[Agg
             key = tuple(head.values()) if len(keys) > 1 else next(iter(head.values()), None)
             made.append(each.finalize(each.accumulate(group, key)))
         columns[each.name] = to_column(each.name, made)
+    return pa.table(columns)
+
+
+def aggregate_group(blocks: Iterable[Block], keys: Sequence[str], aggregates: Sequence[AggregateFn]) -> Block:
+    """Return the row of one group, whose rows come block by block.
+
+    Example: `aggregate_group([first, second], ["city"], [Sum("rides")])`
+    """
+    head: Block = None
+    states: list[Any] = []
+    for block in blocks:
+        if head is None:
+            head = block.select(list(keys)).slice(0, 1)
+            values = tuple(head.to_pylist()[0].values())
+            key = values if len(values) > 1 else values[0]
+        news = [each.accumulate(block, key) for each in aggregates]
+        states = (
+            [each.merge(*two) for each, *two in zip(aggregates, states, news, strict=True)]
+            if states
+            else news
+        )
+    columns = {name: head.column(name) for name in keys}
+    for each, state in zip(aggregates, states, strict=True):
+        columns[each.name] = to_column(each.name, [each.finalize(state)])
     return pa.table(columns)
 
 

@@ -52,13 +52,15 @@ class Pipeline:
     recipes: list[Recipe]
 
 
-def build(node: logical.Node, context: DataContext, cpus: float) -> Pipeline:
+def build(node: logical.Node, context: DataContext, cpus: float, target: int, chunk: int) -> Pipeline:
     """Return the operators of a plan. Raises what looking at a source raises.
 
-    Example: `build(optimise(plan), DataContext.get_current(), cpus=4)`
+    `target` is how many bytes a block is to have, `chunk` how many a task of an exchange works on.
+
+    Example: `build(optimise(plan), DataContext.get_current(), 4, 2**27, 2**27)`
     """
     pipeline = Pipeline([], [], [])
-    _Builder(pipeline, context, cpus).add(node)
+    _Builder(pipeline, context, cpus, target, chunk).add(node)
     return pipeline
 
 
@@ -67,6 +69,8 @@ class _Builder:
     pipeline: Pipeline
     context: DataContext
     cpus: float
+    target: int
+    chunk: int
 
     def add(self, node: logical.Node) -> int:
         """Add the operators of a node and of all before it; return the number of its own."""
@@ -107,8 +111,9 @@ class _Builder:
             how["cpus"] = node.options.get("num_cpus", 1)
             exchange, context = node.exchange, self.context
             count = functools.partial(
-                exchange.partitions, target=context.target_max_block_size, most=context.max_shuffle_partitions
+                exchange.partitions, target=self.chunk, most=context.max_shuffle_partitions
             )
+            how["chunk"] = self.chunk
             recipe = Recipe(exchange=exchange, options=node.options)
             return ExchangeOperator(name, exchange.samples, count, len(node.inputs), **how), recipe
         if isinstance(node, logical.Repartition):
@@ -156,7 +161,7 @@ class _Builder:
         return max(
             1,
             min(wanted, size // self.context.target_min_block_size),
-            -(-size // self.context.target_max_block_size),
+            -(-size // self.target),
         )
 
 
