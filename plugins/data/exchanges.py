@@ -7,6 +7,7 @@ values are sent to tasks; nothing in here runs at the driver but `partitions`.
 from __future__ import annotations
 
 import math
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -60,6 +61,10 @@ class Exchange(ABC):
         # would lie in the driver's memory instead of the store.
         wanted = min(-(-size // target), math.isqrt(size // LEAST_PART))
         return max(1, min(max(min(blocks, _FEW), wanted), most))
+
+    def settled(self) -> Exchange:
+        """Return the same with what chance decides once for an execution: tasks that are tried again do the same."""
+        return self
 
     def sample(self, block: Block) -> Block:
         """Return rows of a block from which `plan` sees what is in it."""
@@ -122,8 +127,12 @@ class RandomShuffle(Exchange):
         """Return what gives each row to a random piece."""
         return ShuffleDivider(pieces, self._random(2 + depth, 0))
 
+    def settled(self) -> RandomShuffle:
+        """Return a shuffle with a seed."""
+        return self if self.seed is not None else attrs.evolve(self, seed=secrets.randbits(63))
+
     def _random(self, stage: int, index: int) -> np.random.Generator:
-        return np.random.default_rng(None if self.seed is None else (self.seed, stage, index))
+        return np.random.default_rng((self.settled().seed, stage, index))
 
 
 @attrs.frozen(kw_only=True)

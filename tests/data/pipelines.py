@@ -80,7 +80,7 @@ def make_pipeline(sources: Sequence[Sequence[int]], steps: Sequence[Step], order
             operator: Operator = MapOperator(step.kind, step.value, cpus=1.0, ordered=ordered)
             made.rows = [new for row in made.rows for new in MAPS[step.kind](row)]
         elif step.kind == "pool":
-            pool = ActorPool(1, step.value, 1.0, 2)
+            pool = ActorPool(min(2, step.value), step.value, 1.0, 2, least=1)
             operator = MapOperator("same", None, pool, cpus=0.0, ordered=ordered)
         elif step.kind == "limit":
             operator = LimitOperator("limit", step.value)

@@ -109,7 +109,7 @@ class _Builder:
             return LimitOperator(name, node.rows), Recipe()
         if isinstance(node, (logical.AllToAll, logical.JoinInputs)):
             how["cpus"] = node.options.get("num_cpus", 1)
-            exchange, context = node.exchange, self.context
+            exchange, context = node.exchange.settled(), self.context
             count = functools.partial(
                 exchange.partitions, target=self.chunk, most=context.max_shuffle_partitions
             )
@@ -135,6 +135,7 @@ class _Builder:
         rows_at_least: int | None = None,
     ) -> tuple[Operator, Recipe]:
         ordered = self.context.execution_options.preserve_order
+        chain = tuple(each.settled() for each in chain)
         cpus = options.get("num_cpus", 0 if options.get("num_gpus") else 1)
         recipe = Recipe(chain, options={**options, "num_cpus": cpus})
         if isinstance(compute, TaskPoolStrategy):
@@ -143,7 +144,11 @@ class _Builder:
                 recipe,
             )
         pool = ActorPool(
-            compute.first, compute.most, cpus, compute.max_tasks_in_flight_per_actor or _IN_FLIGHT
+            compute.first,
+            compute.most,
+            cpus,
+            compute.max_tasks_in_flight_per_actor or _IN_FLIGHT,
+            compute.least,
         )
         return MapOperator(name, rows_at_least, pool, cpus=0.0, ordered=ordered), recipe
 
