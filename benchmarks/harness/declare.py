@@ -21,6 +21,7 @@ FAMILIES = (
     "groups",
     "graphs",
     "utilities",
+    "data",
     "scale",
     "scheduling",
     "cluster",

@@ -18,6 +18,8 @@ import numpy as np
 from harness.declare import Rows
 from harness.measure import Bench, Reading
 
+from rows import data_floors
+
 ROWS = Rows()
 _LENGTH = struct.Struct("<I")
 
@@ -280,3 +282,6 @@ def futex_chain(bench: Bench) -> Reading:
         put(0, end)
         for pid in children:
             os.waitpid(pid, 0)
+
+
+ROWS.extend(data_floors.ROWS)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from shoal.data.block import Block, concat, decoded, from_rows, to_column
+from shoal.data.combining import Part, Parts, deviation, join_moments, quotient
 from shoal.data.ordering import groups_of, order_of
 from shoal.errors import describe
 
@@ -38,6 +39,10 @@ class AggregateFn:
 
     def kernel(self) -> tuple[str, Any] | None:
         """Return the name and the options of Arrow's own aggregate that does the same for groups; None without one."""
+        return None
+
+    def parts(self) -> Parts | None:
+        """Return what it needs of each block, where groups need not be together; None where they must be."""
         return None
 
     def __init__(
@@ -80,6 +85,11 @@ class AggregateFn:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name})"
+
+
+def _only(columns: list[Any]) -> Any:
+    """The one part that an aggregate has."""
+    return columns[0]
 
 
 class _OfColumn(AggregateFn):
@@ -127,6 +137,11 @@ class Count(_OfColumn):
             return ("count_all", None)
         return ("count", pc.CountOptions(mode="only_valid" if self._ignore_nulls else "all"))
 
+    def parts(self) -> Parts | None:
+        """Return what it needs of each block."""
+        mode = pc.CountOptions(mode="only_valid" if self._ignore_nulls else "all")
+        return Parts((Part("count", mode),), _only)
+
     def accumulate(self, block: Block, key: Any = None) -> Any:
         """Return the accumulator of one table."""
         if self.on is None or not self._ignore_nulls:
@@ -149,6 +164,12 @@ class _Folded(_OfColumn):
     def kernel(self) -> tuple[str, Any] | None:
         """Return Arrow's own aggregate."""
         return (self._word, self._options())
+
+    def parts(self) -> Parts | None:
+        """Return what it needs of each block: its own values."""
+        if self.kernel() is None or self.on is None:
+            return None
+        return Parts((Part(self._word, self._options(), self._word),), _only, skip_nulls=self._ignore_nulls)
 
     def accumulate(self, block: Block, key: Any = None) -> Any:
         """Return the accumulator of one table: how many rows it had, and their value."""
@@ -254,6 +275,13 @@ class Mean(_Moments):
         """Return Arrow's own aggregate."""
         return ("mean", self._options())
 
+    def parts(self) -> Parts | None:
+        """Return what it needs of each block: sums and counts."""
+        if self.on is None:
+            return None
+        count = Part("count", pc.CountOptions(mode="only_valid"))
+        return Parts((Part("sum", self._options()), count), quotient, skip_nulls=self._ignore_nulls)
+
     def finalize(self, state: Any) -> Any:
         """Return the value of an accumulator."""
         return state[1] if state is not None and state[0] else None
@@ -277,6 +305,15 @@ class Std(_Moments):
         """Return Arrow's own aggregate."""
         options = pc.VarianceOptions(ddof=self._ddof, skip_nulls=self._ignore_nulls, min_count=self._ddof + 1)
         return ("stddev", options)
+
+    def parts(self) -> Parts | None:
+        """Return what it needs of each block: counts, means and variances."""
+        if self.on is None:
+            return None
+        count = Part("count", pc.CountOptions(mode="only_valid" if self._ignore_nulls else "all"))
+        spread = pc.VarianceOptions(ddof=0, skip_nulls=self._ignore_nulls, min_count=1)
+        each = (count, Part("mean", self._options()), Part("variance", spread))
+        return Parts(each, deviation(self._ddof), join_moments)
 
     def finalize(self, state: Any) -> Any:
         """Return the value of an accumulator."""
@@ -539,6 +576,30 @@ def _by_kernels(
     order = order_of(heads, [(name, False) for name in keys])
     values = [done.column(first + number).take(order) for number in range(len(calls))]
     return heads.take(order), dict(zip(kernels, values, strict=True))
+
+
+def aggregate_group(blocks: Iterable[Block], keys: Sequence[str], aggregates: Sequence[AggregateFn]) -> Block:
+    """Return the row of one group, whose rows come block by block.
+
+    Example: `aggregate_group([first, second], ["city"], [Sum("rides")])`
+    """
+    head: Block = None
+    states: list[Any] = []
+    for block in blocks:
+        if head is None:
+            head = block.select(list(keys)).slice(0, 1)
+            values = tuple(head.to_pylist()[0].values())
+            key = values if len(values) > 1 else values[0]
+        news = [each.accumulate(block, key) for each in aggregates]
+        states = (
+            [each.merge(*two) for each, *two in zip(aggregates, states, news, strict=True)]
+            if states
+            else news
+        )
+    columns = {name: head.column(name) for name in keys}
+    for each, state in zip(aggregates, states, strict=True):
+        columns[each.name] = to_column(each.name, [each.finalize(state)])
+    return pa.table(columns)
 
 
 def finish(states: Sequence[Sequence[Any]], aggregates: Sequence[AggregateFn]) -> dict[str, Any]:

@@ -16,6 +16,8 @@ Block: TypeAlias = Any  # a pyarrow.Table; pyarrow comes without types
 Row = dict[str, Any]
 FORMATS = ("numpy", "pandas", "pyarrow", "polars", "torch")
 DEFAULT_COLUMN = "data"  # where the values of an array without a name go
+_SLACK = 1.25  # times its own bytes that a table may bring along
+_FREE = 4096  # bytes that are never worth a copy
 ITEM_COLUMN = "item"  # where the items that are no mappings go
 
 
@@ -206,6 +208,21 @@ def size_of(table: Block) -> int:
     Example: `size_of(pa.table({"x": [1, 2]}))  # 16`
     """
     return int(table.nbytes)
+
+
+def compact(table: Block) -> Block:
+    """Return a table that holds its own rows only; one that is a small part of larger memory is copied out of it.
+
+    A slice is sent with all of the memory that it is a slice of.
+
+    Example: `shoal.put(compact(table.slice(0, 10)))`
+    """
+    if table.get_total_buffer_size() <= _SLACK * table.nbytes + _FREE:
+        return table
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return pa.ipc.open_stream(sink.getvalue()).read_all()
 
 
 def take_rows(table: Block, indices: Any) -> Block:

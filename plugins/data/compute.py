@@ -30,9 +30,9 @@ class ActorPoolStrategy:
     """Run in actors, each with one instance of the class that was given.
 
     Parameters: `size` is a fixed number of actors; or `min_size` and `max_size` let the pool grow while work waits,
-    from `initial_size` on. `max_tasks_in_flight_per_actor` is how many blocks are sent to an actor ahead.
-    `max_concurrent_calls_per_actor` is how many batches (or rows) an `async def` is awaited for at a time (None: 16);
-    another function is called for several only with `enable_true_multi_threading`, in as many threads.
+    from `initial_size` on, and shrink while there is none. `max_tasks_in_flight_per_actor` is how many blocks are sent
+    to an actor ahead. `max_concurrent_calls_per_actor` is how many batches (or rows) an `async def` is awaited for at a
+    time (None: 16); another function is called for several only with `enable_true_multi_threading`, in as many threads.
     Raises ValueError for numbers that contradict each other.
 
     Example: `ds.map_batches(Model, compute=ActorPoolStrategy(min_size=1, max_size=4))`

@@ -6,22 +6,29 @@ values are sent to tasks; nothing in here runs at the driver but `partitions`.
 
 from __future__ import annotations
 
+import math
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from typing import Any
 
 import attrs
 import numpy as np
 import pyarrow as pa
 
-from shoal.data.aggregate import AggregateFn, aggregate_groups
-from shoal.data.block import Block, concat, take_rows
+from shoal.data.aggregate import AggregateFn, aggregate_group, aggregate_groups
+from shoal.data.block import Block, concat, size_of, take_rows
+from shoal.data.combining import combine, finish_parts, join_parts
+from shoal.data.dividing import KeyDivider, ShuffleDivider, bounds_of, cut_at, parts_by, some_keys
+from shoal.data.external import Divider, Fetch, gathered
 from shoal.data.hashing import hash_rows
 from shoal.data.ordering import groups_of, order_of
-from shoal.data.transforms import MapBatches, UserFunction, need_columns
+from shoal.data.transforms import MapBatches, Step, Transform, UserFunction, need_columns
 
-_SAMPLES = 200  # rows of each block that the bounds of a sort are drawn from
+LEAST_PART = 2**18  # bytes that the part of a partition has, where that is possible
+_FEW = 32  # partitions that blocks are as many as, even if they are small: all CPUs are to have some
+_COMBINE_AT = 32 * 2**20  # bytes of rows whose groups are made one at a time
+_COMBINED_SHARE = 8  # a partition of combined groups is to be so much smaller than a block
 
 
 @attrs.frozen
@@ -48,7 +55,16 @@ class Exchange(ABC):
         `target` is the size in bytes that a partition should not exceed much, `most` bounds what this method chooses.
         """
         target = self.size or target
-        return self.blocks or max(1, min(max(blocks, -(-size // target)), most))
+        if self.blocks is not None:
+            return self.blocks
+        # Each task that splits makes a part for each partition: many partitions of little data are tiny parts, which
+        # would lie in the driver's memory instead of the store.
+        wanted = min(-(-size // target), math.isqrt(size // LEAST_PART))
+        return max(1, min(max(min(blocks, _FEW), wanted), most))
+
+    def settled(self) -> Exchange:
+        """Return the same with what chance decides once for an execution: tasks that are tried again do the same."""
+        return self
 
     def sample(self, block: Block) -> Block:
         """Return rows of a block from which `plan` sees what is in it."""
@@ -74,6 +90,18 @@ class Exchange(ABC):
         """Yield the blocks of partition number `index`, of the parts that each input has of it."""
         return self.reduce(sides[0], index)
 
+    @abstractmethod
+    def divider(self, sides: Sequence[Sequence[Fetch]], pieces: int, depth: int) -> Divider:
+        """Return what divides a partition that is larger than memory into about so many pieces.
+
+        What comes of the pieces one after the other is what comes of the partition; `depth` tells how often it has been
+        divided already.
+        """
+
+    def reduce_whole(self, sides: Sequence[Sequence[Fetch]], index: int, limit: int) -> Iterator[Block]:
+        """Yield what comes of rows of equal keys; they may be larger than `limit` bytes."""
+        return self.reduce_sides([[fetch() for fetch in side] for side in sides], index)
+
 
 @attrs.frozen
 class RandomShuffle(Exchange):
@@ -88,15 +116,23 @@ class RandomShuffle(Exchange):
 
     def split(self, block: Block, plan: Any, partitions: int, index: int) -> list[Block]:
         """Give each row to a random partition."""
-        return _parts(block, self._random(0, index).integers(partitions, size=block.num_rows), partitions)
+        return parts_by(block, self._random(0, index).integers(partitions, size=block.num_rows), partitions)
 
     def reduce(self, parts: Sequence[Block], index: int) -> Iterator[Block]:
         """Put the rows of a partition in a random order."""
         whole = concat(parts)
         yield take_rows(whole, self._random(1, index).permutation(whole.num_rows))
 
+    def divider(self, sides: Sequence[Sequence[Fetch]], pieces: int, depth: int) -> Divider:
+        """Return what gives each row to a random piece."""
+        return ShuffleDivider(pieces, self._random(2 + depth, 0))
+
+    def settled(self) -> RandomShuffle:
+        """Return a shuffle with a seed."""
+        return self if self.seed is not None else attrs.evolve(self, seed=secrets.randbits(63))
+
     def _random(self, stage: int, index: int) -> np.random.Generator:
-        return np.random.default_rng(None if self.seed is None else (self.seed, stage, index))
+        return np.random.default_rng((self.settled().seed, stage, index))
 
 
 @attrs.frozen(kw_only=True)
@@ -121,41 +157,34 @@ class Sort(Exchange):
         if not block.num_columns:
             return block
         need_columns(block, [name for name, _ in self.keys])
-        rows = block.select([name for name, _ in self.keys])
-        step = max(1, rows.num_rows // _SAMPLES)
-        return rows.take(pa.array(np.arange(0, rows.num_rows, step)))
+        return some_keys(block, self.keys)
 
     def plan(self, samples: Sequence[Block], partitions: int) -> Any:
         """Return the keys at which each partition but the first begins, as a table."""
         if self.boundaries is not None:
             return pa.table({self.keys[0][0]: pa.array(self.boundaries)})
-        whole = concat(samples)
-        if not whole.num_rows:
-            return whole.slice(0, 0)
-        ordered = whole.take(order_of(whole, self.keys))
-        places = np.unique(np.arange(1, partitions) * ordered.num_rows // partitions)
-        return ordered.take(pa.array(places))
+        return bounds_of(samples, self.keys, partitions)
 
     def split(self, block: Block, plan: Any, partitions: int, index: int) -> list[Block]:
         """Sort a block and cut it at the bounds."""
         if not block.num_rows:
             return [block] * partitions
         need_columns(block, [name for name, _ in self.keys])
-        names = [name for name, _ in self.keys]
-        bounds = plan.num_rows
-        # The bounds are sorted among the rows: where they come to lie is where to cut, whatever the types of the keys
-        # and however many. Sorting is stable, so a row equal to a bound comes after it.
-        order = order_of(concat([plan.select(names), block.select(names)]), self.keys).to_numpy()
-        is_bound = order < bounds
-        cuts = np.flatnonzero(is_bound) - np.arange(bounds)
-        ordered = take_rows(block, order[~is_bound] - bounds)
-        edges = [0, *cuts.tolist(), *[block.num_rows] * (partitions - bounds)]
-        return [ordered.slice(start, end - start) for start, end in pairwise(edges)]
+        parts = cut_at(block, self.keys, plan)
+        return parts + [parts[-1].slice(0, 0)] * (partitions - len(parts))
 
     def reduce(self, parts: Sequence[Block], index: int) -> Iterator[Block]:
         """Sort a partition."""
         whole = concat(parts)
         yield take_rows(whole, order_of(whole, self.keys).to_numpy()) if whole.num_rows else whole
+
+    def divider(self, sides: Sequence[Sequence[Fetch]], pieces: int, depth: int) -> Divider:
+        """Return what divides by the keys, in their order."""
+        return KeyDivider.of(self.keys, sides, pieces)
+
+    def reduce_whole(self, sides: Sequence[Sequence[Fetch]], index: int, limit: int) -> Iterator[Block]:
+        """Yield rows of equal keys as they came."""
+        return (fetch() for side in sides for fetch in side)
 
     def partitions(self, blocks: int, size: int, target: int, most: int) -> int:
         """Return how many partitions there are: one more than there are bounds."""
@@ -182,7 +211,7 @@ class HashPartition(Exchange):
             return [block] * partitions
         need_columns(block, self.keys)
         chosen = hash_rows([block.column(name) for name in self.keys], block.num_rows) % np.uint64(partitions)
-        return _parts(block, chosen.astype(np.int64), partitions)
+        return parts_by(block, chosen.astype(np.int64), partitions)
 
     def reduce(self, parts: Sequence[Block], index: int) -> Iterator[Block]:
         """Put a partition's rows together."""
@@ -190,12 +219,21 @@ class HashPartition(Exchange):
         keys = tuple((name, False) for name in self.keys)
         yield take_rows(whole, order_of(whole, keys).to_numpy()) if self.sort and whole.num_rows else whole
 
+    def divider(self, sides: Sequence[Sequence[Fetch]], pieces: int, depth: int) -> Divider:
+        """Return what divides by the keys, in their order."""
+        return KeyDivider.of(tuple((name, False) for name in self.keys), sides, pieces)
+
+    def reduce_whole(self, sides: Sequence[Sequence[Fetch]], index: int, limit: int) -> Iterator[Block]:
+        """Yield rows of equal keys as they came."""
+        return (fetch() for side in sides for fetch in side)
+
 
 @attrs.frozen(kw_only=True)
 class Aggregate(HashPartition):
-    """One row for each group of equal keys."""
+    """One row for each group of equal keys. With `combined`, blocks have been through `CombineGroups`."""
 
     aggregates: tuple[AggregateFn, ...]
+    combined: bool = False
 
     @property
     def label(self) -> str:
@@ -205,8 +243,79 @@ class Aggregate(HashPartition):
 
     def reduce(self, parts: Sequence[Block], index: int) -> Iterator[Block]:
         """Aggregate the groups of a partition, in the order of their keys."""
+        if self.combined:
+            parts = [part for part in parts if part.num_columns]
+            if not parts:
+                yield pa.table({})
+                return
+            joined = join_parts(concat(parts), self.keys, self.aggregates)
+            yield finish_parts(joined, self.keys, self.aggregates)
+            return
         whole = concat(parts)
         yield aggregate_groups(whole, self.keys, self.aggregates) if whole.num_columns else whole
+
+    def reduce_whole(self, sides: Sequence[Sequence[Fetch]], index: int, limit: int) -> Iterator[Block]:
+        """Aggregate one group, block by block."""
+        blocks = gathered(sides[0], limit)
+        if self.combined:
+            joined = next(blocks)
+            for block in blocks:
+                joined = join_parts(concat([joined, block]), self.keys, self.aggregates)
+            yield from self.reduce([joined], index)
+        else:
+            yield aggregate_group(blocks, self.keys, self.aggregates)
+
+    def partitions(self, blocks: int, size: int, target: int, most: int) -> int:
+        """Return how many partitions there are; a few groups are one, however many blocks they came from."""
+        if self.combined and self.blocks is None:
+            return max(1, min(-(-size // max(1, target // _COMBINED_SHARE)), blocks, most))
+        return Exchange.partitions(self, blocks, size, target, most)
+
+
+@attrs.frozen(eq=False)
+class CombineGroups(Transform):
+    """Makes of the rows of each group that one task sees one row, with what the aggregates need of them."""
+
+    keys: tuple[str, ...]
+    aggregates: tuple[AggregateFn, ...]
+
+    @property
+    def label(self) -> str:
+        """What a person calls this step."""
+        return f"CombineGroups({', '.join(self.keys)})"
+
+    def open(self) -> Step:
+        """Return what does it."""
+        return self._combined
+
+    def _combined(self, blocks: Iterator[Block]) -> Iterator[Block]:
+        rows: list[Block] = []
+        made: list[Block] = []
+        held = 0
+        empty: Block = None
+        for block in blocks:
+            if not block.num_rows:
+                empty = block if empty is None and block.num_columns else empty
+                continue
+            need_columns(block, self.keys)
+            rows.append(block)
+            held += size_of(block)
+            if held >= _COMBINE_AT:
+                made.append(self._combine(rows))
+                rows, held = [], 0
+                if sum(map(size_of, made)) >= _COMBINE_AT:  # so many groups that rows are hardly fewer
+                    yield join_parts(concat(made), self.keys, self.aggregates)
+                    made = []
+        if rows:
+            made.append(self._combine(rows))
+        if made:
+            yield made[0] if len(made) == 1 else join_parts(concat(made), self.keys, self.aggregates)
+        elif empty is not None:  # whoever joins no groups with something needs their columns nevertheless
+            need_columns(empty, self.keys)
+            yield self._combine([empty])
+
+    def _combine(self, rows: Sequence[Block]) -> Block:
+        return combine(concat(rows), self.keys, self.aggregates)
 
 
 @attrs.frozen(kw_only=True)
@@ -222,6 +331,10 @@ class MapGroups(HashPartition):
         """What a person calls this step."""
         return f"MapGroups({', '.join(self.keys)}; {self.function.name})"
 
+    def reduce_whole(self, sides: Sequence[Sequence[Fetch]], index: int, limit: int) -> Iterator[Block]:
+        """Call the function with one group, which it must have together."""
+        return self.reduce([fetch() for fetch in sides[0]], index)
+
     def reduce(self, parts: Sequence[Block], index: int) -> Iterator[Block]:
         """Call the function with the groups of a partition, in the order of their keys."""
         whole = concat(parts)
@@ -230,12 +343,3 @@ class MapGroups(HashPartition):
         # As a map whose batches are the groups: async functions and copies for writing come with it.
         groups = MapBatches(self.function, None, self.batch_format, self.zero_copy).open()
         yield from groups(iter(groups_of(whole, self.keys)))
-
-
-def _parts(block: Block, chosen: Any, partitions: int) -> list[Block]:
-    """Cut a block by the partition chosen for each row; rows keep their order."""
-    if not block.num_columns:
-        return [block] * partitions
-    ordered = take_rows(block, np.argsort(chosen, kind="stable"))
-    edges = np.concatenate([[0], np.cumsum(np.bincount(chosen, minlength=partitions))]).tolist()
-    return [ordered.slice(start, end - start) for start, end in pairwise(edges)]

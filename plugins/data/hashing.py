@@ -13,15 +13,17 @@ import pyarrow.compute as pc
 _NULL = np.uint64(0x9E3779B97F4A7C15)
 
 
-def hash_rows(columns: Sequence[Any], rows: int) -> Any:
+def hash_rows(columns: Sequence[Any], rows: int, salt: int = 0) -> Any:
     """Return one unsigned 64-bit number for each row of the columns; no columns give zeros.
 
     Numbers that are equal hash alike whatever their type, so that a column of whole numbers in one file and of
     fractions in the next meet. Python's own `hash` would differ between processes.
 
+    Another `salt` gives numbers that have nothing to do with these.
+
     Example: `hash_rows([table.column("city")], table.num_rows) % np.uint64(8)`
     """
-    mixed = np.zeros(rows, dtype=np.uint64)
+    mixed = np.full(rows, salt, dtype=np.uint64)
     for column in columns:
         mixed = _mix(mixed * np.uint64(31) + _hash_column(column))
     return mixed

@@ -6,11 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import attrs
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from shoal.data.block import Block, concat
+from shoal.data.dividing import HashDivider
 from shoal.data.exchanges import Exchange, HashPartition
+from shoal.data.external import Divider, Fetch, gathered
 from shoal.data.transforms import need_columns
 
 # The reference's names, and Arrow's.
@@ -24,7 +27,7 @@ KINDS = {
     "left_anti": "left anti",
     "right_anti": "right anti",
 }
-_LEFT, _RIGHT = "__left_row", "__right_row"
+_LEFT, _RIGHT, _ROW = "__left_row", "__right_row", "__row"
 
 
 @attrs.frozen(kw_only=True)
@@ -64,6 +67,46 @@ class Join(Exchange):
         left, right = (concat(parts) for parts in sides)
         yield self.joined(left, right)
 
+    def divider(self, sides: Sequence[Sequence[Fetch]], pieces: int, depth: int) -> Divider:
+        """Return what divides both sides by the hash of their keys."""
+        return HashDivider((self.left_keys, self.right_keys), pieces, depth)
+
+    def reduce_whole(self, sides: Sequence[Sequence[Fetch]], index: int, limit: int) -> Iterator[Block]:
+        """Join rows chunk by chunk, each with each: what of a side stands beside nothing is known after the last."""
+        left, right = sides
+        chunk = max(1, limit // 4)
+        if self.kind in ("left_semi", "left_anti", "inner", "left_outer", "full_outer"):
+            for mine in gathered(left, chunk):
+                yield from self._chunk(mine, gathered(right, chunk), 0)
+        if self.kind in ("right_semi", "right_anti", "right_outer", "full_outer"):
+            for mine in gathered(right, chunk):
+                yield from self._chunk(mine, gathered(left, chunk), 1)
+
+    def _chunk(self, mine: Block, others: Iterator[Block], side: int) -> Iterator[Block]:
+        """Join a chunk of one side with all of the other; side 1 of a full join adds only what stands alone."""
+        pairs = attrs.evolve(self, kind="inner")
+        partners = attrs.evolve(self, kind="right_semi" if side else "left_semi")
+        beside = np.zeros(mine.num_rows, dtype=bool)
+        numbered = mine.append_column(_ROW, pa.array(np.arange(mine.num_rows)))
+        nothing: Block = pa.table({})
+        for other in others:
+            nothing = other.slice(0, 0)
+            if self.kind.endswith("outer") or self.kind == "inner":
+                made = None if side and self.kind == "full_outer" else pairs._of(mine, other, side)
+                if made is not None and made.num_rows:
+                    yield made
+            if self.kind != "inner":
+                beside[partners._of(numbered, other, side).column(_ROW).to_numpy()] = True
+        if self.kind.endswith("semi"):
+            yield mine.filter(pa.array(beside))
+        elif self.kind.endswith("anti"):
+            yield mine.filter(pa.array(~beside))
+        elif self.kind != "inner":
+            yield self._of(mine.filter(pa.array(~beside)), nothing, side)
+
+    def _of(self, mine: Block, other: Block, side: int) -> Block:
+        return self.joined(other, mine) if side else self.joined(mine, other)
+
     def joined(self, left: Block, right: Block) -> Block:
         """Join two tables. Raises KeyError for a column that is not there, ValueError for what does not fit.
 
@@ -95,7 +138,7 @@ class Join(Exchange):
         sides = []
         for table, keys, row in ((left, self.left_keys, _LEFT), (right, self.right_keys, _RIGHT)):
             columns = [_plain(table.column(key)) for key in keys]
-            columns.append(pa.array(range(table.num_rows), pa.int64()))
+            columns.append(pa.array(np.arange(table.num_rows)))
             sides.append(pa.table(columns, names=[*names, row]))
         try:
             common = pa.unify_schemas(

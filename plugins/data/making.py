@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import shoal
-from shoal.data.block import DEFAULT_COLUMN, Block, concat, from_batch, size_of, to_column
+from shoal.data.block import DEFAULT_COLUMN, Block, compact, concat, from_batch, size_of, to_column
 from shoal.data.checks import check_count
 from shoal.data.context import DataContext
 from shoal.data.dataset import Dataset, MaterializedDataset
@@ -234,7 +234,7 @@ def _stored(tables: list[Block], blocks: int | None) -> MaterializedDataset:
     if blocks is not None:
         whole = concat(tables)
         tables = [whole.slice(start, stop - start) for start, stop in cut(whole.num_rows, blocks)]
-    return _made([Bundle(shoal.put(table), *_facts(table)) for table in tables])
+    return _made([Bundle(shoal.put(compact(table)), *_facts(table)) for table in tables])
 
 
 def _made(bundles: list[Bundle]) -> MaterializedDataset:

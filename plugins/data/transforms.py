@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
@@ -38,6 +39,10 @@ class Transform(ABC):
     @abstractmethod
     def open(self) -> Step:
         """Return what does it. Raises what a user's constructor raises."""
+
+    def settled(self) -> Transform:
+        """Return the same with what chance decides once for an execution: tasks that are tried again do the same."""
+        return self
 
 
 @attrs.frozen
@@ -335,11 +340,15 @@ class Sample(Transform):
         """What a person calls this step."""
         return f"RandomSample({self.fraction})"
 
+    def settled(self) -> Sample:
+        """Return the same with a seed."""
+        return self if self.seed is not None else attrs.evolve(self, seed=secrets.randbits(63))
+
     def open(self) -> Step:
         """Return what does it."""
 
         def step(blocks: Iterator[Block]) -> Iterator[Block]:
-            random = np.random.default_rng(None if self.seed is None else (self.seed, TASK.get()))
+            random = np.random.default_rng((self.settled().seed, TASK.get()))
             for table in blocks:
                 yield table.filter(pa.array(random.random(table.num_rows) < self.fraction))
 

@@ -80,7 +80,7 @@ def make_pipeline(sources: Sequence[Sequence[int]], steps: Sequence[Step], order
             operator: Operator = MapOperator(step.kind, step.value, cpus=1.0, ordered=ordered)
             made.rows = [new for row in made.rows for new in MAPS[step.kind](row)]
         elif step.kind == "pool":
-            pool = ActorPool(1, step.value, 1.0, 2)
+            pool = ActorPool(min(2, step.value), step.value, 1.0, 2, least=1)
             operator = MapOperator("same", None, pool, cpus=0.0, ordered=ordered)
         elif step.kind == "limit":
             operator = LimitOperator("limit", step.value)
@@ -88,7 +88,9 @@ def make_pipeline(sources: Sequence[Sequence[int]], steps: Sequence[Step], order
             made.rows = made.rows if made.limited else made.rows[: step.value]
         elif step.kind == "exchange":
             count = step.value
-            operator = ExchangeOperator("exchange", True, lambda blocks, size, n=count: n, ordered=ordered)
+            operator = ExchangeOperator(
+                "exchange", True, lambda blocks, size, n=count: n, chunk=20 * ROW, ordered=ordered
+            )
             made.rows = [row for p in range(count) for row in sorted(made.rows) if row % count == p]
         else:
             assert step.kind == "realign"
@@ -212,8 +214,8 @@ class World:
         rows = [row for each in work.bundles for row in each.ref]
         count = work.argument
         if work.stage is Stage.SPLIT:
-            rows = list(work.bundles[-1].ref)
-            count, side = count
+            count, side, planned = count
+            rows = [row for each in work.bundles[planned:] for row in each.ref]
             assert side == 0
             return [bundle([row for row in rows if row % count == p]) for p in range(count)]
         if work.stage in (Stage.SAMPLE, Stage.PLAN):

@@ -17,8 +17,9 @@ import pytest
 import shoal
 import shoal.data
 from shoal.data.aggregate import AggregateFn
-from shoal.data.exchanges import Sort
-from shoal.data.plan.logical import AllToAll
+from shoal.data.exchanges import RandomShuffle, Sort
+from shoal.data.joining import Join
+from shoal.data.plan.logical import AllToAll, JoinInputs
 from shoal.data.sinks.files import FileDatasink, ParquetWriter
 from shoal.data.sources.datasource import BlockMetadata, Datasource, ReadTask
 
@@ -102,6 +103,47 @@ class DyingSort(Sort):
         return Sort.reduce(self, parts, index)
 
 
+@attrs.frozen(kw_only=True)
+class DyingShuffle(RandomShuffle):
+    """A shuffle that dies when half of what its first partition gives has been given, or while it splits."""
+
+    death: Any
+    stage: str
+
+    def split(self, block: Any, plan: Any, partitions: int, index: int) -> list[Any]:
+        if self.stage == "split":
+            self.death()
+        return RandomShuffle.split(self, block, plan, partitions, index)
+
+    def reduce(self, parts: Any, index: int) -> Iterator[Any]:
+        [whole] = RandomShuffle.reduce(self, parts, index)
+        for start in range(0, whole.num_rows, 10):
+            if self.stage == "reduce" and start == 20:
+                self.death()
+            # Columns of another name keep the pieces from being put together again: they are given one by one.
+            yield whole.slice(start, 10).append_column(
+                f"from {start}", pa.nulls(min(10, whole.num_rows - start))
+            )
+
+
+@attrs.frozen(kw_only=True)
+class DyingJoin(Join):
+    """A join that dies in one of its stages."""
+
+    death: Any
+    stage: str
+
+    def of_side(self, side: int) -> Any:
+        if self.stage == "split":
+            self.death()
+        return Join.of_side(self, side)
+
+    def reduce_sides(self, sides: Any, index: int) -> Iterator[Any]:
+        if self.stage == "reduce":
+            self.death()
+        return Join.reduce_sides(self, sides, index)
+
+
 class DyingModel:
     def __init__(self, death: Death) -> None:
         self.death = death
@@ -151,6 +193,53 @@ def test_a_sort_survives_a_death_in_each_of_its_stages(death: Death, stage: str)
     dataset = numbers().random_shuffle(seed=1)
     exchange = DyingSort(keys=(("id", False),), death=death, stage=stage)
     assert ids(dataset._with(AllToAll(dataset._plan, exchange))) == list(range(ROWS))
+    assert death.happened
+
+
+@pytest.mark.parametrize("stage", ["split", "reduce"])
+def test_a_shuffle_without_a_seed_gives_each_row_once_after_a_death(death: Death, stage: str) -> None:
+    dataset = numbers()
+    exchange = DyingShuffle(blocks=2, death=death, stage=stage)
+    found = ids(dataset._with(AllToAll(dataset._plan, exchange)))
+    assert death.happened
+    assert sorted(found) == list(range(ROWS))
+    assert found != sorted(found)
+
+
+@pytest.mark.parametrize("stage", ["split", "reduce"])
+def test_a_join_survives_a_death_in_each_of_its_stages(death: Death, stage: str) -> None:
+    left = numbers()
+    right = (
+        numbers()
+        .map(lambda row: {"id": row["id"], "twice": 2 * row["id"]})
+        .filter(lambda row: row["id"] % 2 == 0)
+    )
+    exchange = DyingJoin(4, kind="inner", left_keys=("id",), right_keys=("id",), death=death, stage=stage)
+    joined = left._with(JoinInputs(left._plan, right._plan, exchange))
+    found = sorted((row["id"], row["twice"]) for row in joined.take_all())
+    assert death.happened
+    assert found == [(number, 2 * number) for number in range(0, ROWS, 2)]
+
+
+def test_an_actor_of_a_pool_that_grows_may_die(death: Death) -> None:
+    dataset = numbers().map_batches(
+        DyingModel,
+        fn_constructor_args=(death,),
+        batch_size=10,
+        compute=shoal.data.ActorPoolStrategy(min_size=1, max_size=2),
+    )
+    assert ids(dataset) == list(range(1, ROWS + 1))
+    assert death.happened
+
+
+def test_groups_by_blocks_survive_a_death(death: Death) -> None:
+    def key(batch: dict[str, Any]) -> dict[str, Any]:
+        if 200 in batch["id"]:
+            death()
+        return {"key": batch["id"] % 3, "id": batch["id"]}
+
+    found = numbers().map_batches(key).groupby("key").sum("id").take_all()
+    assert [(row["key"], row["sum(id)"]) for row in found] == [(n, sum(range(n, ROWS, 3))) for n in range(3)]
     assert death.happened
 
 

@@ -27,7 +27,7 @@ SETTINGS = settings(max_examples=200, deadline=None)
 
 def world(pipeline: Pipeline, cpus: int, budget: int, seed: int) -> World:
     # The shell leaves room for tasks beside actors; here there are simply enough CPUs for the first actors and a task.
-    pools = sum(operator.pool is not None for operator in pipeline.operators)
+    pools = sum(operator.pool.first for operator in pipeline.operators if operator.pool is not None)
     machine = Machine(pipeline.operators, pipeline.consumers, cpus=cpus + pools, budget=budget, guess=4 * ROW)
     return World(machine, pipeline, random.Random(seed))
 
@@ -144,3 +144,26 @@ def test_a_late_block_of_a_cancelled_task_is_dropped() -> None:
     run.machine.finished(task)
     assert run.machine.error is None
     assert run.machine.done
+
+
+def test_a_pool_shrinks_while_there_is_nothing_to_do_and_grows_again() -> None:
+    pipeline = make_pipeline([[4] * 30], [Step("same"), Step("pool", 3)], ordered=True)
+    run = world(pipeline, cpus=5, budget=1000 * ROW, seed=1)
+    pool = pipeline.operators[-1].pool
+    assert pool is not None
+
+    def step(wanted: int) -> None:
+        """Let only tasks of one operator go on, the last first."""
+        run.do(run.machine.decide())
+        tasks = [task for task in run.ready() if run.jobs[task].work.operator == wanted]
+        if tasks:
+            run.go_on(tasks[0])
+
+    for _ in range(40):  # blocks pile up before the pool
+        step(1)
+    assert len(pool.actors) == 3
+    for _ in range(200):
+        step(2)
+    assert len(pool.actors) == 1, "two had nothing to do"
+    run.run()
+    assert run.taken == pipeline.rows

@@ -6,9 +6,12 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from shoal.data.exchanges import LEAST_PART
 from shoal.data.execution.bundle import Bundle
 from shoal.data.execution.operators import Operator, Running
 from shoal.data.execution.work import Stage, Work
+
+_SPLITS = 64  # tasks that split, at least, where blocks are small
 
 Slices = list[tuple[Bundle, int, int]]  # a block, and which of its rows
 
@@ -18,6 +21,8 @@ class ExchangeOperator(Operator):
 
     Parameters: `samples` tells whether the bounds of partitions are planned from samples first, `partitions(blocks,
     size)` says how many partitions so many blocks of so many bytes are to have, `ports` how many inputs there are.
+    `chunk` is about how many bytes of blocks one task works on; a partition of more than twice as many is reduced with
+    most of it on disk.
     """
 
     def __init__(
@@ -26,48 +31,80 @@ class ExchangeOperator(Operator):
         samples: bool,
         partitions: Callable[[int, int], int],
         ports: int = 1,
+        chunk: int = 2**27,
         **how: Any,
     ) -> None:
         super().__init__(name, ports, **how)
         self.barrier = True
         self._samples = samples
+        self._chunk = chunk
         self._partitions = partitions
         self._count: int | None = None
         self._stage = Stage.SAMPLE
-        self._blocks: list[Bundle] = []
-        self._lengths: list[int] = []  # how many blocks each input had
+        self._blocks: list[tuple[int, Bundle]] = []  # with the numbers of their inputs
+        self._size = 0
+        self._lengths: list[int] = []  # how many tasks split the blocks of each input
         self._gathered: dict[int, list[Bundle]] = {}
         self._plan: Bundle | None = None
 
     def advance(self) -> None:
-        """Go on to the next stage as soon as one is over."""
-        if self.stopped or not all(self.input_ended) or self._todo or self.running:
+        """Go on to the next stage as soon as one is over; samples are taken while blocks come."""
+        if self.stopped:
+            return
+        if self._samples and self._count is None:
+            for block in self._taken():
+                self._todo.append((Stage.SAMPLE, (block,), len(self._blocks), 0))
+                self._blocks.append((0, block))
+        if not all(self.input_ended) or self._todo or self.running:
             return
         if self._count is None:
-            self._lengths = [len(queue) for queue in self.queues]
-            self._blocks = [bundle for queue in self.queues for bundle in queue]
-            for queue in self.queues:
-                queue.clear()
+            if not self._samples:
+                self._blocks = [
+                    (side, block) for side in range(len(self.queues)) for block in self._taken(side)
+                ]
             if not self._blocks:
                 return
-            self._count = self._partitions(len(self._blocks), sum(block.size for block in self._blocks))
-            stage = Stage.SAMPLE if self._samples else Stage.SPLIT
-            self._go(stage, [(block,) for block in self._blocks])
-        elif self._stage is Stage.SAMPLE:
-            self._go(Stage.PLAN, [tuple(self._results())])
+            self._size = sum(block.size for _, block in self._blocks)
+            self._count = self._partitions(len(self._blocks), self._size)
+            if self._samples:
+                self._stage = Stage.PLAN
+                self._todo.append((Stage.PLAN, tuple(self._results()), 0, 0))
+            else:
+                self._split()
         elif self._stage is Stage.PLAN:
             [self._plan] = self._results()
-            self._go(Stage.SPLIT, [(block,) for block in self._blocks])
+            self._split()
         elif self._stage is Stage.SPLIT and self._gathered:
             parts = self._results()
             self._plan = None
-            # Parts came block by block: the part of partition p of each block is every count-th from p on.
-            self._go(Stage.REDUCE, [tuple(parts[p :: self._count]) for p in range(self._count)])
+            self._stage = Stage.REDUCE
+            # Parts came group by group: the part of partition p of each group is every count-th from p on.
+            partitions = (tuple(parts[p :: self._count]) for p in range(self._count))
+            self._todo.extend((Stage.REDUCE, bundles, index, 0) for index, bundles in enumerate(partitions))
 
-    def _go(self, stage: Stage, tasks: Sequence[tuple[Bundle, ...]]) -> None:
-        self._stage = stage
-        self._blocks = self._blocks if stage in (Stage.SAMPLE, Stage.PLAN) else []
-        self._todo.extend((stage, bundles, index) for index, bundles in enumerate(tasks))
+    def _taken(self, side: int = 0) -> list[Bundle]:
+        """Take the blocks that have come."""
+        blocks = list(self.queues[side])
+        self.queues[side].clear()
+        return blocks
+
+    def _split(self) -> None:
+        """Begin the tasks that split; small blocks are split together, so that parts are not many and tiny."""
+        assert self._count is not None
+        self._stage = Stage.SPLIT
+        wanted = min(max(self._size // _SPLITS, self._count * LEAST_PART, 1), 2 * self._chunk)
+        groups: list[tuple[int, list[Bundle]]] = []
+        held = 0
+        for side, block in self._blocks:
+            if not groups or groups[-1][0] != side or held + block.size > wanted:
+                groups.append((side, []))
+                held = 0
+            groups[-1][1].append(block)
+            held += block.size
+        self._blocks = []
+        self._lengths = [sum(side == each for each, _ in groups) for side in range(len(self.queues))]
+        for index, (side, blocks) in enumerate(groups):
+            self._todo.append((Stage.SPLIT, tuple(blocks), index, side))
 
     def _results(self) -> list[Bundle]:
         """Take what the tasks of a stage made, in the order of the tasks."""
@@ -81,28 +118,23 @@ class ExchangeOperator(Operator):
 
     def begin(self, task: int) -> Work:
         """Return the next task of the stage."""
-        stage, bundles, index = self._todo.popleft()
+        stage, bundles, index, side = self._todo.popleft()
         count = self._count or 1
         argument: Any = count
         parts = 1
         if stage is Stage.SPLIT:
-            bundles = (self._plan, *bundles) if self._plan is not None else bundles
-            argument, parts = (count, self._side_of(index)), count
+            planned = self._plan is not None
+            bundles = (self._plan, *bundles) if planned else bundles
+            argument, parts = (count, side, planned), count
         elif stage is Stage.REDUCE:
-            argument, parts = tuple(self._lengths), 0
+            limit = 2 * self._chunk
+            too_large = sum(bundle.size for bundle in bundles) > limit
+            argument, parts = (tuple(self._lengths), limit if too_large else None), 0
             self.out.open(task)
         work = Work(task, self.number, stage, bundles, index, argument, parts)
         self.started += 1
         self.running[task] = Running(work)
         return work
-
-    def _side_of(self, index: int) -> int:
-        """Which input block number `index` came from."""
-        for side, length in enumerate(self._lengths):
-            if index < length:
-                return side
-            index -= length
-        raise IndexError(index)
 
     def produced(self, task: int, bundle: Bundle) -> None:
         """Take in a block of the last stage, or what another stage made for the next one."""
@@ -129,7 +161,7 @@ class ExchangeOperator(Operator):
             return True
         if not all(self.input_ended) or any(self.queues) or self.running or self._todo:
             return False
-        return self._count is None or self._stage is Stage.REDUCE
+        return self._stage is Stage.REDUCE or (not self._blocks and self._count is None)
 
 
 class RealignOperator(Operator):

@@ -53,13 +53,15 @@ class Pipeline:
     recipes: list[Recipe]
 
 
-def build(node: logical.Node, context: DataContext, cpus: float) -> Pipeline:
+def build(node: logical.Node, context: DataContext, cpus: float, target: int, chunk: int) -> Pipeline:
     """Return the operators of a plan. Raises what looking at a source raises.
 
-    Example: `build(optimise(plan), DataContext.get_current(), cpus=4)`
+    `target` is how many bytes a block is to have, `chunk` how many a task of an exchange works on.
+
+    Example: `build(optimise(plan), DataContext.get_current(), 4, 2**27, 2**27)`
     """
     pipeline = Pipeline([], [], [])
-    _Builder(pipeline, context, cpus).add(node)
+    _Builder(pipeline, context, cpus, target, chunk).add(node)
     return pipeline
 
 
@@ -68,6 +70,8 @@ class _Builder:
     pipeline: Pipeline
     context: DataContext
     cpus: float
+    target: int
+    chunk: int
 
     def add(self, node: logical.Node) -> int:
         """Add the operators of a node and of all before it; return the number of its own."""
@@ -106,12 +110,13 @@ class _Builder:
             return LimitOperator(name, node.rows), Recipe()
         if isinstance(node, (logical.AllToAll, logical.JoinInputs)):
             how["cpus"] = node.options.get("num_cpus", 1)
-            exchange, context = node.exchange, self.context
+            exchange, context = node.exchange.settled(), self.context
             selector = context.execution_options.label_selector
             options = {**({"label_selector": dict(selector)} if selector else {}), **node.options}
             count = functools.partial(
-                exchange.partitions, target=context.target_max_block_size, most=context.max_shuffle_partitions
+                exchange.partitions, target=self.chunk, most=context.max_shuffle_partitions
             )
+            how["chunk"] = self.chunk
             recipe = Recipe(exchange=exchange, options=options)
             return ExchangeOperator(name, exchange.samples, count, len(node.inputs), **how), recipe
         if isinstance(node, logical.Repartition):
@@ -135,6 +140,7 @@ class _Builder:
         rows_at_least: int | None = None,
     ) -> tuple[Operator, Recipe]:
         ordered = self.context.execution_options.preserve_order
+        chain = tuple(each.settled() for each in chain)
         cpus = options.get("num_cpus", 0 if options.get("num_gpus") else 1)
         selector = self.context.execution_options.label_selector
         options = {**({"label_selector": dict(selector)} if selector else {}), **options}
@@ -144,7 +150,11 @@ class _Builder:
             made.needs = needs_of(options)
             return made, recipe
         pool = ActorPool(
-            compute.first, compute.most, cpus, compute.max_tasks_in_flight_per_actor or _IN_FLIGHT
+            compute.first,
+            compute.most,
+            cpus,
+            compute.max_tasks_in_flight_per_actor or _IN_FLIGHT,
+            compute.least,
         )
         made = MapOperator(name, rows_at_least, pool, cpus=0.0, ordered=ordered)
         made.needs = needs_of(options)
@@ -164,7 +174,7 @@ class _Builder:
         return max(
             1,
             min(wanted, size // self.context.target_min_block_size),
-            -(-size // self.context.target_max_block_size),
+            -(-size // self.target),
         )
 
 

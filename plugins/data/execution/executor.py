@@ -29,6 +29,7 @@ from shoal.interfaces.current import current
 logger = logging.getLogger(__name__)
 
 _SHARE_OF_STORE = 0.25  # of the object store that one execution's waiting blocks may take
+_LEAST_BLOCK = 2**20  # bytes; a small store does not make blocks smaller than this
 _PATIENCE = 10.0  # seconds after which a waiting execution looks whether the session is still there
 _FACTS_TIMEOUT = 300.0  # seconds that fetching a few bytes may take
 
@@ -61,22 +62,26 @@ class Execution:
         cpus = have.get("CPU", 1.0) - (excluded.cpu or 0.0)
         self._cpus = max(1.0, min(cpus, limits.cpu or float("inf")))
         budget = limits.object_store_memory
+        store = have.get("object_store_memory", 2**31)
         if budget is None:
-            store = have.get("object_store_memory", 2**31) * _SHARE_OF_STORE
-            budget = max(0.0, store - (excluded.object_store_memory or 0.0))
+            budget = max(0.0, store * _SHARE_OF_STORE - (excluded.object_store_memory or 0.0))
         bounds = {
             "gpu": (limits.gpu, have.get("GPU", 0.0), excluded.gpu),
             "memory": (limits.memory, have.get("memory", 0.0), excluded.memory),
         }
         self._context = context
-        self._pipeline: Pipeline = build(optimise(plan), context, self._cpus)
+        # Blocks are smaller where the store is: what tasks work on and make at a time must find room in it.
+        self._target = int(max(_LEAST_BLOCK, min(context.target_max_block_size, budget / (2 * self._cpus))))
+        self._target = min(self._target, context.target_max_block_size)
+        chunk = int(max(_LEAST_BLOCK, min(context.target_max_block_size, store / (3 * self._cpus))))
+        self._pipeline: Pipeline = build(optimise(plan), context, self._cpus, self._target, chunk)
         self._leave_room()
         self._machine = Machine(
             self._pipeline.operators,
             self._pipeline.consumers,
             cpus=self._cpus,
             budget=budget,
-            guess=min(context.target_max_block_size, int(budget) // 8),
+            guess=min(self._target, int(budget) // 8),
             bounds={
                 name: max(0.0, there - (left or 0.0)) if most is None else most
                 for name, (most, there, left) in bounds.items()
@@ -180,7 +185,7 @@ class Execution:
     def _submit(self, task: _Task) -> None:
         work = task.work
         refs = [bundle.ref for bundle in work.bundles]
-        target = self._context.target_max_block_size
+        target = self._target
         if work.actor is not None:
             task.stream = self._actors[work.actor].run.options(**_STREAMING).remote(work.index, *refs)
         elif work.stage is Stage.MAP:
@@ -192,10 +197,15 @@ class Execution:
         elif work.stage is Stage.ZIP:
             task.stream = self._streaming(worker.run_zip, work, work.argument, *refs)
         elif work.stage is Stage.REDUCE:
-            exchange = self._chain(work.operator)
-            task.stream = self._streaming(
-                worker.run_reduce, work, exchange, target, work.index, work.argument, *refs
-            )
+            exchange, (lengths, limit) = self._chain(work.operator), work.argument
+            if limit is None:
+                task.stream = self._streaming(
+                    worker.run_reduce, work, exchange, target, work.index, lengths, *refs
+                )
+            else:  # references in a list: the task fetches one part after the other
+                task.stream = self._streaming(
+                    worker.run_reduce_large, work, exchange, target, work.index, lengths, limit, refs
+                )
         else:
             self._start_parts(task, refs)
 
@@ -209,8 +219,9 @@ class Execution:
         elif work.stage is Stage.PLAN:
             function, arguments = worker.run_plan, (exchange, work.argument, *refs)
         else:
-            planned = refs if len(refs) == 2 else [None, *refs]
-            function, arguments = worker.run_split, (exchange, *work.argument, work.index, *planned)
+            partitions, side, planned = work.argument
+            blocks = refs if planned else [None, *refs]
+            function, arguments = worker.run_split, (exchange, partitions, side, work.index, *blocks)
         options = {
             **options_now(self._pipeline.recipes[work.operator].options),
             "num_returns": work.parts + 1,
@@ -243,7 +254,7 @@ class Execution:
         }
         actor = shoal.remote(**{"max_restarts": -1, "max_task_retries": -1, **options})(worker.MapActor)
         chain = self._chain(action.operator)
-        self._actors[action.actor] = actor.remote(chain, self._context.target_max_block_size)
+        self._actors[action.actor] = actor.remote(chain, self._target)
 
     def _cancel(self, number: int) -> None:
         task = self._tasks.pop(number, None)

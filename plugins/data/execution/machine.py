@@ -14,9 +14,11 @@ from itertools import count
 from shoal.data.execution.barriers import ZipOperator
 from shoal.data.execution.bundle import Bundle
 from shoal.data.execution.operators import LimitOperator, Operator, Running
+from shoal.data.execution.pool import ActorPool
 from shoal.data.execution.work import Action, Cancel, Pull, Start, StartActor, StopActor
 from shoal.data.mixing import MixOperator
 
+PATIENCE = 32  # decisions that an actor is idle for before it may be ended; each follows an event
 WINDOW = 2  # blocks that a task may make before they are asked for
 
 
@@ -184,7 +186,8 @@ class Machine:
             pool = operator.pool
             if pool is None or self._ended[operator.number]:
                 continue
-            while len(pool.actors) < pool.first or (
+            actions += self._dismissed(operator, pool)
+            while pool.begun < pool.first or (
                 len(pool.actors) < pool.most
                 and operator.peek()
                 and not pool.free()
@@ -192,8 +195,24 @@ class Machine:
                 and self._cpus_of_actors() + pool.cpus + self._cpus_for_tasks() <= self.cpus
             ):
                 actor = next(self._actor_numbers)
-                pool.actors[actor] = set()
+                pool.add(actor)
                 actions.append(StartActor(operator.number, actor))
+        return actions
+
+    def _dismissed(self, operator: Operator, pool: ActorPool) -> list[Action]:
+        """End actors that have nothing to do: at once when no more input comes, else when that has lasted a while."""
+        if operator.peek() or not pool.idle():
+            pool.idled = 0
+            return []
+        pool.idled += 1
+        actions: list[Action] = []
+        while (
+            len(pool.actors) > pool.least
+            and pool.idle()
+            and (all(operator.input_ended) or pool.idled >= PATIENCE)
+        ):
+            actions.append(StopActor(operator.number, pool.remove_idle()))
+            pool.idled = 0
         return actions
 
     def _starts(self) -> list[Action]:

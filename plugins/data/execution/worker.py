@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from shoal.data.block import Block, concat, size_of
+import shoal
+from shoal.data.block import Block, compact, concat, size_of
 from shoal.data.exchanges import Exchange
 from shoal.data.execution.bundle import BlockFacts
+from shoal.data.external import reduce_large
 from shoal.data.tasks import SOURCE, TASK
 from shoal.data.transforms import Transform, shaped
+
+_GET_TIMEOUT = 600.0  # seconds for which a part that was made may take to come
 
 
 def run_map(chain: Sequence[Transform], target: int, index: int, *blocks: Any) -> Iterator[Any]:
@@ -64,10 +69,11 @@ def run_plan(exchange: Exchange, partitions: int, *samples: Block) -> tuple[Any,
 
 
 def run_split(
-    exchange: Exchange, partitions: int, side: int, index: int, plan: Any, block: Block
+    exchange: Exchange, partitions: int, side: int, index: int, plan: Any, *blocks: Block
 ) -> tuple[Any, ...]:
-    """Return the parts of a block of one of the inputs."""
+    """Return the parts of blocks of one of the inputs, all together."""
     begun = time.perf_counter()
+    block = blocks[0] if len(blocks) == 1 else concat(blocks)
     return _with_facts(exchange.of_side(side).split(block, plan, partitions, index), begun)
 
 
@@ -78,6 +84,18 @@ def run_reduce(
     left = iter(parts)
     sides = [list(itertools.islice(left, length)) for length in lengths]
     return _told(shaped(exchange.reduce_sides(sides, index), target))
+
+
+def run_reduce_large(
+    exchange: Exchange, target: int, index: int, lengths: Sequence[int], limit: int, refs: Sequence[Any]
+) -> Iterator[Any]:
+    """Reduce a partition that may be larger than memory: its parts are fetched one at a time."""
+    left = iter(refs)
+    sides = [
+        [functools.partial(shoal.get, ref, timeout=_GET_TIMEOUT) for ref in itertools.islice(left, length)]
+        for length in lengths
+    ]
+    return _told(shaped(reduce_large(exchange, sides, index, limit), target))
 
 
 class MapActor:
@@ -100,7 +118,8 @@ def _cut(places: Sequence[tuple[int, int]], blocks: Sequence[Block]) -> Block:
 
 def _told(blocks: Iterable[Block]) -> Iterator[Any]:
     begun = time.perf_counter()
-    for block in blocks:
+    for made in blocks:
+        block = compact(made)
         facts = BlockFacts(block.num_rows, size_of(block), block.schema, time.perf_counter() - begun)
         yield block
         yield facts
@@ -108,5 +127,6 @@ def _told(blocks: Iterable[Block]) -> Iterator[Any]:
 
 
 def _with_facts(blocks: Sequence[Block], begun: float) -> tuple[Any, ...]:
+    blocks = [compact(block) for block in blocks]
     seconds = (time.perf_counter() - begun) / len(blocks)
     return (*blocks, [BlockFacts(block.num_rows, size_of(block), None, seconds) for block in blocks])

@@ -11,8 +11,9 @@ from typing import Any
 
 import attrs
 
+from shoal.data.combining import parts_of
 from shoal.data.compute import TaskPoolStrategy
-from shoal.data.exchanges import Aggregate
+from shoal.data.exchanges import Aggregate, CombineGroups
 from shoal.data.expressions import Expr, to_arrow
 from shoal.data.mixing import Mix
 from shoal.data.plan.logical import AllToAll, JoinInputs, Limit, Map, Node, OneInput, Read, Union, Zip
@@ -196,6 +197,18 @@ def project_before_aggregate(node: Node) -> Node:
     return attrs.evolve(node, input=Map(node.input, (wanted,), options=_options_of(node.input)))
 
 
+def combine_before_exchange(node: Node) -> Node:
+    """Where aggregates of blocks can be joined, groups are made before rows travel."""
+    if not (isinstance(node, AllToAll) and isinstance(node.exchange, Aggregate)) or node.exchange.combined:
+        return node
+    exchange = node.exchange
+    if not exchange.keys or parts_of(exchange.aggregates) is None:
+        return node
+    step = CombineGroups(exchange.keys, exchange.aggregates)
+    before = Map(node.input, (step,), options=_options_of(node.input))
+    return attrs.evolve(node, input=before, exchange=attrs.evolve(exchange, combined=True))
+
+
 def _gives(read: Read) -> Project | None:
     """The choice of columns that a read ends with."""
     if read.transforms:
@@ -250,6 +263,7 @@ STAGES: tuple[tuple[Rule, ...], ...] = (
         fuse_maps,
         read_what_is_used,
     ),
+    (combine_before_exchange, fuse_maps),
     (push_limit_into_read, fuse_map_with_read),
 )
 
