@@ -186,6 +186,14 @@ class DataParallelTrainer:
         return f"<{type(self).__name__} of {self.scaling_config.num_workers} workers>"
 
 
+def format_datasets_for_repr(datasets: Mapping[str, Any]) -> str:
+    """Return datasets as one line of text.
+
+    Example: `format_datasets_for_repr({"train": dataset})`
+    """
+    return "{" + ", ".join(f"{name!r}: {dataset!r}" for name, dataset in datasets.items()) + "}"
+
+
 def _check(name: str, given: Any, kind: type) -> None:
     if given is not None and not isinstance(given, kind):
         raise ConfigError(f"{name} must be a {kind.__name__}, not {describe(given)}")

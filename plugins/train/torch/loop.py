@@ -95,7 +95,7 @@ class PreparedDataLoader:
         return getattr(self.__dict__["_loader"], name)
 
     def __iter__(self) -> Iterator[Any]:
-        sampler = getattr(self._loader, "sampler", None)
+        sampler: Any = getattr(self._loader, "sampler", None)
         if getattr(sampler, "epoch", None) is not None and hasattr(sampler, "set_epoch"):
             # Whoever sets the epoch sets it to another number than the one of the loop before.
             if sampler.epoch == self._epoch - 1:
