@@ -14,6 +14,7 @@ from shoal.errors import ConfigError, describe
 
 if TYPE_CHECKING:
     from shoal.train.callbacks import UserCallback
+    from shoal.train.storage import Storage
 
 STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
 AXES = ("dp", "fsdp", "tp", "pp", "cp")
@@ -369,6 +370,14 @@ class RunConfig:
     def storage(self) -> str:
         """The path or URL of the folder that the run's folder lies in."""
         return os.fspath(self.storage_path or os.environ.get("SHOAL_TRAIN_STORAGE") or DEFAULT_STORAGE)
+
+    @property
+    def storage_context(self) -> Storage:
+        """The folder that runs' folders lie in, opened. Raises ValueError for a URL of an unknown kind."""
+        from shoal.train.storage import Storage, locate
+
+        filesystem, path = locate(self.storage, self.storage_filesystem)
+        return Storage(filesystem, path, self.sync_config.sync_timeout)
 
     def should_stop(self, metrics: Mapping[str, Any], reports: int) -> bool:
         """Return whether `stop` says that these metrics, of the report of that number from 1, are the last.

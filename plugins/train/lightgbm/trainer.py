@@ -104,18 +104,21 @@ def train_simply(config: Mapping[str, Any]) -> None:
     """Train on the dataset "train" as the trainer's parameters say. Runs in every rank."""
     import lightgbm
 
+    import shoal
     from shoal.train.calls import get_checkpoint
     from shoal.train.frames import rows_and_labels
     from shoal.train.lightgbm.backend import get_network_params
     from shoal.train.lightgbm.callback import ReportCallback
 
-    sets = {}
+    sets: dict[str, Any] = {}
     for name in config["datasets"]:
         rows, labels = rows_and_labels(name, config["label_column"])
         whole = sets.get("train")
         sets[name] = lightgbm.Dataset(
             normalize_pandas_for_lightgbm(rows), labels, reference=whole, free_raw_data=False
         )
+    # Ranks share a machine: threads for all of its cores in each would wait for each other.
+    cpus = shoal.get_runtime_context().get_assigned_resources().get("CPU", 1.0)
     before = get_checkpoint()
     model = None if before is None else LightGBMTrainer.get_model(before)
     rounds = config["num_boost_round"] - (0 if model is None else model.current_iteration())
@@ -124,6 +127,7 @@ def train_simply(config: Mapping[str, Any]) -> None:
             "tree_learner": "data",
             "pre_partition": True,
             "verbose": -1,
+            "num_threads": max(1, int(cpus)),
             **config["params"],
             **get_network_params(),
         },

@@ -22,6 +22,9 @@ class DDPStrategy(strategies.DDPStrategy):  # type: ignore[misc]  # lightning ha
     Example: `Trainer(strategy=DDPStrategy(), plugins=[LightningEnvironment()], devices="auto")`
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+
     @property
     def root_device(self) -> Any:
         """This worker's device."""
@@ -35,6 +38,9 @@ class DDPStrategy(strategies.DDPStrategy):  # type: ignore[misc]  # lightning ha
 
 class FSDPStrategy(strategies.FSDPStrategy):  # type: ignore[misc]
     """Lightning's FSDPStrategy on this run's ranks, which need GPUs for it. Takes what that takes."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
 
     @property
     def root_device(self) -> Any:
@@ -55,9 +61,8 @@ class FSDPStrategy(strategies.FSDPStrategy):  # type: ignore[misc]
 class DeepSpeedStrategy(strategies.DeepSpeedStrategy):  # type: ignore[misc]
     """Lightning's DeepSpeedStrategy on this run's ranks, which need GPUs for it. Takes what that takes."""
 
-    def setup_distributed(self) -> None:
-        """Begin: the ranks have met already."""
-        super().setup_distributed()
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
 
     @property
     def root_device(self) -> Any:
@@ -75,6 +80,9 @@ class LightningEnvironment(environments.LightningEnvironment):  # type: ignore[m
 
     Example: `Trainer(plugins=[LightningEnvironment()])`
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
 
     @property
     def creates_processes_externally(self) -> bool:

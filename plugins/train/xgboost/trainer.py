@@ -84,6 +84,7 @@ def train_simply(config: Mapping[str, Any]) -> None:
     """Train on the dataset "train" as the trainer's parameters say. Runs in every rank."""
     import xgboost
 
+    import shoal
     from shoal.train.calls import get_checkpoint
     from shoal.train.frames import rows_and_labels
     from shoal.train.xgboost.callback import ReportCallback
@@ -94,8 +95,10 @@ def train_simply(config: Mapping[str, Any]) -> None:
     before = get_checkpoint()
     model = None if before is None else XGBoostTrainer.get_model(before)
     rounds = config["num_boost_round"] - (0 if model is None else model.num_boosted_rounds())
+    # Ranks share a machine: threads for all of its cores in each would wait for each other.
+    cpus = shoal.get_runtime_context().get_assigned_resources().get("CPU", 1.0)
     xgboost.train(
-        dict(config["params"]),
+        {"nthread": max(1, int(cpus)), **config["params"]},
         sets["train"],
         num_boost_round=max(0, rounds),
         evals=[(matrix, name) for name, matrix in sets.items()],

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 from shoal.train.context import TrainContext
-from shoal.train.session import Orders, Place, Session, session_here
+from shoal.train.session import Orders, Place, Session
 from shoal.train.storage import Storage
 
-
-class DistributedTrainContext(TrainContext):
-    """What a training function knows that a trainer runs: the context of this process's run.
-
-    Raises SessionMisuseError outside of a training function.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(session_here("DistributedTrainContext()"))
+DistributedTrainContext = TrainContext
 
 
 class LocalTrainContext(TrainContext):
