@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from shoal import train
 from shoal.errors import ActorDied, ConfigError, NotSerializable
@@ -211,23 +212,21 @@ def test_a_checkpoints_folder_that_vanishes(run_config: Make) -> None:
         DataParallelTrainer(gone_before, run_config=run_config(name="gone")).fit()
 
 
-class Flaky:
-    """A filesystem of fsspec whose files cannot be opened for writing until some tries were made."""
+class Flaky(LocalFileSystem):  # type: ignore[misc]  # fsspec has no types
+    """Files that cannot be written into a checkpoint until some tries were made in the process."""
 
-    def __new__(cls, failures: int) -> Any:
-        from fsspec.implementations.local import LocalFileSystem
+    cachable = False
+    protocol = "flaky"
 
-        class FlakyFiles(LocalFileSystem):
-            protocol = "flaky"
-            left = failures
+    def __init__(self, failures: int) -> None:
+        super().__init__()
+        self.left = failures
 
-            def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
-                if "w" in mode and "checkpoint_" in path and type(self).left > 0:
-                    type(self).left -= 1
-                    raise OSError("the storage is away")
-                return super()._open(path, mode, **options)
-
-        return FlakyFiles()
+    def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
+        if "w" in mode and "checkpoint_" in path and self.left > 0:
+            self.left -= 1
+            raise OSError("the storage is away")
+        return super()._open(path, mode, **options)
 
 
 def test_a_storage_that_fails_for_a_while(run_config: Make, tmp_path: Path) -> None:
