@@ -17,6 +17,7 @@ import enum
 import importlib
 import inspect
 import json
+import os
 import re
 import sys
 import warnings
@@ -274,6 +275,7 @@ def show(areas: dict[str, dict[str, int]]) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the table; return the exit status."""
+    os.environ.setdefault("KERAS_BACKEND", "torch")  # the one that is installed here
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument(
         "tables", nargs="*", type=Path, default=[DEFAULT], help=f"tables to read (default: {DEFAULT.name})"

@@ -125,6 +125,35 @@ MODULES: dict[str, tuple[Source, ...]] = {
     "ray.runtime_context": (_of("shoal", "RuntimeContext get_runtime_context"),),
     "ray.job_submission": (_of("shoal.jobs"),),
     "ray.runtime_env": (_of("shoal.compat.runtime_env", "RuntimeEnv RuntimeEnvConfig"),),
+    "ray.train.backend": (_of("shoal.train.backend", "Backend BackendConfig"),),
+    "ray.train.base_trainer": (
+        _of("shoal.train.trainer", "BaseTrainer=DataParallelTrainer format_datasets_for_repr"),
+    ),
+    "ray.train.data_parallel_trainer": (_of("shoal.train", "DataParallelTrainer"),),
+    "ray.train.error": (_of("shoal.train", "SessionMisuseError"),),
+    "ray.train.huggingface.transformers": (
+        _of("shoal.train.huggingface.transformers", "RayTrainReportCallback=ReportCallback prepare_trainer"),
+    ),
+    "ray.train.lightgbm": (
+        _of("shoal.train.lightgbm", "LightGBMCheckpoint LightGBMConfig LightGBMTrainer get_network_params"),
+        _of("shoal.train.lightgbm", "RayTrainReportCallback=ReportCallback normalize_pandas_for_lightgbm"),
+    ),
+    "ray.train.lightning": (
+        _of("shoal.train.lightning", "RayDDPStrategy=DDPStrategy RayDeepSpeedStrategy=DeepSpeedStrategy"),
+        _of("shoal.train.lightning", "RayFSDPStrategy=FSDPStrategy prepare_trainer"),
+        _of("shoal.train.lightning", "RayLightningEnvironment=LightningEnvironment"),
+        _of("shoal.train.lightning", "RayTrainReportCallback=ReportCallback"),
+    ),
+    "ray.train.torch.train_loop_utils": (_of("shoal.train.torch"),),
+    "ray.train.v2.api.callback": (
+        _of("shoal.train.callbacks", "RayTrainCallback=UserCallback UserCallback"),
+    ),
+    "ray.train.v2.api.data_parallel_trainer": (_of("shoal.train", "DataParallelTrainer"),),
+    "ray.train.v2.jax": (_of("shoal.train.jax", "JaxConfig JaxTrainer"),),
+    "ray.train.xgboost": (
+        _of("shoal.train.xgboost", "XGBoostCheckpoint XGBoostConfig XGBoostTrainer"),
+        _of("shoal.train.xgboost", "RayTrainReportCallback=ReportCallback"),
+    ),
     "ray.types": (_of("shoal", "ObjectRef"),),
     "ray.util": (
         _of("shoal.util"),

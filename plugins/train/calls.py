@@ -47,8 +47,6 @@ def report(
         raise TypeError(
             f"checkpoint_upload_mode must be a CheckpointUploadMode, not {describe(checkpoint_upload_mode)}"
         )
-    if checkpoint is None and (checkpoint_dir_name or validation):
-        raise ValueError("checkpoint_dir_name and validation need a checkpoint")
     if checkpoint_dir_name is not None and (not checkpoint_dir_name or "/" in checkpoint_dir_name):
         raise ValueError(f"checkpoint_dir_name must be a folder's name, not {describe(checkpoint_dir_name)}")
     delete = delete_local_checkpoint_after_upload

@@ -121,7 +121,13 @@ class Checkpoint:
 
 
 class FrameworkCheckpoint(Checkpoint):
-    """A checkpoint that knows what is in it; it may hold a preprocessor beside the model."""
+    """A checkpoint that knows what is in it; it may hold a preprocessor beside the model.
+
+    Parameters: those of Checkpoint.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
 
     def get_preprocessor(self) -> Any:
         """Return the preprocessor that was put into it, or None."""

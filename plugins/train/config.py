@@ -6,7 +6,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
@@ -14,12 +14,19 @@ from shoal.errors import ConfigError, describe
 
 if TYPE_CHECKING:
     from shoal.train.callbacks import UserCallback
+    from shoal.train.storage import Storage
 
 STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
 AXES = ("dp", "fsdp", "tp", "pp", "cp")
 DEFAULT_STORAGE = "~/shoal_results"
 
+T = TypeVar("T")
+
 Stop = Mapping[str, float] | Callable[[Mapping[str, Any]], bool]
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _check_workers(value: Any) -> int | tuple[int, int]:
@@ -139,7 +146,7 @@ class ScalingConfig:
         if unknown:
             raise ConfigError(f"parallel has no axis {', '.join(unknown)}; it has {', '.join(AXES)}")
         for axis, size in asked.items():
-            if not isinstance(size, int) or isinstance(size, bool) or (size < 1 and size != -1):
+            if not _is_count(size) or (size < 1 and size != -1):
                 raise ConfigError(
                     f"parallel[{axis!r}] must be a number of workers or -1, not {describe(size)}"
                 )
@@ -194,7 +201,7 @@ class FailureConfig:
     on_nan: str = "ignore"
 
     def __attrs_post_init__(self) -> None:
-        if not isinstance(self.max_failures, int) or self.max_failures < -1:
+        if not _is_count(self.max_failures) or self.max_failures < -1:
             raise ConfigError(
                 f"max_failures must be a number of at least -1, not {describe(self.max_failures)}"
             )
@@ -235,7 +242,7 @@ class CheckpointConfig:
     checkpoint_at_end: bool | None = None
 
     def __attrs_post_init__(self) -> None:
-        if self.num_to_keep is not None and (not isinstance(self.num_to_keep, int) or self.num_to_keep < 1):
+        if self.num_to_keep is not None and (not _is_count(self.num_to_keep) or self.num_to_keep < 1):
             raise ConfigError(f"num_to_keep must be None or at least 1, not {describe(self.num_to_keep)}")
         if self.checkpoint_score_order not in ("max", "min"):
             raise ConfigError(
@@ -294,6 +301,30 @@ def _listed(callbacks: Any) -> list[Any]:
     return list(callbacks)
 
 
+def _made(name: str, kind: type[T], given: Any) -> T:
+    if given is None:
+        return kind()
+    if not isinstance(given, kind):
+        raise ConfigError(f"{name} must be a {kind.__name__}, not {describe(given)}")
+    return given
+
+
+def _failure_config(given: FailureConfig | None) -> FailureConfig:
+    return _made("failure_config", FailureConfig, given)
+
+
+def _checkpoint_config(given: CheckpointConfig | None) -> CheckpointConfig:
+    return _made("checkpoint_config", CheckpointConfig, given)
+
+
+def _logging_config(given: LoggingConfig | None) -> LoggingConfig:
+    return _made("logging_config", LoggingConfig, given)
+
+
+def _sync_config(given: SyncConfig | None) -> SyncConfig:
+    return _made("sync_config", SyncConfig, given)
+
+
 @attrs.frozen
 class RunConfig:
     """What a run is called, where its files go, and when it ends.
@@ -311,29 +342,20 @@ class RunConfig:
     name: str | None = None
     storage_path: str | None = None
     storage_filesystem: Any = None
-    failure_config: FailureConfig = attrs.field(
-        factory=FailureConfig, converter=attrs.converters.default_if_none(factory=FailureConfig)
-    )
-    checkpoint_config: CheckpointConfig = attrs.field(
-        factory=CheckpointConfig, converter=attrs.converters.default_if_none(factory=CheckpointConfig)
-    )
+    failure_config: FailureConfig = attrs.field(factory=FailureConfig, converter=_failure_config)
+    checkpoint_config: CheckpointConfig = attrs.field(factory=CheckpointConfig, converter=_checkpoint_config)
     callbacks: list[UserCallback] = attrs.field(factory=list, converter=_listed)
     worker_runtime_env: Mapping[str, Any] | None = None
-    logging_config: LoggingConfig = attrs.field(
-        factory=LoggingConfig, converter=attrs.converters.default_if_none(factory=LoggingConfig)
-    )
-    sync_config: SyncConfig = attrs.field(
-        factory=SyncConfig, converter=attrs.converters.default_if_none(factory=SyncConfig)
-    )
+    logging_config: LoggingConfig = attrs.field(factory=LoggingConfig, converter=_logging_config)
+    sync_config: SyncConfig = attrs.field(factory=SyncConfig, converter=_sync_config)
     verbose: int = 1
     stop: Stop | None = None
     progress_reporter: Callable[[int, Mapping[str, Any]], None] | None = None
     log_to_file: bool = False
 
     def __attrs_post_init__(self) -> None:
-        if self.name is not None and (
-            not isinstance(self.name, str) or not self.name or "/" in self.name or self.name in (".", "..")
-        ):
+        name: Any = self.name
+        if name is not None and (not isinstance(name, str) or not name or "/" in name or name in (".", "..")):
             raise ConfigError(f"name must be a folder's name, not {describe(self.name)}")
         if self.storage_path is not None and not isinstance(self.storage_path, (str, os.PathLike)):
             raise ConfigError(f"storage_path must be a path or URL, not {describe(self.storage_path)}")
@@ -343,18 +365,19 @@ class RunConfig:
             raise ConfigError(
                 "log_to_file is not there: the session keeps what workers print (`shoal logs --actor`)"
             )
-        for name, kind in (
-            ("failure_config", FailureConfig),
-            ("checkpoint_config", CheckpointConfig),
-            ("sync_config", SyncConfig),
-        ):
-            if not isinstance(getattr(self, name), kind):
-                raise ConfigError(f"{name} must be a {kind.__name__}, not {describe(getattr(self, name))}")
 
     @property
     def storage(self) -> str:
         """The path or URL of the folder that the run's folder lies in."""
         return os.fspath(self.storage_path or os.environ.get("SHOAL_TRAIN_STORAGE") or DEFAULT_STORAGE)
+
+    @property
+    def storage_context(self) -> Storage:
+        """The folder that runs' folders lie in, opened. Raises ValueError for a URL of an unknown kind."""
+        from shoal.train.storage import Storage, locate
+
+        filesystem, path = locate(self.storage, self.storage_filesystem)
+        return Storage(filesystem, path, self.sync_config.sync_timeout)
 
     def should_stop(self, metrics: Mapping[str, Any], reports: int) -> bool:
         """Return whether `stop` says that these metrics, of the report of that number from 1, are the last.

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from shoal.train.session import Session
+from shoal.train.session import Session, session_here
 from shoal.train.storage import Storage
 
 
 class TrainContext:
-    """What a training function can know of its place. `train.get_context()` gives it."""
+    """What a training function can know of its place. `train.get_context()` gives it.
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    Raises SessionMisuseError outside of a training function.
+    """
+
+    def __init__(self, session: Session | None = None) -> None:
+        self._session = session_here("TrainContext()") if session is None else session
 
     def get_world_size(self) -> int:
         """Return how many workers train."""

@@ -28,9 +28,9 @@ class DataConfig:
         execution_options: Any = None,
         enable_shard_locality: bool = True,
     ) -> None:
-        if datasets_to_split != "all" and (
-            not isinstance(datasets_to_split, (list, tuple))
-            or not all(isinstance(each, str) for each in datasets_to_split)
+        asked: Any = datasets_to_split
+        if asked != "all" and (
+            not isinstance(asked, (list, tuple)) or not all(isinstance(each, str) for each in asked)
         ):
             raise ConfigError(
                 f"datasets_to_split must be 'all' or a list of names, not {describe(datasets_to_split)}"

@@ -69,7 +69,8 @@ class WorkerGroup:
 
     def execute(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> list[Any]:
         """Call a function in every worker, with the same arguments; return what it returns, by rank."""
-        return shoal.get(self.execute_async(func, *args, **kwargs), timeout=CALL_SECONDS)
+        found: list[Any] = shoal.get(self.execute_async(func, *args, **kwargs), timeout=CALL_SECONDS)
+        return found
 
     def execute_async(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> list[Any]:
         """Call a function in every worker; return references."""
@@ -88,7 +89,8 @@ class WorkerGroup:
     def execute_each(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Call a function with arguments of its own in every worker: tuples that begin with the function, by rank."""
         refs = [worker.actor.run.remote(*call) for worker, call in zip(self.workers, calls, strict=True)]
-        return shoal.get(refs, timeout=CALL_SECONDS)
+        found: list[Any] = shoal.get(refs, timeout=CALL_SECONDS)
+        return found
 
     def end(self, reusable: bool = False) -> Any:
         """End the workers. Returns the placement group if it is to be used again, else gives that back too."""

@@ -1,7 +1,8 @@
-"""A run's folder on any filesystem: what is written is there whole or not at all; a storage that fails is tried again."""
+"""A run's folder on any filesystem: files are there whole or not at all; a storage that fails gets more tries."""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import posixpath
@@ -58,7 +59,12 @@ class Storage:
 
         def attempt() -> None:
             if not self.is_local:
-                with self.filesystem.open_output_stream(target) as stream:
+                try:
+                    stream = self.filesystem.open_output_stream(target)
+                except FileNotFoundError:  # of a filesystem with real folders
+                    self.filesystem.create_dir(posixpath.dirname(target), recursive=True)
+                    stream = self.filesystem.open_output_stream(target)
+                with stream:
                     stream.write(data)
                 return
             os.makedirs(os.path.dirname(target), exist_ok=True)
@@ -130,7 +136,7 @@ class Storage:
         files = local_files(folder)
         targets = {file: self.at(name, file) for file in files}
         for parent in sorted({posixpath.dirname(target) for target in targets.values()} | {self.at(name)}):
-            self._patiently(lambda parent=parent: self.filesystem.create_dir(parent, recursive=True))
+            self._patiently(functools.partial(self.filesystem.create_dir, parent, recursive=True))
         with ThreadPoolExecutor(_UPLOADS, "shoal-upload") as pool:
             done = [
                 pool.submit(self._put, os.path.join(folder, *file.split("/")), target)

@@ -19,6 +19,7 @@ from shoal.train.controller.events import Fail, Succeed
 from shoal.train.controller.records import Records
 from shoal.train.controller.shell import Job, Shell, error_of
 from shoal.train.data import DataConfig, check_datasets
+from shoal.train.errors import ControllerError
 from shoal.train.group import refuse_impossible
 from shoal.train.result import STATE, Result, frame_of
 from shoal.train.storage import Storage, locate
@@ -95,8 +96,8 @@ class DataParallelTrainer:
         if self.scaling_config.wait_for_nodes_s == 0:
             refuse_impossible(self.scaling_config, shoal.nodes())
         name = run.name or f"{type(self).__name__}_{time.strftime('%Y-%m-%d_%H-%M-%S')}_{uuid4().hex[:6]}"
-        filesystem, folder = locate(os.fspath(run.storage), run.storage_filesystem)
-        storage = Storage(filesystem, f"{folder.rstrip('/')}/{name}", run.sync_config.sync_timeout)
+        above = run.storage_context
+        storage = Storage(above.filesystem, f"{above.path.rstrip('/')}/{name}", above.patience)
         records = Records(storage, name)
         job = Job(
             name=name,
@@ -126,7 +127,10 @@ class DataParallelTrainer:
         result = None
         try:
             callbacks.tell("on_start")
-            outcome = Shell(job, records, callbacks).lead()
+            try:
+                outcome = Shell(job, records, callbacks).lead()
+            except OSError as error:  # the storage's
+                outcome = Fail(ControllerError(error))
         finally:
             error = error_of(outcome)
             records.finish(error)
@@ -153,6 +157,8 @@ class DataParallelTrainer:
         train_loop_config: Mapping[str, Any] | None = None,
         *,
         storage_filesystem: Any = None,
+        datasets: Mapping[str, Any] | None = None,
+        scaling_config: ScalingConfig | None = None,
         **kwargs: Any,
     ) -> Any:
         """Return a trainer that goes on with the run in that folder, from its last checkpoint.
@@ -176,7 +182,14 @@ class DataParallelTrainer:
             storage_path=where or ".",
             storage_filesystem=storage_filesystem,
         )
-        return cls(train_loop_per_worker, train_loop_config=train_loop_config, run_config=run, **kwargs)
+        return cls(
+            train_loop_per_worker,
+            train_loop_config=train_loop_config,
+            datasets=datasets,
+            scaling_config=scaling_config,
+            run_config=run,
+            **kwargs,
+        )
 
     def get_dataset_config(self) -> DataConfig:
         """Return how the datasets are dealt."""
@@ -184,6 +197,14 @@ class DataParallelTrainer:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.scaling_config.num_workers} workers>"
+
+
+def format_datasets_for_repr(datasets: Mapping[str, Any]) -> str:
+    """Return datasets as one line of text.
+
+    Example: `format_datasets_for_repr({"train": dataset})`
+    """
+    return "{" + ", ".join(f"{name!r}: {dataset!r}" for name, dataset in datasets.items()) + "}"
 
 
 def _check(name: str, given: Any, kind: type) -> None:

@@ -37,7 +37,7 @@ if __name__ == "__main__":
 """
 
 
-def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -46,7 +46,7 @@ def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=cwd,
-        env=kept,
+        env={**kept, **variables},
         capture_output=True,
         text=True,
         check=False,
@@ -108,10 +108,23 @@ def test_the_flag_of_pytest(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not SEEDS.is_dir(), reason="the seed programs are not beside this checkout")
-@pytest.mark.parametrize("name", ["01_tasks", "02_actors", "03_objects", "14_batch_inference"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "01_tasks",
+        "02_actors",
+        "03_objects",
+        "05_train_minimal",
+        "10_train_report",
+        "11_train_ddp",
+        "14_batch_inference",
+    ],
+)
 def test_a_seed_program_runs_unchanged(name: str, tmp_path: Path) -> None:
     pytest.importorskip("numpy")
-    done = run("-m", "shoal.compat", str(SEEDS / f"{name}.py"), cwd=tmp_path)
+    if "train" in name:
+        pytest.importorskip("torch")
+    done = run("-m", "shoal.compat", str(SEEDS / f"{name}.py"), cwd=tmp_path, HOME=str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f"OK {name.partition('_')[2].replace('_', ' ')}"
 

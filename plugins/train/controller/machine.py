@@ -135,7 +135,6 @@ class Controller:
                 return self._hung(self._group, event.of)
             case Room():
                 return self._room(self._group, event.workers)
-        return []
 
     def _start(self) -> list[Action]:
         self.phase = "starting"

@@ -271,8 +271,7 @@ class Shell:
         events: list[Event] = []
         for name, *parts, now in told:
             if name == "failed":
-                error, trace = parts
-                failures.setdefault(rank, (error, trace))
+                failures.setdefault(rank, (parts[0], parts[1]))
                 return events
             events.append(_event(name, rank, parts, now))
         self._polls[self._group.workers[rank].actor.poll.remote(_POLL_SECONDS)] = rank

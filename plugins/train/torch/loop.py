@@ -34,6 +34,25 @@ def get_devices() -> list[Any]:
     return [torch.device("cpu")]
 
 
+def get_device_mesh() -> Any:
+    """Return the torch.distributed.DeviceMesh that `ScalingConfig.parallel` describes, with its axes' names.
+
+    Torch's own fully_shard, parallelize_module, context_parallel and pipelining take it, or one axis: `mesh["tp"]`.
+    Raises SessionMisuseError outside of a training function.
+
+    Example: `parallelize_module(model, train.torch.get_device_mesh()["tp"], plan)`
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+
+    session = session_here("train.torch.get_device_mesh()")
+    if "mesh" not in session.stash:
+        shape = session.orders.mesh
+        session.stash["mesh"] = init_device_mesh(
+            get_device().type, tuple(shape.values()), mesh_dim_names=tuple(shape)
+        )
+    return session.stash["mesh"]
+
+
 def prepare_model(
     model: Any,
     move_to_device: Any = True,
@@ -95,7 +114,7 @@ class PreparedDataLoader:
         return getattr(self.__dict__["_loader"], name)
 
     def __iter__(self) -> Iterator[Any]:
-        sampler = getattr(self._loader, "sampler", None)
+        sampler: Any = getattr(self._loader, "sampler", None)
         if getattr(sampler, "epoch", None) is not None and hasattr(sampler, "set_epoch"):
             # Whoever sets the epoch sets it to another number than the one of the loop before.
             if sampler.epoch == self._epoch - 1:

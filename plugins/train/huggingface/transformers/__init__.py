@@ -1,0 +1,30 @@
+"""Transformers in a training function: a callback that reports. transformers is imported when something needs it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shoal.train.huggingface.transformers.callback import ReportCallback, prepare_trainer
+
+__all__ = [
+    "ReportCallback",
+    "prepare_trainer",
+]
+
+_HOMES = {
+    "shoal.train.huggingface.transformers.callback": (
+        "ReportCallback",
+        "prepare_trainer",
+    ),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(home), name)
+    return value

@@ -1,0 +1,1 @@
+"""Further paths to names of shoal.train, as the reference has them."""
