@@ -413,3 +413,19 @@ def test_groups_of_decimals_with_and_without_kernels_of_arrow(session: str) -> N
     assert rides.mean("fare") == pytest.approx(8.26 / 3)
     nothing = rides.filter(lambda row: False).groupby("city").aggregate(*aggregates)
     assert nothing.take_all() == []
+
+
+def test_rows_go_to_other_libraries_as_a_whole(session: str) -> None:
+    pytest.importorskip("datasets")
+    ds = shoal.data.range(10, override_num_blocks=3).map(
+        lambda row: {"id": row["id"], "name": f"n{row['id']}"}
+    )
+    assert ds.to_arrow().column("id").to_pylist() == list(range(10))
+    assert ds.to_numpy("id").tolist() == list(range(10))
+    assert ds.to_numpy()["name"].tolist() == [f"n{number}" for number in range(10)]
+    with pytest.raises(KeyError, match="nothing"):
+        ds.to_numpy("nothing")
+    assert ds.to_huggingface().filter(lambda row: row["id"] > 7)["name"] == ["n8", "n9"]
+    assert shoal.data.from_huggingface(ds.to_huggingface()).take_all() == ds.take_all()
+    assert ds.quantile("id") == 4.5
+    assert ds.quantile(["id"], q=1.0) == {"quantile(id)": 9}

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pyarrow as pa
 
-from shoal.data.aggregate import AggregateFn, Max, Mean, Min, Std, Sum, finish
+from shoal.data.aggregate import AggregateFn, Max, Mean, Min, Quantile, Std, Sum, finish
 from shoal.data.block import Block
 from shoal.data.plan.logical import Map
 from shoal.data.transforms import Step, Transform
@@ -67,6 +67,16 @@ class Aggregating(Planned):
         Example: `ds.std("x", ddof=0)`
         """
         return self._each(on, lambda name: Std(name, ddof, ignore_nulls))
+
+    def quantile(self, on: str | Sequence[str], q: float = 0.5, ignore_nulls: bool = True) -> Any:
+        """Return the value below which a share `q` of a column's values lie, or a dict for several columns.
+
+        It counts each different value: for columns of very many of them, `ApproximateQuantile` is smaller.
+        Raises ValueError for a share outside of 0 to 1.
+
+        Example: `ds.quantile("fare", 0.9)`
+        """
+        return self._each(on, lambda name: Quantile(name, q, ignore_nulls))
 
     def _each(self, on: Any, make: Any) -> Any:
         names = [on] if isinstance(on, str) else list(on)

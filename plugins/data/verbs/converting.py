@@ -25,6 +25,37 @@ D = TypeVar("D", bound="Converting")
 class Converting(Aggregating):
     """to_dask, to_polars, summary and their like."""
 
+    def to_arrow(self) -> Any:
+        """Return all rows as one `pyarrow.Table`, which shares the blocks' memory where it can.
+
+        Example: `ds.to_arrow().num_rows`
+        """
+        return concat(list(self._blocks()))
+
+    def to_numpy(self, column: str | None = None) -> Any:
+        """Return all rows as a dict of arrays by column, or as the array of one column.
+
+        Raises KeyError for a column that is not there.
+
+        Example: `ds.to_numpy("id").sum()`
+        """
+        from shoal.data.block import to_batch
+        from shoal.data.transforms import need_columns
+
+        whole = self.to_arrow()
+        if column is None:
+            return to_batch(whole, "numpy")
+        need_columns(whole, [column])
+        return to_batch(whole.select([column]), "numpy")[column]
+
+    def to_huggingface(self) -> Any:
+        """Return all rows as a `datasets.Dataset` of Hugging Face. Needs datasets.
+
+        Example: `ds.to_huggingface().train_test_split()`
+        """
+        datasets = need("datasets", "to_huggingface")
+        return datasets.Dataset(datasets.table.InMemoryTable(self.to_arrow()))
+
     def to_polars(self) -> Any:
         """Return all rows as a DataFrame of polars, which shares the blocks' memory where it can. Needs polars.
 
