@@ -27,7 +27,9 @@ class PreloadStep(EnvironmentStep):
         if not isinstance(value, (list, tuple)) or not all(
             isinstance(each, str) and _MODULE.fullmatch(each) for each in value
         ):
-            raise ConfigError(f"runtime_env['preload'] must be a list of modules' names, not {describe(value)}")
+            raise ConfigError(
+                f"runtime_env['preload'] must be a list of modules' names, not {describe(value)}"
+            )
         if len(value) > _MOST:
             raise ConfigError(f"runtime_env['preload'] may name {_MOST} modules, not {len(value)}")
         return list(dict.fromkeys(value))

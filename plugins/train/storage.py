@@ -1,4 +1,5 @@
-"""A run's folder on any filesystem: what is written is there whole or not at all; a storage that fails is tried again."""
+"""A run's folder on any filesystem: what is written is there whole or not at all; a storage that fails is tried
+again."""
 
 from __future__ import annotations
 

@@ -100,7 +100,9 @@ def _preload(modules: Sequence[str]) -> None:
     missing = [name for name in modules if name not in sys.modules and name not in _tried]
     for name in missing:
         _tried.add(name)
-        with contextlib.suppress(Exception):  # a stranger's module may raise anything; the worker tries it again
+        with contextlib.suppress(
+            Exception
+        ):  # a stranger's module may raise anything; the worker tries it again
             importlib.import_module(name)
     if missing:
         _freeze()
