@@ -100,13 +100,14 @@ MODULES: dict[str, tuple[Source, ...]] = {
         _of("shoal.data.sinks.files", "FilenameProvider"),
         _of("shoal.data.sinks.own_files", "BlockBasedFileDatasink RowBasedFileDatasink"),
         _of("shoal.data.sources.memory", "RandomIntRowDatasource"),
+        _of("shoal.data.sources.scientific", "TimeRange"),
         _of("shoal.data.sources.own_files", "FileBasedDatasource FileMetadataProvider"),
         _of("shoal.data.sources.own_files", "BaseFileMetadataProvider DefaultFileMetadataProvider"),
     ),
     "ray.data.preprocessors.utils": (
         _of("shoal.data.preprocessors.defaults", "simple_hash simple_split_tokenizer"),
     ),
-    "ray.data.grouped_data": (_of("shoal.data", "GroupedData"),),
+    "ray.data.grouped_data": (_of("shoal.data", "GroupedData GroupedDataset=GroupedData"),),
     "ray.exceptions": (_of("shoal.compat.exceptions"),),
     "ray.experimental": (_of("shoal.tensors", "wait_tensor_freed"),),
     "ray.experimental.channel": (),  # has sub-modules only

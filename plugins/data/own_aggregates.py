@@ -71,6 +71,10 @@ class AggregateFnV2(AggregateFn):
                 block = block.filter(pc.is_valid(block.column(self.on)))
         return self._zero() if not block.num_rows else self.combine(self._zero(), self.aggregate_block(block))
 
+    def of_nothing(self) -> Any:
+        """Return the value of no rows."""
+        return self.finalize(self._zero())
+
     def merge(self, one: Any, other: Any) -> Any:
         """Return the accumulator of both."""
         return self.combine(one, other)

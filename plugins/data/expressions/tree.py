@@ -570,9 +570,9 @@ class UDFExpr(Expr):
 
     fn: Callable[..., Any]
     args: tuple[Expr, ...]
-    kwargs: Mapping[str, Expr]
-    data_type: Any
-    convert: Callable[[Any], Any]
+    kwargs: Mapping[str, Expr] = attrs.field(factory=dict)
+    data_type: Any = None
+    convert: Callable[[Any], Any] = attrs.field(default=lambda value: value)
 
     @property
     def parts(self) -> tuple[Expr, ...]:
