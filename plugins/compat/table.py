@@ -78,6 +78,7 @@ MODULES: dict[str, tuple[Source, ...]] = {
     "ray.dag.compiled_dag_node": (
         _of("shoal.dag", "CompiledDAG build_compiled_dag_from_ray_dag=build_compiled_dag"),
     ),
+    "ray.data.aggregate": (_of("shoal.data.aggregate"), _of("shoal.data.own_aggregates")),
     "ray.data.block": (
         _of("shoal.data.block"),
         _of("shoal.data.access"),
@@ -99,13 +100,14 @@ MODULES: dict[str, tuple[Source, ...]] = {
         _of("shoal.data.sinks.files", "FilenameProvider"),
         _of("shoal.data.sinks.own_files", "BlockBasedFileDatasink RowBasedFileDatasink"),
         _of("shoal.data.sources.memory", "RandomIntRowDatasource"),
+        _of("shoal.data.sources.scientific", "TimeRange"),
         _of("shoal.data.sources.own_files", "FileBasedDatasource FileMetadataProvider"),
         _of("shoal.data.sources.own_files", "BaseFileMetadataProvider DefaultFileMetadataProvider"),
     ),
     "ray.data.preprocessors.utils": (
         _of("shoal.data.preprocessors.defaults", "simple_hash simple_split_tokenizer"),
     ),
-    "ray.data.grouped_data": (_of("shoal.data", "GroupedData"),),
+    "ray.data.grouped_data": (_of("shoal.data", "GroupedData GroupedDataset=GroupedData"),),
     "ray.exceptions": (_of("shoal.compat.exceptions"),),
     "ray.experimental": (_of("shoal.tensors", "wait_tensor_freed"),),
     "ray.experimental.channel": (),  # has sub-modules only

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         read_images,
         read_json,
         read_lance,
+        read_mcap,
         read_numpy,
         read_orc,
         read_parquet,
@@ -58,11 +59,12 @@ if TYPE_CHECKING:
         read_tfrecords,
         read_videos,
         read_webdataset,
+        read_zarr,
     )
     from shoal.data.resources import ExecutionResources
     from shoal.data.schema import Schema
     from shoal.data.sinks.datasink import Datasink, TaskContext, WriteResult
-    from shoal.data.sinks.files import SaveMode
+    from shoal.data.sinks.files import SaveMode, SinkMode
     from shoal.data.sinks.own_files import BlockBasedFileDatasink, RowBasedFileDatasink
     from shoal.data.sources.datasource import BlockMetadata, Datasource, ReadTask
     from shoal.data.sources.paths import FileShuffleConfig, Partitioning
@@ -98,6 +100,7 @@ __all__ = [
     "RowBasedFileDatasink",
     "SaveMode",
     "Schema",
+    "SinkMode",
     "TaskContext",
     "TaskPoolStrategy",
     "WriteResult",
@@ -133,6 +136,7 @@ __all__ = [
     "read_images",
     "read_json",
     "read_lance",
+    "read_mcap",
     "read_numpy",
     "read_orc",
     "read_parquet",
@@ -141,6 +145,7 @@ __all__ = [
     "read_tfrecords",
     "read_videos",
     "read_webdataset",
+    "read_zarr",
 ]
 
 _HOMES = {
@@ -196,6 +201,8 @@ _HOMES = {
         "read_datasource",
         "read_images",
         "read_json",
+        "read_mcap",
+        "read_zarr",
         "read_numpy",
         "read_orc",
         "read_parquet",
@@ -210,7 +217,7 @@ _HOMES = {
     "shoal.data.splitting": ("DataIterator",),
     "shoal.data.summary": ("DatasetSummary",),
     "shoal.data.sinks.datasink": ("Datasink", "TaskContext", "WriteResult"),
-    "shoal.data.sinks.files": ("SaveMode",),
+    "shoal.data.sinks.files": ("SaveMode", "SinkMode"),
     "shoal.data.sources.datasource": ("BlockMetadata", "Datasource", "ReadTask"),
     "shoal.data.sources.paths": (
         "FileShuffleConfig",

@@ -83,6 +83,10 @@ class AggregateFn:
         """Return the value of an accumulator."""
         return state if self._finalize is None else self._finalize(state)
 
+    def of_nothing(self) -> Any:
+        """Return the value of no rows; None where it is of a column."""
+        return self.finalize(self.accumulate(from_rows([]))) if self.on is None else None
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name})"
 
@@ -156,6 +160,8 @@ class Count(_OfColumn):
 class _Folded(_OfColumn):
     """An aggregate whose accumulators are its values; null unless there is one value at least."""
 
+    _zero: Callable[[], Any] | None = None  # what stands for no values
+
     def __init__(
         self, on: str | None = None, ignore_nulls: bool = True, alias_name: str | None = None
     ) -> None:
@@ -163,7 +169,11 @@ class _Folded(_OfColumn):
 
     def kernel(self) -> tuple[str, Any] | None:
         """Return Arrow's own aggregate."""
-        return (self._word, self._options())
+        return None if self._zero is not None else (self._word, self._options())
+
+    def of_nothing(self) -> Any:
+        """Return the value of no rows."""
+        return None if self._zero is None else self._zero()
 
     def parts(self) -> Parts | None:
         """Return what it needs of each block: its own values."""
@@ -190,7 +200,7 @@ class _Folded(_OfColumn):
 
     def finalize(self, state: Any) -> Any:
         """Return the value of an accumulator."""
-        return state[1]
+        return self.of_nothing() if state[1] is None else state[1]
 
 
 class Sum(_Folded):
@@ -206,24 +216,44 @@ class Sum(_Folded):
 
 
 class Min(_Folded):
-    """The least value of a column.
+    """The least value of a column; of none what `zero_factory` returns (None without it).
 
     Example: `ds.aggregate(Min("x"))`
     """
 
     _word = "min"
 
+    def __init__(
+        self,
+        on: str | None = None,
+        ignore_nulls: bool = True,
+        alias_name: str | None = None,
+        zero_factory: Callable[[], Any] | None = None,
+    ) -> None:
+        super().__init__(on, ignore_nulls, alias_name)
+        self._zero = zero_factory
+
     def _fold(self, one: Any, other: Any) -> Any:
         return min(one, other)
 
 
 class Max(_Folded):
-    """The greatest value of a column.
+    """The greatest value of a column; of none what `zero_factory` returns (None without it).
 
     Example: `ds.aggregate(Max("x"))`
     """
 
     _word = "max"
+
+    def __init__(
+        self,
+        on: str | None = None,
+        ignore_nulls: bool = True,
+        alias_name: str | None = None,
+        zero_factory: Callable[[], Any] | None = None,
+    ) -> None:
+        super().__init__(on, ignore_nulls, alias_name)
+        self._zero = zero_factory
 
     def _fold(self, one: Any, other: Any) -> Any:
         return max(one, other)
@@ -323,12 +353,22 @@ class Std(_Moments):
 
 
 class AbsMax(_Folded):
-    """The greatest absolute value of a column.
+    """The greatest absolute value of a column; of none what `zero_factory` returns (None without it).
 
     Example: `ds.aggregate(AbsMax("x"))`
     """
 
     _word = "abs_max"
+
+    def __init__(
+        self,
+        on: str | None = None,
+        ignore_nulls: bool = True,
+        alias_name: str | None = None,
+        zero_factory: Callable[[], Any] | None = None,
+    ) -> None:
+        super().__init__(on, ignore_nulls, alias_name)
+        self._zero = zero_factory
 
     def kernel(self) -> tuple[str, Any] | None:
         """There is none."""
@@ -610,7 +650,7 @@ def finish(states: Sequence[Sequence[Any]], aggregates: Sequence[AggregateFn]) -
     totals: list[Any] = [None] * len(aggregates)
     for number, each in enumerate(aggregates):
         if not states:
-            totals[number] = each.finalize(each.accumulate(from_rows([]))) if each.on is None else None
+            totals[number] = each.of_nothing()
             continue
         state = states[0][number]
         for other in states[1:]:

@@ -320,7 +320,7 @@ class GroupedData:
         Example: `ds.groupby("city").aggregate(Sum("rides"), Mean("fare"))`
         """
         check_aggregates(aggs)
-        return self._over(Aggregate(self._partitions, keys=self._keys, aggregates=tuple(aggs)))
+        return self._over(Aggregate(blocks=self._partitions, keys=self._keys, aggregates=tuple(aggs)))
 
     def count(self) -> Dataset:
         """Count the rows of each group, as "count()".
@@ -398,7 +398,11 @@ class GroupedData:
         )
         kind = check_format(batch_format)
         exchange = MapGroups(
-            self._partitions, keys=self._keys, function=function, batch_format=kind, zero_copy=zero_copy_batch
+            blocks=self._partitions,
+            keys=self._keys,
+            function=function,
+            batch_format=kind,
+            zero_copy=zero_copy_batch,
         )
         return self._over(exchange, options)
 

@@ -52,7 +52,7 @@ class Join(Exchange):
 
     def of_side(self, side: int) -> HashPartition:
         """Return what partitions the left (0) or the right (1) input."""
-        return HashPartition(self.blocks, keys=self.right_keys if side else self.left_keys)
+        return HashPartition(blocks=self.blocks, keys=self.right_keys if side else self.left_keys)
 
     def split(self, block: Block, plan: Any, partitions: int, index: int) -> list[Block]:
         """Never called: each side is split by what `of_side` returns."""

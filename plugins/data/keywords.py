@@ -66,16 +66,17 @@ class FileSinkKeywords(TypedDict, total=False):
 
     `filesystem` is one of pyarrow.fs or fsspec. `mode` is what is done where the folder holds files: "append",
     "overwrite", "ignore" or "error". `try_create_dir` makes the folder. `min_rows_per_file` is how many rows a file has
-    at least while there are more. `concurrency` is how many files are written at a time at most, `ray_remote_args` are
-    options of tasks. `arrow_open_stream_args` go to the filesystem's `open_output_stream`. `filename_provider(task,
-    number)` names the file of a task and its number, or it is a FilenameProvider; the write's own id is put before
-    names without it.
+    at least while there are more (also by its old name, `num_rows_per_file`). `concurrency` is how many files are
+    written at a time at most, `ray_remote_args` are options of tasks. `arrow_open_stream_args` go to the
+    filesystem's `open_output_stream`. `filename_provider(task, number)` names the file of a task and its number, or
+    it is a FilenameProvider; the write's own id is put before names without it.
     """
 
     filesystem: Any
     mode: Any
     try_create_dir: bool
     min_rows_per_file: int | None
+    num_rows_per_file: int | None
     concurrency: int | None
     ray_remote_args: Mapping[str, Any] | None
     arrow_open_stream_args: Mapping[str, Any] | None

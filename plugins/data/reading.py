@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.data.catalogs import Catalog, ReaderFormat, resolved
 from shoal.data.checks import check_count
-from shoal.data.compute import placement
+from shoal.data.compute import TaskPoolStrategy, placement
 from shoal.data.dataset import Dataset
 from shoal.data.expressions import to_arrow
 from shoal.data.keywords import FileKeywords, SourceKeywords, TaskKeywords
@@ -29,6 +29,7 @@ from shoal.data.sources.lakes import DeltaDatasource, IcebergDatasource, LanceDa
 from shoal.data.sources.media import AudioFormat, VideoFormat
 from shoal.data.sources.paths import Partitioning, check_paths, check_shuffle, find_files
 from shoal.data.sources.records import AvroFormat, OrcFormat, TfRecordFormat, WebDatasetFormat
+from shoal.data.sources.scientific import McapFormat, TimeRange, ZarrDatasource, texts
 from shoal.data.sources.sql import SqlDatasource
 from shoal.errors import describe
 
@@ -50,14 +51,15 @@ def read_datasource(
     parallelism: int = -1,
     concurrency: int | None = None,
     override_num_blocks: int | None = None,
+    compute: Any = None,
     ray_remote_args: Mapping[str, Any] | None = None,
     **options: Unpack[TaskKeywords],
 ) -> Dataset:
     """Return a dataset of a source's rows.
 
     Parameters: `override_num_blocks` (or `parallelism`) is into about how many pieces the source is cut; else that
-    follows its size and the CPUs. `concurrency` is how many are read at a time at most. `options` (and
-    `ray_remote_args`) are those of tasks.
+    follows its size and the CPUs. `concurrency` (or `compute=TaskPoolStrategy(size=…)`) is how many are read at
+    a time at most. `options` (and `ray_remote_args`) are those of tasks.
     Raises TypeError or ValueError for wrong parameters.
 
     Example: `shoal.data.read_datasource(RangeDatasource(10))`
@@ -66,6 +68,10 @@ def read_datasource(
         raise TypeError(f"a Datasource is needed, not {describe(datasource)}")
     blocks = override_num_blocks if override_num_blocks is not None else parallelism
     check_count("override_num_blocks", override_num_blocks)
+    if compute is not None:
+        if not isinstance(compute, TaskPoolStrategy) or concurrency is not None:
+            raise ValueError("reading runs in tasks: give compute=TaskPoolStrategy(size=...) or concurrency")
+        concurrency = compute.size
     check_count("concurrency", concurrency)
     given = placement({**(ray_remote_args or {}), **options})
     return Dataset(
@@ -207,12 +213,14 @@ def read_binary_files(paths: Paths, **how: Unpack[FileKeywords]) -> Dataset:
     return _read(BinaryFormat(), paths, None, how)
 
 
-def read_numpy(paths: Paths, **how: Unpack[FileKeywords]) -> Dataset:
+def read_numpy(paths: Paths, *, allow_pickle: bool = False, **how: Unpack[FileKeywords]) -> Dataset:
     """Return the arrays of `.npy` files in the column "data"; parameters as of `read_parquet`.
+
+    `allow_pickle` reads arrays of Python objects too: unpickling can run any code that is in a file.
 
     Example: `shoal.data.read_numpy("arrays/")`
     """
-    return _read(NumpyFormat(), paths, ("npy",), how)
+    return _read(NumpyFormat(allow_pickle), paths, ("npy",), how)
 
 
 def read_images(
@@ -221,17 +229,21 @@ def read_images(
     size: tuple[int, int] | None = None,
     mode: str | None = None,
     on_bad_files: str = "error",
+    arrow_open_file_args: Mapping[str, Any] | None = None,
     **how: Unpack[FileKeywords],
 ) -> Dataset:
     """Return pictures as arrays in the column "image". Needs Pillow.
 
     Parameters: `size` is (height, width) to resize to, `mode` one of Pillow's, such as "RGB". `on_bad_files` is what is
-    done with files that are no picture: "error" or "skip". Further parameters are those of `read_parquet`.
+    done with files that are no picture: "error" or "skip". `arrow_open_file_args` is another name of
+    `arrow_open_stream_args`. Further parameters are those of `read_parquet`.
 
     Example: `shoal.data.read_images("pictures/", size=(32, 32), mode="RGB")`
     """
     if on_bad_files not in ("error", "skip"):
         raise ValueError(f'on_bad_files must be "error" or "skip", not {describe(on_bad_files)}')
+    if arrow_open_file_args is not None:
+        how = {"arrow_open_stream_args": arrow_open_file_args, **how}
     return _read(ImageFormat(size, mode, on_bad_files == "skip"), paths, IMAGE_EXTENSIONS, how)
 
 
@@ -264,12 +276,19 @@ def read_webdataset(
     *,
     decoder: bool | None = True,
     suffixes: Sequence[str] | None = None,
+    fileselect: Callable[[str], bool] | Sequence[str] | None = None,
+    filerename: Callable[[str], str] | Mapping[str, str] | None = None,
+    verbose_open: bool = False,
+    expand_json: bool = False,
     **how: Unpack[FileKeywords],
 ) -> Dataset:
     """Return the rows of WebDataset tar files: files of one name are a row, their endings its columns.
 
     Parameters: with `decoder` text, numbers, JSON, arrays and pictures become values; without, all are bytes.
-    `suffixes` are the endings to read (None: all). Further ones as of `read_parquet`.
+    `suffixes` are the endings to read (None: all). `fileselect` says by a member's name whether to read it, or lists
+    patterns of names (`*.jpg`), and `filerename` gives members other names (as a mapping: other endings).
+    `verbose_open` logs each file that is opened, `expand_json` makes columns of what JSON files have. Further ones
+    as of `read_parquet`.
 
     Example: `shoal.data.read_webdataset("shards/", suffixes=["jpg", "cls"])`
     """
@@ -278,7 +297,8 @@ def read_webdataset(
             f"decoder must be True or False, not {describe(decoder)}; map() decodes in other ways"
         )
     chosen = None if suffixes is None else tuple(each.lstrip(".") for each in suffixes)
-    return _read(WebDatasetFormat(bool(decoder), chosen), paths, ("tar", "tar.gz", "tgz"), how)
+    format_ = WebDatasetFormat(bool(decoder), chosen, fileselect, filerename, verbose_open, expand_json)
+    return _read(format_, paths, ("tar", "tar.gz", "tgz"), how)
 
 
 def read_sql(
@@ -344,12 +364,16 @@ def read_delta(
     catalog: Catalog | None = None,
     columns: Sequence[str] | None = None,
     include_paths: bool = False,
+    filesystem: Any = None,
+    shuffle: Any = None,
     **how: Unpack[SourceKeywords],
 ) -> Dataset:
     """Return the rows of a table of Delta Lake. Needs deltalake.
 
     Parameters: `version` is a number or a time (None: the newest now; the dataset keeps to it). `storage_options` are
-    those of deltalake. With a `catalog`, `path` is the name of a table in it. Further ones as of `read_datasource`.
+    those of deltalake, `filesystem` is one of pyarrow.fs to read files with instead, rooted at the table. `shuffle`
+    is as of `read_parquet`. With a `catalog`, `path` is the name of a table in it. Further ones as of
+    `read_datasource`.
     Raises what deltalake raises for a table or version that is not there.
 
     Example: `shoal.data.read_delta("rides", columns=["city"])`
@@ -361,6 +385,8 @@ def read_delta(
         storage_options=storage_options or where.storage_options,
         columns=None if columns is None else (*columns, *(["path"] if include_paths else [])),
         include_paths=include_paths,
+        filesystem=filesystem or where.filesystem,
+        shuffle=check_shuffle(shuffle),
     )
     return read_datasource(source, **how)
 
@@ -421,6 +447,44 @@ def read_iceberg(
         dict(scan_kwargs or {}),
     )
     return read_datasource(source, **how)
+
+
+def read_zarr(
+    path: str,
+    *,
+    array_paths: Sequence[str] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    **how: Unpack[SourceKeywords],
+) -> Dataset:
+    """Return a row for each place on the first axis of a Zarr store's arrays, which are its columns. Needs zarr.
+
+    Parameters: `array_paths` are the arrays to read (None: all whose first axis is as long as the longest), and
+    `storage_options` are those of fsspec. Whole chunks are read by a task. Further ones as of `read_datasource`.
+
+    Example: `shoal.data.read_zarr("climate.zarr", array_paths=["temperature"])`
+    """
+    return read_datasource(ZarrDatasource(path, texts("array_paths", array_paths), storage_options), **how)
+
+
+def read_mcap(
+    paths: Paths,
+    *,
+    topics: str | Sequence[str] | None = None,
+    time_range: TimeRange | tuple[int, int] | None = None,
+    message_types: str | Sequence[str] | None = None,
+    include_metadata: bool = True,
+    **how: Unpack[FileKeywords],
+) -> Dataset:
+    """Return the messages of MCAP files: "data", "topic", "log_time", "publish_time" and "sequence". Needs mcap.
+
+    Parameters: `topics` and `message_types` are those to read (None: all), `time_range` nanoseconds since 1970
+    (from, up to); `include_metadata` adds the channel and schema of each message. Further ones as of `read_parquet`.
+
+    Example: `shoal.data.read_mcap("drive.mcap", topics=["/imu"])`
+    """
+    span = TimeRange(*time_range) if isinstance(time_range, tuple) else time_range
+    kinds = texts("message_types", message_types)
+    return _read(McapFormat(texts("topics", topics), span, kinds, include_metadata), paths, ("mcap",), how)
 
 
 def _arrow_options(given: Mapping[str, Any] | None, **named: Any) -> dict[str, Any]:

@@ -33,6 +33,7 @@ def fail(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_delta_tables_grow_by_one_version_with_each_write(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", minversion="20")  # what deltalake reads with
     deltalake = pytest.importorskip("deltalake")
     table = str(tmp_path / "rides")
     rides().write_delta(table, partition_by=["city"], description="of a day")
@@ -60,6 +61,7 @@ def test_delta_tables_grow_by_one_version_with_each_write(tmp_path: Path) -> Non
 
 
 def test_delta_tables_take_new_columns_only_if_told_and_never_half_a_write(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", minversion="20")
     pytest.importorskip("deltalake")
     table = str(tmp_path / "rides")
     rides().write_delta(table)
@@ -76,6 +78,7 @@ def test_delta_tables_take_new_columns_only_if_told_and_never_half_a_write(tmp_p
 
 
 def test_tables_are_found_by_a_catalogue(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", minversion="20")
     pytest.importorskip("deltalake")
     asked: list[tuple[str, ReaderFormat, CatalogAccessMode]] = []
 
@@ -100,6 +103,7 @@ def test_tables_are_found_by_a_catalogue(tmp_path: Path) -> None:
 
 @pytest.fixture
 def iceberg(tmp_path: Path) -> Iterator[dict[str, Any]]:
+    pytest.importorskip("pyarrow", minversion="20")  # what pyiceberg reads with
     catalogs = pytest.importorskip("pyiceberg.catalog")
     pytest.importorskip("sqlalchemy")
     how = {"type": "sql", "uri": f"sqlite:///{tmp_path}/catalog.db", "warehouse": f"file://{tmp_path}/lake"}

@@ -13,7 +13,7 @@ from shoal.data.block import Block, compact, concat, size_of
 from shoal.data.exchanges import Exchange
 from shoal.data.execution.bundle import BlockFacts
 from shoal.data.external import reduce_large
-from shoal.data.tasks import SOURCE, TASK
+from shoal.data.tasks import SOURCE, STATE, TASK
 from shoal.data.transforms import Transform, shaped
 
 _GET_TIMEOUT = 600.0  # seconds for which a part that was made may take to come
@@ -33,6 +33,7 @@ def run_steps(
     """Run opened transforms on blocks; yield each block and, after it, its facts."""
     TASK.set(index)  # for this task's steps, which begin below; the next task sets its own
     SOURCE.set(None)
+    STATE.set({})
     made: Iterator[Any] = iter(blocks)
     for step in steps:
         made = step(made)

@@ -4,6 +4,19 @@ from shoal.data.expressions.dates import DateNamespace
 from shoal.data.expressions.making import col, lit, pyarrow_udf, star, udf
 from shoal.data.expressions.nested import ArrayNamespace, ListNamespace, MapNamespace, StructNamespace
 from shoal.data.expressions.parse import parse, to_arrow
+from shoal.data.expressions.special import (
+    DownloadExpr,
+    MonotonicallyIncreasingIdExpr,
+    RandomExpr,
+    UUIDExpr,
+    download,
+    expand_star_exprs,
+    exprlist_to_fields,
+    is_rename_expr,
+    monotonically_increasing_id,
+    random,
+    uuid,
+)
 from shoal.data.expressions.strings import StringNamespace
 from shoal.data.expressions.tree import (
     AliasExpr,
@@ -26,22 +39,33 @@ __all__ = [
     "CallExpr",
     "ColumnExpr",
     "DateNamespace",
+    "DownloadExpr",
     "Expr",
     "ListNamespace",
     "LiteralExpr",
     "MapNamespace",
+    "MonotonicallyIncreasingIdExpr",
     "Operation",
+    "RandomExpr",
     "StarExpr",
     "StringNamespace",
     "StructNamespace",
     "UDFExpr",
+    "UUIDExpr",
     "UnaryExpr",
     "col",
+    "download",
+    "expand_star_exprs",
+    "exprlist_to_fields",
+    "is_rename_expr",
     "lit",
+    "monotonically_increasing_id",
     "parse",
     "pyarrow_udf",
+    "random",
     "star",
     "to_arrow",
     "to_expression",
     "udf",
+    "uuid",
 ]

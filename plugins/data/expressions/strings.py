@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 @attrs.frozen(eq=False)
 class StringNamespace:
-    """`col("name").str`. Patterns are plain text, with `ignore_case` in any case, unless a method says regex."""
+    """`col("name").str`. Patterns are plain text, with `ignore_case` in any case, unless a method says regex.
+
+    What else is given than a method names goes to the options of Arrow's function, which refuses what it has not.
+    """
 
     expr: Expr
 
@@ -96,77 +99,117 @@ class StringNamespace:
         """Tell whether all letters are capital."""
         return self._call("utf8_is_upper")
 
-    def contains(self, pattern: str, *, ignore_case: bool = False) -> Expr:
+    def contains(self, pattern: str, *args: Any, ignore_case: bool = False, **kwargs: Any) -> Expr:
         """Tell whether a pattern is in it."""
-        return self._call("match_substring", pc.MatchSubstringOptions(pattern, ignore_case=ignore_case))
-
-    def starts_with(self, pattern: str, *, ignore_case: bool = False) -> Expr:
-        """Tell whether it begins with a pattern."""
-        return self._call("starts_with", pc.MatchSubstringOptions(pattern, ignore_case=ignore_case))
-
-    def ends_with(self, pattern: str, *, ignore_case: bool = False) -> Expr:
-        """Tell whether it ends with a pattern."""
-        return self._call("ends_with", pc.MatchSubstringOptions(pattern, ignore_case=ignore_case))
-
-    def match(self, pattern: str, *, ignore_case: bool = False) -> Expr:
-        """Tell whether it is like an SQL pattern with % and _."""
-        return self._call("match_like", pc.MatchSubstringOptions(pattern, ignore_case=ignore_case))
-
-    def match_regex(self, pattern: str, *, ignore_case: bool = False) -> Expr:
-        """Tell whether a regular expression is in it."""
-        return self._call("match_substring_regex", pc.MatchSubstringOptions(pattern, ignore_case=ignore_case))
-
-    def count(self, pattern: str, *, ignore_case: bool = False) -> Expr:
-        """Return how often a pattern is in it."""
-        return self._call("count_substring", pc.MatchSubstringOptions(pattern, ignore_case=ignore_case))
-
-    def count_regex(self, pattern: str, *, ignore_case: bool = False) -> Expr:
-        """Return how often a regular expression is in it."""
-        return self._call("count_substring_regex", pc.MatchSubstringOptions(pattern, ignore_case=ignore_case))
-
-    def find(self, pattern: str, *, ignore_case: bool = False) -> Expr:
-        """Return where a pattern begins; -1 if it is not there."""
-        return self._call("find_substring", pc.MatchSubstringOptions(pattern, ignore_case=ignore_case))
-
-    def find_regex(self, pattern: str, *, ignore_case: bool = False) -> Expr:
-        """Return where a regular expression begins; -1 if it is not there."""
-        return self._call("find_substring_regex", pc.MatchSubstringOptions(pattern, ignore_case=ignore_case))
-
-    def extract(self, pattern: str) -> Expr:
-        """Return what the named groups of a regular expression match, as a struct."""
-        return self._call("extract_regex", pc.ExtractRegexOptions(pattern))
-
-    def replace(self, pattern: str, replacement: str, *, max_replacements: int | None = None) -> Expr:
-        """Return it with a pattern replaced."""
-        options = pc.ReplaceSubstringOptions(pattern, replacement, max_replacements=max_replacements)
-        return self._call("replace_substring", options)
-
-    def replace_regex(self, pattern: str, replacement: str, *, max_replacements: int | None = None) -> Expr:
-        """Return it with a regular expression replaced."""
-        options = pc.ReplaceSubstringOptions(pattern, replacement, max_replacements=max_replacements)
-        return self._call("replace_substring_regex", options)
-
-    def replace_slice(self, start: int, stop: int, replacement: str) -> Expr:
-        """Return it with the characters from `start` up to `stop` replaced."""
-        return self._call("utf8_replace_slice", pc.ReplaceSliceOptions(start, stop, replacement))
-
-    def slice(self, start: int, stop: int | None = None, step: int = 1) -> Expr:
-        """Return the characters from `start` up to `stop`."""
-        return self._call("utf8_slice_codeunits", pc.SliceOptions(start, stop, step))
-
-    def split(self, pattern: str, *, max_splits: int | None = None, reverse: bool = False) -> Expr:
-        """Return the parts between a pattern, as a list."""
         return self._call(
-            "split_pattern", pc.SplitPatternOptions(pattern, max_splits=max_splits, reverse=reverse)
+            "match_substring", pc.MatchSubstringOptions(pattern, *args, ignore_case=ignore_case, **kwargs)
         )
 
-    def split_regex(self, pattern: str, *, max_splits: int | None = None) -> Expr:
-        """Return the parts between a regular expression, as a list."""
-        return self._call("split_pattern_regex", pc.SplitPatternOptions(pattern, max_splits=max_splits))
+    def starts_with(self, pattern: str, *args: Any, ignore_case: bool = False, **kwargs: Any) -> Expr:
+        """Tell whether it begins with a pattern."""
+        return self._call(
+            "starts_with", pc.MatchSubstringOptions(pattern, *args, ignore_case=ignore_case, **kwargs)
+        )
 
-    def split_whitespace(self, *, max_splits: int | None = None, reverse: bool = False) -> Expr:
+    def ends_with(self, pattern: str, *args: Any, ignore_case: bool = False, **kwargs: Any) -> Expr:
+        """Tell whether it ends with a pattern."""
+        return self._call(
+            "ends_with", pc.MatchSubstringOptions(pattern, *args, ignore_case=ignore_case, **kwargs)
+        )
+
+    def match(self, pattern: str, *args: Any, ignore_case: bool = False, **kwargs: Any) -> Expr:
+        """Tell whether it is like an SQL pattern with % and _."""
+        return self._call(
+            "match_like", pc.MatchSubstringOptions(pattern, *args, ignore_case=ignore_case, **kwargs)
+        )
+
+    def match_regex(self, pattern: str, *args: Any, ignore_case: bool = False, **kwargs: Any) -> Expr:
+        """Tell whether a regular expression is in it."""
+        return self._call(
+            "match_substring_regex",
+            pc.MatchSubstringOptions(pattern, *args, ignore_case=ignore_case, **kwargs),
+        )
+
+    def count(self, pattern: str, *args: Any, ignore_case: bool = False, **kwargs: Any) -> Expr:
+        """Return how often a pattern is in it."""
+        return self._call(
+            "count_substring", pc.MatchSubstringOptions(pattern, *args, ignore_case=ignore_case, **kwargs)
+        )
+
+    def count_regex(self, pattern: str, *args: Any, ignore_case: bool = False, **kwargs: Any) -> Expr:
+        """Return how often a regular expression is in it."""
+        return self._call(
+            "count_substring_regex",
+            pc.MatchSubstringOptions(pattern, *args, ignore_case=ignore_case, **kwargs),
+        )
+
+    def find(self, pattern: str, *args: Any, ignore_case: bool = False, **kwargs: Any) -> Expr:
+        """Return where a pattern begins; -1 if it is not there."""
+        return self._call(
+            "find_substring", pc.MatchSubstringOptions(pattern, *args, ignore_case=ignore_case, **kwargs)
+        )
+
+    def find_regex(self, pattern: str, *args: Any, ignore_case: bool = False, **kwargs: Any) -> Expr:
+        """Return where a regular expression begins; -1 if it is not there."""
+        return self._call(
+            "find_substring_regex",
+            pc.MatchSubstringOptions(pattern, *args, ignore_case=ignore_case, **kwargs),
+        )
+
+    def extract(self, pattern: str, *args: Any, **kwargs: Any) -> Expr:
+        """Return what the named groups of a regular expression match, as a struct."""
+        return self._call("extract_regex", pc.ExtractRegexOptions(pattern, *args, **kwargs))
+
+    def replace(
+        self, pattern: str, replacement: str, *args: Any, max_replacements: int | None = None, **kwargs: Any
+    ) -> Expr:
+        """Return it with a pattern replaced."""
+        options = pc.ReplaceSubstringOptions(
+            pattern, replacement, *args, max_replacements=max_replacements, **kwargs
+        )
+        return self._call("replace_substring", options)
+
+    def replace_regex(
+        self, pattern: str, replacement: str, *args: Any, max_replacements: int | None = None, **kwargs: Any
+    ) -> Expr:
+        """Return it with a regular expression replaced."""
+        options = pc.ReplaceSubstringOptions(
+            pattern, replacement, *args, max_replacements=max_replacements, **kwargs
+        )
+        return self._call("replace_substring_regex", options)
+
+    def replace_slice(self, start: int, stop: int, replacement: str, *args: Any, **kwargs: Any) -> Expr:
+        """Return it with the characters from `start` up to `stop` replaced."""
+        return self._call(
+            "utf8_replace_slice", pc.ReplaceSliceOptions(start, stop, replacement, *args, **kwargs)
+        )
+
+    def slice(self, start: int, stop: int | None = None, step: int = 1, *args: Any, **kwargs: Any) -> Expr:
+        """Return the characters from `start` up to `stop`."""
+        return self._call("utf8_slice_codeunits", pc.SliceOptions(start, stop, step, *args, **kwargs))
+
+    def split(
+        self, pattern: str, *args: Any, max_splits: int | None = None, reverse: bool = False, **kwargs: Any
+    ) -> Expr:
+        """Return the parts between a pattern, as a list."""
+        return self._call(
+            "split_pattern",
+            pc.SplitPatternOptions(pattern, *args, max_splits=max_splits, reverse=reverse, **kwargs),
+        )
+
+    def split_regex(self, pattern: str, *args: Any, max_splits: int | None = None, **kwargs: Any) -> Expr:
+        """Return the parts between a regular expression, as a list."""
+        return self._call(
+            "split_pattern_regex", pc.SplitPatternOptions(pattern, *args, max_splits=max_splits, **kwargs)
+        )
+
+    def split_whitespace(
+        self, *args: Any, max_splits: int | None = None, reverse: bool = False, **kwargs: Any
+    ) -> Expr:
         """Return the words, as a list."""
-        return self._call("utf8_split_whitespace", pc.SplitOptions(max_splits=max_splits, reverse=reverse))
+        return self._call(
+            "utf8_split_whitespace", pc.SplitOptions(*args, max_splits=max_splits, reverse=reverse, **kwargs)
+        )
 
     def repeat(self, n: int) -> Expr:
         """Return it `n` times, one after the other."""
@@ -186,20 +229,23 @@ class StringNamespace:
 
     def pad(self, width: int, fillchar: str = " ", side: Literal["left", "right", "both"] = "right") -> Expr:
         """Return it filled up to a width."""
+        return self._padded(side, width, fillchar)
+
+    def _padded(self, side: str, *args: Any, **kwargs: Any) -> Expr:
         function = {"left": "utf8_lpad", "right": "utf8_rpad", "both": "utf8_center"}[side]
-        return self._call(function, pc.PadOptions(width, fillchar))
+        return self._call(function, pc.PadOptions(*args, **kwargs))
 
-    def center(self, width: int, padding: str = " ") -> Expr:
+    def center(self, width: int, padding: str = " ", *args: Any, **kwargs: Any) -> Expr:
         """Return it in the middle of a width."""
-        return self.pad(width, padding, "both")
+        return self._padded("both", width, padding, *args, **kwargs)
 
-    def lpad(self, width: int, padding: str = " ") -> Expr:
+    def lpad(self, width: int, padding: str = " ", *args: Any, **kwargs: Any) -> Expr:
         """Return it filled up at the left."""
-        return self.pad(width, padding, "left")
+        return self._padded("left", width, padding, *args, **kwargs)
 
-    def rpad(self, width: int, padding: str = " ") -> Expr:
+    def rpad(self, width: int, padding: str = " ", *args: Any, **kwargs: Any) -> Expr:
         """Return it filled up at the right."""
-        return self.pad(width, padding, "right")
+        return self._padded("right", width, padding, *args, **kwargs)
 
     def _trim(self, function: str, characters: str | None) -> Expr:
         if characters is None:

@@ -106,6 +106,28 @@ class Expr(ABC):
         """
         return type(self) is type(other) and repr(self) == repr(other)
 
+    def is_idempotent(self) -> bool:
+        """Tell whether the same rows give the same values each time."""
+        return all(part.is_idempotent() for part in self.parts)
+
+    def get_type(self, input_schema: Any) -> Any:
+        """Return the Arrow type of the values for rows of a schema: it is computed for no rows. Raises KeyError.
+
+        Example: `(col("x") / 2).get_type(pa.schema({"x": pa.int64()}))  # double`
+        """
+        return self.evaluate(input_schema.empty_table()).type
+
+    def nullable(self, input_schema: Any) -> bool:
+        """Tell whether values may be null for rows of a schema: where a column that is read may be."""
+        names = self.columns()
+        return any(input_schema.field(name).nullable for name in names) if names else False
+
+    def to_field(self, input_schema: Any) -> Any:
+        """Return the Arrow field for rows of a schema. Raises ValueError for an expression without a name."""
+        if self.name is None:
+            raise ValueError(f'{self!r} needs a name: .alias("name")')
+        return pa.field(self.name, self.get_type(input_schema), self.nullable(input_schema))
+
     def alias(self, name: Text) -> Expr:
         """Return the same under a name.
 
@@ -559,9 +581,9 @@ class UDFExpr(Expr):
 
     fn: Callable[..., Any]
     args: tuple[Expr, ...]
-    kwargs: Mapping[str, Expr]
-    data_type: Any
-    convert: Callable[[Any], Any]
+    kwargs: Mapping[str, Expr] = attrs.field(factory=dict)
+    data_type: Any = None
+    convert: Callable[[Any], Any] = attrs.field(default=lambda value: value)
 
     @property
     def parts(self) -> tuple[Expr, ...]:

@@ -37,10 +37,18 @@ class SaveMode(enum.Enum):
         Example: `SaveMode.of("append")`
         """
         try:
-            return cls(mode) if not isinstance(mode, cls) else mode
+            return cls(mode.value if isinstance(mode, SinkMode) else mode)
         except ValueError:
             known = ", ".join(repr(each.value) for each in cls)
             raise ValueError(f"mode must be one of {known}, not {describe(mode)}") from None
+
+
+class SinkMode(enum.Enum):
+    """What a write to a table does where the table is there; a part of `SaveMode`, which may be given as well."""
+
+    APPEND = "append"
+    OVERWRITE = "overwrite"
+    CREATE = "create"
 
 
 class FileWriter(ABC):
@@ -78,12 +86,13 @@ class CsvWriter(FileWriter):
     extension = "csv"
 
     options: Mapping[str, Any] = attrs.field(factory=dict)
+    more: Callable[[], Mapping[str, Any]] | None = None  # options that are made where the file is written
 
     def write(self, table: Block, stream: Any) -> None:
         """Write a table."""
         from pyarrow import csv
 
-        csv.write_csv(table, stream, **self.options)
+        csv.write_csv(table, stream, **{**self.options, **(self.more() if self.more else {})})
 
 
 @attrs.frozen(eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from typing import Any
 
@@ -21,16 +21,19 @@ from shoal.errors import describe
 
 @attrs.frozen(eq=False)
 class OrcWriter(FileWriter):
-    """ORC."""
+    """ORC; `options` are those of pyarrow.orc.write_table."""
 
     name = "ORC"
     extension = "orc"
+
+    options: Mapping[str, Any] = attrs.field(factory=dict)
+    more: Callable[[], Mapping[str, Any]] | None = None  # options that are made where the file is written
 
     def write(self, table: Block, stream: Any) -> None:
         """Write a table."""
         from pyarrow import orc
 
-        orc.write_table(table, stream)
+        orc.write_table(table, stream, **{**self.options, **(self.more() if self.more else {})})
 
 
 @attrs.frozen(eq=False)
@@ -56,18 +59,30 @@ class WebDatasetWriter(FileWriter):
     name = "WebDataset"
     extension = "tar"
 
+    encoder: bool | Callable[[dict[str, Any]], Mapping[str, Any]] | None = True
+
     def write(self, table: Block, stream: Any) -> None:
         """Write a table. Raises TypeError for values that their column's ending has no form for."""
         with tarfile.open(fileobj=stream, mode="w|") as archive:
             for number, row in enumerate(rows_of(table)):
-                key = str(row.pop("__key__", f"{number:08}"))
-                for ending, value in row.items():
+                made = dict(self.encoder(row)) if callable(self.encoder) else row
+                key = str(made.pop("__key__", row.get("__key__", f"{number:08}")))
+                for ending, value in made.items():
                     if value is None:
                         continue
-                    data = _encoded(ending, value)
+                    data = self._bytes(ending, value)
                     info = tarfile.TarInfo(f"{key}.{ending}")
                     info.size = len(data)
                     archive.addfile(info, io.BytesIO(data))
+
+    def _bytes(self, ending: str, value: Any) -> bytes:
+        if self.encoder is True:
+            return _encoded(ending, value)
+        if not isinstance(value, bytes):
+            raise TypeError(
+                f"column {ending!r} must be bytes where nothing encodes it, not {describe(value)}"
+            )
+        return value
 
 
 @attrs.frozen(eq=False)

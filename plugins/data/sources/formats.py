@@ -184,19 +184,21 @@ class BinaryFormat(FileFormat):
 
 @attrs.frozen(eq=False)
 class NumpyFormat(FileFormat):
-    """Arrays in `.npy` files, in the column "data". Pickled objects are refused.
+    """Arrays in `.npy` files, in the column "data". Pickled objects are refused, unless `allow_pickle` says otherwise.
 
     Example: `FileDatasource(NumpyFormat(), filesystem, files)`
     """
 
     name = "Numpy"
 
+    allow_pickle: bool = False
+
     def read(self, filesystem: Any, file: File, part: Any) -> Iterator[Block]:
         """Yield the file's table. Raises ValueError."""
         import numpy as np
 
         with filesystem.open_input_stream(file.path, compression=None) as opened:
-            array = np.load(io.BytesIO(opened.read()), allow_pickle=False)
+            array = np.load(io.BytesIO(opened.read()), allow_pickle=self.allow_pickle)
         yield pa.table({DEFAULT_COLUMN: to_column(DEFAULT_COLUMN, np.atleast_1d(array))})
 
 

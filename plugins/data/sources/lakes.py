@@ -6,12 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
+import numpy as np
 import pyarrow as pa
 
 from shoal.data.block import Block
 from shoal.data.checks import need
 from shoal.data.sources.datasource import BlockMetadata, Datasource, ReadTask
 from shoal.data.sources.memory import cut
+from shoal.data.sources.paths import FileShuffleConfig
+from shoal.data.tasks import SOURCE
 
 
 @attrs.frozen(eq=False)
@@ -27,6 +30,9 @@ class DeltaDatasource(Datasource):
     columns: tuple[str, ...] | None = None
     expression: Any = None
     include_paths: bool = False
+    filesystem: Any = None
+    shuffle: FileShuffleConfig | None = None
+    executions: list[int] = attrs.field(factory=lambda: [0])  # how many there were; shared by narrowed copies
 
     @classmethod
     def at(cls, path: str, version: Any = None, **how: Any) -> DeltaDatasource:
@@ -45,7 +51,7 @@ class DeltaDatasource(Datasource):
         table = need("deltalake", "read_delta").DeltaTable(
             self.path, version=self.version, storage_options=options
         )
-        return table.to_pyarrow_dataset()
+        return table.to_pyarrow_dataset(filesystem=self.filesystem)
 
     def estimate_inmemory_data_size(self) -> int | None:
         """Nothing is known before files are opened."""
@@ -53,13 +59,16 @@ class DeltaDatasource(Datasource):
 
     def get_read_tasks(self, parallelism: int, per_task_row_limit: int | None = None) -> list[ReadTask]:
         """Return stretches of the version's files."""
-        fragments = list(self.dataset().get_fragments())
+        paths = [each.path for each in self.dataset().get_fragments()]
+        if self.shuffle is not None:
+            seed = self.shuffle.get_seed(self.executions[0])
+            self.executions[0] += 1
+            paths = [paths[place] for place in np.random.default_rng(seed).permutation(len(paths))]
         return [
             ReadTask(
-                _DeltaFiles(self, start, stop),
-                BlockMetadata(input_files=[each.path for each in fragments[start:stop]]),
+                _DeltaFiles(self, tuple(paths[start:stop])), BlockMetadata(input_files=paths[start:stop])
             )
-            for start, stop in cut(len(fragments), parallelism)
+            for start, stop in cut(len(paths), parallelism)
         ]
 
     def project(self, columns: Sequence[str]) -> DeltaDatasource:
@@ -81,14 +90,16 @@ class DeltaDatasource(Datasource):
 @attrs.frozen(eq=False)
 class _DeltaFiles:
     source: DeltaDatasource
-    start: int
-    stop: int
+    paths: tuple[str, ...]
 
     def __call__(self) -> Iterator[Block]:
         from pyarrow import dataset as ds
 
         source, whole = self.source, self.source.dataset()
-        for fragment in list(whole.get_fragments())[self.start : self.stop]:
+        fragments = {each.path: each for each in whole.get_fragments()}
+        for path in self.paths:
+            SOURCE.set(path)
+            fragment = fragments[path]
             part = ds.FileSystemDataset([fragment], whole.schema, whole.format, whole.filesystem)
             wanted = source.columns
             columns = None if wanted is None else [name for name in wanted if name in whole.schema.names]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fnmatch
 import io
 import json
+import logging
 import posixpath
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -16,6 +18,8 @@ from shoal.data.block import Block, from_rows
 from shoal.data.sources.examples import decode_example, read_frames
 from shoal.data.sources.files import FileFormat
 from shoal.data.sources.paths import File
+
+logger = logging.getLogger(__name__)
 
 _ROWS_AT_A_TIME = 2**12
 
@@ -120,9 +124,15 @@ class WebDatasetFormat(FileFormat):
 
     decode: bool = True
     suffixes: tuple[str, ...] | None = None
+    select: Callable[[str], bool] | Sequence[str] | None = None
+    rename: Callable[[str], str] | Mapping[str, str] | None = None
+    logs: bool = False
+    expand_json: bool = False
 
     def read(self, filesystem: Any, file: File, part: Any) -> Iterator[Block]:
         """Yield a table for each stretch of rows. Raises tarfile.TarError for what is no tar file."""
+        if self.logs:
+            logger.info("opening %s", file.path)
         with (
             filesystem.open_input_stream(file.path) as opened,
             tarfile.open(fileobj=opened, mode="r|*") as archive,
@@ -134,7 +144,9 @@ class WebDatasetFormat(FileFormat):
         for member in archive:
             if not member.isfile() or posixpath.basename(member.name).startswith("."):
                 continue
-            folder, name = posixpath.split(member.name)
+            if not self._wants(member.name):
+                continue
+            folder, name = posixpath.split(self._renamed(member.name))
             stem, _, ending = name.partition(".")
             key = posixpath.join(folder, stem)
             if row and row["__key__"] != key:
@@ -145,9 +157,30 @@ class WebDatasetFormat(FileFormat):
                 opened = archive.extractfile(member)
                 assert opened is not None
                 data = opened.read()
-                row[ending] = decoded(ending, data) if self.decode else data
+                value = decoded(ending, data) if self.decode else data
+                if self.expand_json and isinstance(value, dict):
+                    row.update(value)
+                else:
+                    row[ending] = value
         if row:
             yield row
+
+    def _wants(self, name: str) -> bool:
+        if self.select is None:
+            return True
+        return (
+            self.select(name)
+            if callable(self.select)
+            else any(fnmatch.fnmatch(name, each) for each in self.select)
+        )
+
+    def _renamed(self, name: str) -> str:
+        if self.rename is None:
+            return name
+        if callable(self.rename):
+            return self.rename(name)
+        stem, mark, ending = name.partition(".")
+        return f"{stem}{mark}{self.rename.get(ending, ending)}"
 
 
 def decoded(ending: str, data: bytes) -> Any:

@@ -48,7 +48,7 @@ class Exchanging(Planned):
         if sort and not keys:
             raise ValueError("sort=True needs keys")
         if keys:
-            return self._exchanged(HashPartition(num_blocks, keys=tuple(keys), sort=sort))
+            return self._exchanged(HashPartition(blocks=num_blocks, keys=tuple(keys), sort=sort))
         if shuffle:
             return self._exchanged(RandomShuffle(num_blocks))
         return self._with(Repartition(self._plan, num_blocks, target_num_rows_per_block))
@@ -183,8 +183,8 @@ class Exchanging(Planned):
                         f"there is no column {', '.join(map(repr, missing))}; there are {', '.join(schema.names)}"
                     )
         exchange = Join(
-            num_partitions,
-            partition_size_hint,
+            blocks=num_partitions,
+            size=partition_size_hint,
             kind=join_type,
             left_keys=tuple(keys),
             right_keys=tuple(right_keys),

@@ -99,14 +99,19 @@ class Writing(Planned):
         path: str | os.PathLike[str],
         *,
         arrow_csv_args: Mapping[str, Any] | None = None,
+        arrow_csv_args_fn: Callable[[], Mapping[str, Any]] | None = None,
         **how: Unpack[FileSinkKeywords],
     ) -> None:
         """Write CSV files; `arrow_csv_args` are options of pyarrow.csv.write_csv.
 
+        `arrow_csv_args_fn` returns more of them where the files are written, for those that cannot travel.
+
         Example: `ds.write_csv("out")`
         """
         how, more = _apart(how)
-        self._write_files(path, CsvWriter({**(arrow_csv_args or {}), **more}), how)
+        self._write_files(
+            path, CsvWriter({**(arrow_csv_args or {}), **more}, _options_fn(arrow_csv_args_fn)), how
+        )
 
     def write_json(self, path: str | os.PathLike[str], **how: Unpack[FileSinkKeywords]) -> None:
         """Write files of JSON, one object a line. Bytes are base64, dates ISO 8601.
@@ -124,12 +129,23 @@ class Writing(Planned):
         """
         self._write_files(path, NumpyWriter(column), how)
 
-    def write_orc(self, path: str | os.PathLike[str], **how: Unpack[FileSinkKeywords]) -> None:
-        """Write ORC files.
+    def write_orc(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        arrow_orc_args: Mapping[str, Any] | None = None,
+        arrow_orc_args_fn: Callable[[], Mapping[str, Any]] | None = None,
+        **how: Unpack[FileSinkKeywords],
+    ) -> None:
+        """Write ORC files; `arrow_orc_args` are options of pyarrow.orc.write_table.
+
+        `arrow_orc_args_fn` returns more of them where the files are written.
 
         Example: `ds.write_orc("out")`
         """
-        self._write_files(path, OrcWriter(), how)
+        how, more = _apart(how)
+        writer = OrcWriter({**(arrow_orc_args or {}), **more}, _options_fn(arrow_orc_args_fn))
+        self._write_files(path, writer, how)
 
     def write_tfrecords(self, path: str | os.PathLike[str], **how: Unpack[FileSinkKeywords]) -> None:
         """Write TFRecord files of tf.train.Example. Needs crc32c.
@@ -138,12 +154,21 @@ class Writing(Planned):
         """
         self._write_files(path, TfRecordWriter(), how)
 
-    def write_webdataset(self, path: str | os.PathLike[str], **how: Unpack[FileSinkKeywords]) -> None:
+    def write_webdataset(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        encoder: bool | Callable[[dict[str, Any]], Mapping[str, Any]] | None = True,
+        **how: Unpack[FileSinkKeywords],
+    ) -> None:
         """Write tar files with a file for each value: "__key__" is its name, columns are endings.
+
+        `encoder` True turns values into bytes by their endings; a function of a row does it itself, and False takes
+        bytes only.
 
         Example: `ds.rename_columns({"image": "png", "label": "cls"}).write_webdataset("out")`
         """
-        self._write_files(path, WebDatasetWriter(), how)
+        self._write_files(path, WebDatasetWriter(encoder), how)
 
     def write_images(
         self,
@@ -277,6 +302,11 @@ class Writing(Planned):
         max_rows: int | None = None,
     ) -> None:
         given = dict(how)
+        if given.get("num_rows_per_file") is not None:
+            if given.get("min_rows_per_file") is not None:
+                raise ValueError("num_rows_per_file is the old name of min_rows_per_file: give one of them")
+            given["min_rows_per_file"] = given["num_rows_per_file"]
+        given.pop("num_rows_per_file", None)
         concurrency, options = given.pop("concurrency", None), given.pop("ray_remote_args", None)
         sink = FileDatasink(
             os.fspath(path),
@@ -294,6 +324,12 @@ class Writing(Planned):
             known = ", ".join(sorted(FileSinkKeywords.__annotations__))
             raise TypeError(f"unknown parameter {', '.join(sorted(given))}; there are {known}")
         self.write_datasink(sink, ray_remote_args=options, concurrency=concurrency)
+
+
+def _options_fn(given: Any) -> Any:
+    if given is not None and not callable(given):
+        raise TypeError(f"a function that returns options is needed, not {describe(given)}")
+    return given
 
 
 def _apart(how: Any) -> tuple[Any, dict[str, Any]]:
