@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from numbers import Number
-from typing import Any
+from typing import Any, Literal
 
 from shoal.errors import ConfigError
 from shoal.train.callbacks import RunContext, UserCallback
@@ -118,7 +118,7 @@ class WandbLogger(UserCallback):
     Example: `RunConfig(callbacks=[WandbLogger("digits", mode="offline")])`
     """
 
-    def __init__(self, project: str = "shoal", mode: str = "online", **options: Any) -> None:
+    def __init__(self, project: str = "shoal", mode: Literal["online", "offline"] = "online", **options: Any) -> None:
         self._project = project
         self._mode = mode
         self._options = options
