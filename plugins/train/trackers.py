@@ -118,7 +118,9 @@ class WandbLogger(UserCallback):
     Example: `RunConfig(callbacks=[WandbLogger("digits", mode="offline")])`
     """
 
-    def __init__(self, project: str = "shoal", mode: Literal["online", "offline"] = "online", **options: Any) -> None:
+    def __init__(
+        self, project: str = "shoal", mode: Literal["online", "offline"] = "online", **options: Any
+    ) -> None:
         self._project = project
         self._mode = mode
         self._options = options
