@@ -129,8 +129,8 @@ class DataParallelTrainer:
             callbacks.tell("on_start")
             try:
                 outcome = Shell(job, records, callbacks).lead()
-            except OSError as error:  # the storage's
-                outcome = Fail(ControllerError(error))
+            except OSError as away:  # the storage's
+                outcome = Fail(ControllerError(away))
         finally:
             error = error_of(outcome)
             records.finish(error)
