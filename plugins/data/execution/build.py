@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
-import pyarrow as pa
 
-from shoal.data.block import Block
 from shoal.data.compute import ActorPoolStrategy, TaskPoolStrategy
 from shoal.data.context import DataContext
 from shoal.data.exchanges import Exchange
@@ -24,8 +22,7 @@ from shoal.data.execution.operators import LimitOperator, MapOperator, Operator,
 from shoal.data.execution.pool import ActorPool
 from shoal.data.mixing import Mix, MixOperator
 from shoal.data.plan import logical
-from shoal.data.sinks.datasink import Datasink, TaskContext
-from shoal.data.tasks import TASK
+from shoal.data.sinks.step import WriteBlocks
 from shoal.data.transforms import Step, Transform
 
 _IN_FLIGHT = 2  # tasks that an actor is given ahead
@@ -102,7 +99,7 @@ class _Builder:
         if isinstance(node, logical.Map):
             return self._map(name, node.transforms, node.compute, node.options, node.rows_at_least)
         if isinstance(node, logical.Write):
-            chain = (Writing(node.sink),)
+            chain = (WriteBlocks(node.sink),)
             return self._map(
                 name, chain, TaskPoolStrategy(node.concurrency), node.options, node.sink.min_rows_per_write
             )
@@ -206,34 +203,3 @@ class _Reading(Transform):
     def open(self) -> Step:
         """Return what does it."""
         return lambda pieces: (table for piece in pieces for table in piece())
-
-
-@attrs.frozen(eq=False)
-class Writing(Transform):
-    """Writes to a sink; gives a row with what the sink returned, and how much was written."""
-
-    sink: Datasink[Any]
-
-    @property
-    def label(self) -> str:
-        """What a person calls this step."""
-        return f"Write{self.sink.describe()}"
-
-    def open(self) -> Step:
-        """Return what does it."""
-        return self._write
-
-    def _write(self, blocks: Iterator[Block]) -> Iterator[Block]:
-        import cloudpickle
-
-        rows = size = 0
-
-        def counted() -> Iterator[Block]:
-            nonlocal rows, size
-            for block in blocks:
-                rows += block.num_rows
-                size += block.nbytes
-                yield block
-
-        result = self.sink.write(counted(), TaskContext(TASK.get()))
-        yield pa.table({"rows": [rows], "bytes": [size], "result": [cloudpickle.dumps(result)]})
