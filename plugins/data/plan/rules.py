@@ -35,12 +35,14 @@ Rule = Callable[[Node], Node]
 _PLAIN = TaskPoolStrategy()
 
 
-def optimise(node: Node) -> Node:
+def optimise(node: Node, writes_apart: bool = False) -> Node:
     """Return a plan with the same result that costs less.
+
+    With `writes_apart` what is written is made in other tasks, which may then fail without it.
 
     Example: `optimise(Limit(Limit(node, 10), 5)).rows  # 5`
     """
-    for rules in STAGES:
+    for rules in STAGES if not writes_apart else STAGES[:-1]:
         node = _applied(node, rules)
     return node
 
