@@ -28,7 +28,9 @@ def parts_by(block: Block, chosen: Any, partitions: int) -> list[Block]:
     """
     if not block.num_columns:
         return [block] * partitions
-    ordered = take_rows(block, np.argsort(chosen, kind="stable"))
+    # Numbers of 16 bits are sorted by radix, several times faster than wider ones.
+    narrow = chosen.astype(np.uint16) if partitions <= 2**16 else chosen
+    ordered = take_rows(block, np.argsort(narrow, kind="stable"))
     edges = np.concatenate([[0], np.cumsum(np.bincount(chosen, minlength=partitions))]).tolist()
     return [ordered.slice(start, end - start) for start, end in pairwise(edges)]
 

@@ -453,11 +453,11 @@ def batches_of(blocks: Iterable[Block], rows: int | None, drop_last: bool = Fals
         yield concat(kept)
 
 
-def shaped(blocks: Iterable[Block], target: int) -> Iterator[Block]:
+def shaped(blocks: Iterable[Block], target: int, first: int | None = None) -> Iterator[Block]:
     """Yield the same rows in tables of about `target` bytes: small ones are joined, large ones cut between rows.
 
-    Tables of different columns are not joined. At least one table comes out, so that the columns of an empty result
-    are known.
+    With `first` the first table has about so many bytes only. Tables of different columns are not joined. At least one
+    table comes out, so that the columns of an empty result are known.
 
     Example: `shaped(blocks, 128 * 2**20)`
     """
@@ -484,9 +484,9 @@ def shaped(blocks: Iterable[Block], target: int) -> Iterator[Block]:
             continue
         kept.append(table)
         held += size
-        if held >= target:
+        if held >= (target if first is None else min(first, target)):
             yield concat(kept)
-            kept, held = [], 0
+            kept, held, first = [], 0, None
     if kept:
         yield concat(kept)
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
-import pyarrow as pa
 
-from shoal.data.block import Block
 from shoal.data.compute import ActorPoolStrategy, TaskPoolStrategy
 from shoal.data.context import DataContext
 from shoal.data.exchanges import Exchange
@@ -24,23 +22,34 @@ from shoal.data.execution.operators import LimitOperator, MapOperator, Operator,
 from shoal.data.execution.pool import ActorPool
 from shoal.data.mixing import Mix, MixOperator
 from shoal.data.plan import logical
-from shoal.data.sinks.datasink import Datasink, TaskContext
-from shoal.data.tasks import TASK
-from shoal.data.transforms import Step, Transform
+from shoal.data.sinks.step import WriteBlocks
+from shoal.data.transforms import (
+    Drop,
+    FilterExpression,
+    Project,
+    Rename,
+    Sample,
+    Step,
+    Transform,
+    WithColumns,
+)
 
 _IN_FLIGHT = 2  # tasks that an actor is given ahead
 _READ_TASKS_PER_CPU = 4
+_NO_LARGER = (Drop, FilterExpression, Project, Rename, Sample, WithColumns)
 
 
 @attrs.frozen(eq=False)
 class Recipe:
     """What the tasks of an operator are told.
 
-    Parameters: `chain` is for maps, `exchange` for exchanges; `options` are those of tasks and actors.
+    Parameters: `chain` is for maps, `exchange` for exchanges; `reads` has for each input of an exchange what its
+    splitting tasks read (None: they are given blocks). `options` are those of tasks and actors.
     """
 
     chain: tuple[Transform, ...] = ()
     exchange: Exchange | None = None
+    reads: tuple[tuple[Transform, ...] | None, ...] = ()
     options: Mapping[str, Any] = attrs.field(factory=dict)
 
 
@@ -75,8 +84,16 @@ class _Builder:
 
     def add(self, node: logical.Node) -> int:
         """Add the operators of a node and of all before it; return the number of its own."""
-        inputs = [self.add(each) for each in node.inputs]
+        reads = tuple(self._read_to_split(node, each) for each in node.inputs)
+        inputs = [
+            self.add(each) if read is None else self._place(Source(each.label, read[1]), Recipe(), [])
+            for each, read in zip(node.inputs, reads, strict=True)
+        ]
         operator, recipe = self._make(node)
+        if any(reads):
+            recipe = attrs.evolve(recipe, reads=tuple(read and read[0] for read in reads))
+            read_here = [each.label for each, read in zip(node.inputs, reads, strict=True) if read]
+            operator.name = f"{', '.join(read_here)} → {operator.name}"
         if isinstance(node, logical.Read):
             inputs = [self._place(Source(node.label, self._pieces(node)), Recipe(), [])]
         return self._place(operator, recipe, inputs)
@@ -102,7 +119,7 @@ class _Builder:
         if isinstance(node, logical.Map):
             return self._map(name, node.transforms, node.compute, node.options, node.rows_at_least)
         if isinstance(node, logical.Write):
-            chain = (Writing(node.sink),)
+            chain = (WriteBlocks(node.sink),)
             return self._map(
                 name, chain, TaskPoolStrategy(node.concurrency), node.options, node.sink.min_rows_per_write
             )
@@ -166,6 +183,32 @@ class _Builder:
         tasks = node.source.get_read_tasks(pieces, node.limit)
         return tuple(Bundle(task, task.metadata.num_rows or 0, 0, task.schema) for task in tasks)
 
+    def _read_to_split(
+        self, node: logical.Node, before: logical.Node
+    ) -> tuple[tuple[Transform, ...], tuple[Bundle, ...]] | None:
+        """What a task that splits can read itself, and the pieces, so that rows do not lie in the store in between.
+
+        That is where the source knows how large it is, and nothing on the way makes more of it.
+        """
+        if not isinstance(node, (logical.AllToAll, logical.JoinInputs)) or not isinstance(
+            before, logical.Read
+        ):
+            return None
+        size = before.source.estimate_inmemory_data_size()
+        if (
+            not size
+            or self.context.max_errored_blocks != 0  # a piece that may be left out is a task of its own
+            or node.exchange.samples
+            or before.concurrency is not None
+            or before.limit is not None
+            or dict(before.options) != dict(node.options)
+            or not all(isinstance(each, _NO_LARGER) for each in before.transforms)
+        ):
+            return None
+        pieces = self._pieces(before)
+        chain = (_Reading(), *(each.settled() for each in before.transforms))
+        return chain, tuple(attrs.evolve(piece, size=size // len(pieces)) for piece in pieces)
+
     def _pieces_for(self, size: int | None) -> int:
         """Enough pieces for all CPUs, unless they become small; and so many that none is much larger than a block."""
         wanted = max(1, int(self.cpus * _READ_TASKS_PER_CPU))
@@ -206,34 +249,3 @@ class _Reading(Transform):
     def open(self) -> Step:
         """Return what does it."""
         return lambda pieces: (table for piece in pieces for table in piece())
-
-
-@attrs.frozen(eq=False)
-class Writing(Transform):
-    """Writes to a sink; gives a row with what the sink returned, and how much was written."""
-
-    sink: Datasink[Any]
-
-    @property
-    def label(self) -> str:
-        """What a person calls this step."""
-        return f"Write{self.sink.describe()}"
-
-    def open(self) -> Step:
-        """Return what does it."""
-        return self._write
-
-    def _write(self, blocks: Iterator[Block]) -> Iterator[Block]:
-        import cloudpickle
-
-        rows = size = 0
-
-        def counted() -> Iterator[Block]:
-            nonlocal rows, size
-            for block in blocks:
-                rows += block.num_rows
-                size += block.nbytes
-                yield block
-
-        result = self.sink.write(counted(), TaskContext(TASK.get()))
-        yield pa.table({"rows": [rows], "bytes": [size], "result": [cloudpickle.dumps(result)]})

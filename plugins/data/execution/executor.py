@@ -15,7 +15,7 @@ import shoal
 from shoal.data.compute import options_now
 from shoal.data.context import DataContext
 from shoal.data.execution import worker
-from shoal.data.execution.build import Pipeline, Writing, build
+from shoal.data.execution.build import Pipeline, build
 from shoal.data.execution.bundle import BlockFacts, Bundle
 from shoal.data.execution.machine import WINDOW, Machine
 from shoal.data.execution.reporting import Reporter
@@ -23,6 +23,7 @@ from shoal.data.execution.stats import ExecutionStats, OperatorStats
 from shoal.data.execution.work import Action, Cancel, Pull, Stage, Start, StartActor, StopActor, Work
 from shoal.data.plan.logical import Node
 from shoal.data.plan.rules import optimise
+from shoal.data.sinks.step import WriteBlocks
 from shoal.errors import TaskError
 from shoal.interfaces.current import current
 
@@ -74,7 +75,9 @@ class Execution:
         self._target = int(max(_LEAST_BLOCK, min(context.target_max_block_size, budget / (2 * self._cpus))))
         self._target = min(self._target, context.target_max_block_size)
         chunk = int(max(_LEAST_BLOCK, min(context.target_max_block_size, store / (3 * self._cpus))))
-        self._pipeline: Pipeline = build(optimise(plan), context, self._cpus, self._target, chunk)
+        self._pipeline: Pipeline = build(
+            optimise(plan, context.max_errored_blocks != 0), context, self._cpus, self._target, chunk
+        )
         self._leave_room()
         self._machine = Machine(
             self._pipeline.operators,
@@ -91,6 +94,7 @@ class Execution:
         self._tasks: dict[int, _Task] = {}
         self._actors: dict[int, Any] = {}
         self._chains: dict[int, Any] = {}
+        self._reads: dict[tuple[int, int], Any] = {}
         self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         engine = current.engine
         # Where work runs in this process it runs in this thread, so that a debugger and its order are the user's.
@@ -134,6 +138,7 @@ class Execution:
             self._reporter.ended(self.stats, self._machine.error)
         self._tasks.clear()
         self._chains.clear()
+        self._reads.clear()
 
     def _leave_room(self) -> None:
         """Let tasks whose CPUs nobody asked for run beside actors that take all there are."""
@@ -221,7 +226,8 @@ class Execution:
         else:
             partitions, side, planned = work.argument
             blocks = refs if planned else [None, *refs]
-            function, arguments = worker.run_split, (exchange, partitions, side, work.index, *blocks)
+            read = self._read(work.operator, side)
+            function, arguments = worker.run_split, (exchange, partitions, side, work.index, read, *blocks)
         options = {
             **options_now(self._pipeline.recipes[work.operator].options),
             "num_returns": work.parts + 1,
@@ -244,6 +250,15 @@ class Execution:
             recipe = self._pipeline.recipes[operator]
             self._chains[operator] = shoal.put(recipe.exchange or recipe.chain)
         return self._chains[operator]
+
+    def _read(self, operator: int, side: int) -> Any:
+        """The reference to what tasks that split an input read; None if they are given blocks."""
+        reads = self._pipeline.recipes[operator].reads
+        if not reads or reads[side] is None:
+            return None
+        if (operator, side) not in self._reads:
+            self._reads[operator, side] = shoal.put(reads[side])
+        return self._reads[operator, side]
 
     def _start_actor(self, action: StartActor) -> None:
         recipe = self._pipeline.recipes[action.operator]
@@ -349,7 +364,7 @@ class Execution:
             return False
         if most >= 0 and len(self.stats.left_out) >= most:
             return False
-        return not any(isinstance(each, Writing) for each in self._pipeline.recipes[work.operator].chain)
+        return not any(isinstance(each, WriteBlocks) for each in self._pipeline.recipes[work.operator].chain)
 
     def _told(self, work: Work, error: BaseException) -> str:
         """Which rows a failed task was for, as far as that is known, and what was raised."""

@@ -16,6 +16,7 @@ from shoal.data.external import reduce_large
 from shoal.data.tasks import SOURCE, STATE, TASK
 from shoal.data.transforms import Transform, shaped
 
+_FIRST = 2**22  # bytes
 _GET_TIMEOUT = 600.0  # seconds for which a part that was made may take to come
 
 
@@ -37,7 +38,8 @@ def run_steps(
     made: Iterator[Any] = iter(blocks)
     for step in steps:
         made = step(made)
-    yield from _told(shaped(made, target))
+    # Whoever waits for the first rows gets them early: of the first task only, so that blocks are not many.
+    yield from _told(shaped(made, target, _FIRST if index == 0 else None))
 
 
 def run_gather(places: Sequence[tuple[int, int]], *blocks: Block) -> Iterator[Any]:
@@ -70,11 +72,25 @@ def run_plan(exchange: Exchange, partitions: int, *samples: Block) -> tuple[Any,
 
 
 def run_split(
-    exchange: Exchange, partitions: int, side: int, index: int, plan: Any, *blocks: Block
+    exchange: Exchange,
+    partitions: int,
+    side: int,
+    index: int,
+    read: Sequence[Transform] | None,
+    plan: Any,
+    *blocks: Any,
 ) -> tuple[Any, ...]:
-    """Return the parts of blocks of one of the inputs, all together."""
+    """Return the parts of blocks of one of the inputs, all together; with `read`, of what it makes of the blocks."""
     begun = time.perf_counter()
-    block = blocks[0] if len(blocks) == 1 else concat(blocks)
+    tables: Sequence[Block] = blocks
+    if read is not None:
+        TASK.set(index)
+        SOURCE.set(None)
+        made: Iterator[Any] = iter(blocks)
+        for step in [transform.open() for transform in read]:
+            made = step(made)
+        tables = list(made)
+    block = tables[0] if len(tables) == 1 else concat(tables)
     return _with_facts(exchange.of_side(side).split(block, plan, partitions, index), begun)
 
 

@@ -16,7 +16,8 @@ from shoal.data.compute import TaskPoolStrategy
 from shoal.data.exchanges import Aggregate, CombineGroups
 from shoal.data.expressions import Expr, to_arrow
 from shoal.data.mixing import Mix
-from shoal.data.plan.logical import AllToAll, JoinInputs, Limit, Map, Node, OneInput, Read, Union, Zip
+from shoal.data.plan.logical import AllToAll, JoinInputs, Limit, Map, Node, OneInput, Read, Union, Write, Zip
+from shoal.data.sinks.step import WriteBlocks
 from shoal.data.sources.datasource import SupportsPredicate, SupportsProjection
 from shoal.data.transforms import (
     Drop,
@@ -34,12 +35,14 @@ Rule = Callable[[Node], Node]
 _PLAIN = TaskPoolStrategy()
 
 
-def optimise(node: Node) -> Node:
+def optimise(node: Node, writes_apart: bool = False) -> Node:
     """Return a plan with the same result that costs less.
+
+    With `writes_apart` what is written is made in other tasks, which may then fail without it.
 
     Example: `optimise(Limit(Limit(node, 10), 5)).rows  # 5`
     """
-    for rules in STAGES:
+    for rules in STAGES if not writes_apart else STAGES[:-1]:
         node = _applied(node, rules)
     return node
 
@@ -250,6 +253,24 @@ def fuse_map_with_read(node: Node) -> Node:
     return node
 
 
+def fuse_write(node: Node) -> Node:
+    """What is made is written in the same task: blocks never lie in the store."""
+    if (
+        not isinstance(node, Write)
+        or node.concurrency is not None
+        or node.sink.min_rows_per_write is not None
+    ):
+        return node
+    before, step = node.input, WriteBlocks(node.sink)
+    if isinstance(before, Map):
+        fits = before.compute == _PLAIN
+    else:
+        fits = isinstance(before, Read) and before.concurrency is None
+    if not fits or dict(before.options) != dict(node.options):  # type: ignore[attr-defined]
+        return node
+    return attrs.evolve(before, transforms=(*before.transforms, step))  # type: ignore[attr-defined]
+
+
 # What is moved and left out is decided before maps become one with reads, which hides them from the other rules.
 STAGES: tuple[tuple[Rule, ...], ...] = (
     (
@@ -265,6 +286,7 @@ STAGES: tuple[tuple[Rule, ...], ...] = (
     ),
     (combine_before_exchange, fuse_maps),
     (push_limit_into_read, fuse_map_with_read),
+    (fuse_write,),
 )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from shoal.data.block import Block, concat, to_numpy
+from shoal.data.block import Block, concat, size_of, to_numpy
 from shoal.data.checks import check_count
 from shoal.data.ordering import groups_of
 from shoal.data.sinks.datasink import Datasink, TaskContext, WriteResult
@@ -18,6 +18,7 @@ from shoal.data.sources.paths import to_filesystem
 from shoal.data.transforms import batches_of, need_columns
 from shoal.errors import describe
 
+_FILE_BYTES = 2**27  # of rows in memory, after which a task begins another file
 _UNFINISHED = ".unfinished"
 
 
@@ -162,7 +163,8 @@ class FileDatasink(Datasink[list[str]]):
 
     Parameters: `path` is the folder, `mode` what is done if it holds files, `partition_cols` are columns whose values
     become folders `name=value`, `min_rows` is how many rows a file has at least while there are more, `max_rows` at
-    most. A file's name is that of the write and of the task, so a task that is tried again replaces what it wrote.
+    most (without them a file has about 128 MiB of rows at most). A file's name is that of the write and of the task, so
+    a task that is tried again replaces what it wrote.
 
     Example: `ds.write_datasink(FileDatasink("out", ParquetWriter()))`
     """
@@ -280,7 +282,16 @@ class FileDatasink(Datasink[list[str]]):
         if self._max_rows is not None:
             yield from batches_of(blocks, self._max_rows)
             return
-        kept = [block for block in blocks if block.num_rows]
+        kept: list[Block] = []
+        size = 0
+        for block in blocks:
+            if not block.num_rows:
+                continue
+            kept.append(block)
+            size += size_of(block)
+            if size >= _FILE_BYTES and self._min_rows is None:
+                yield concat(kept)
+                kept, size = [], 0
         if kept:
             yield concat(kept)
 

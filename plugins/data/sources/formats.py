@@ -14,6 +14,7 @@ from shoal.data.sources.files import FileFormat
 from shoal.data.sources.paths import File
 
 _ROWS_AT_A_TIME = 2**16
+_LARGE = 2**24  # bytes of a file
 
 
 @attrs.frozen(eq=False)
@@ -51,16 +52,21 @@ class ParquetFormat(FileFormat):
             file.path, filesystem, row_groups=None if part is None else list(part)
         )
         columns = None if self.columns is None else list(self.columns)
-        scanner = fragment.scanner(
+        # Of a large file one row group at a time is in memory; Arrow would read ahead.
+        pieces = fragment.split_by_row_group(self.expression) if file.size > _LARGE else [fragment]
+        empty = True
+        for piece in pieces:
+            for batch in self._scanner(piece, columns).to_batches():
+                if batch.num_rows:
+                    empty = False
+                    yield pa.Table.from_batches([batch])
+        if empty:
+            yield self._scanner(fragment, columns).projected_schema.empty_table()
+
+    def _scanner(self, fragment: Any, columns: list[str] | None) -> Any:
+        return fragment.scanner(
             columns=columns, filter=self.expression, batch_size=_ROWS_AT_A_TIME, use_threads=False
         )
-        empty = True
-        for batch in scanner.to_batches():
-            if batch.num_rows:
-                empty = False
-                yield pa.Table.from_batches([batch])
-        if empty:
-            yield scanner.projected_schema.empty_table()
 
     def with_columns(self, columns: Sequence[str]) -> ParquetFormat:
         """Return a format that reads these columns only."""

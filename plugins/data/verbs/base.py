@@ -39,7 +39,13 @@ class Planned:
         Example: `print(ds.explain())`
         """
         return "\n".join(
-            ["As written:", *lines(self._plan), "", "As executed:", *lines(optimise(self._plan))]
+            [
+                "As written:",
+                *lines(self._plan),
+                "",
+                "As executed:",
+                *lines(optimise(self._plan, self._context.max_errored_blocks != 0)),
+            ]
         )
 
     def stats(self) -> str:
