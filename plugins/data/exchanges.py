@@ -132,7 +132,9 @@ class RandomShuffle(Exchange):
         return self if self.seed is not None else attrs.evolve(self, seed=secrets.randbits(63))
 
     def _random(self, stage: int, index: int) -> np.random.Generator:
-        return np.random.default_rng((self.settled().seed, stage, index))
+        seed = self.settled().seed
+        assert seed is not None
+        return np.random.default_rng((seed, stage, index))
 
 
 @attrs.frozen(kw_only=True)

@@ -348,7 +348,9 @@ class Sample(Transform):
         """Return what does it."""
 
         def step(blocks: Iterator[Block]) -> Iterator[Block]:
-            random = np.random.default_rng((self.settled().seed, TASK.get()))
+            seed = self.settled().seed
+            assert seed is not None
+            random = np.random.default_rng((seed, TASK.get()))
             for table in blocks:
                 yield table.filter(pa.array(random.random(table.num_rows) < self.fraction))
 
