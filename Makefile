@@ -99,6 +99,7 @@ demo: venv  ## the demo: counts the tokens of the standard library on every core
 # Both systems as users have them: installed from wheels. An editable install takes 15 ms more to start a process.
 bench: $(STAMP)  ## our numbers beside the reference system's and the machine's floor
 	test -x .venv-bench/bin/python || $(BIN)/python -m venv --without-pip .venv-bench
+	$(BIN)/python -m pip --python .venv-bench/bin/python install --quiet --disable-pip-version-check $(TORCH) -c constraints.txt
 	$(BIN)/uv pip install --quiet --python .venv-bench/bin/python --compile-bytecode --reinstall-package shoal \
 	  --constraints constraints.txt --build-constraints constraints.txt '.[bench,cluster]'
 	rm -rf build
