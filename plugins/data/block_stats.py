@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from shoal.data.block import Block, size_of
-from shoal.data.sources.datasource import BlockMetadata
+from shoal.data.sources.datasource import BlockMetadata, BlockStats
 
 
 @attrs.frozen
@@ -71,16 +71,6 @@ class BlockExecStatsBuilder:
 
 
 @attrs.frozen(kw_only=True)
-class BlockStats:
-    """A block's rows, bytes, and what making it took."""
-
-    num_rows: int | None
-    size_bytes: int | None
-    exec_stats: BlockExecStats | None = None
-    task_exec_stats: TaskExecWorkerStats | None = None
-
-
-@attrs.frozen(kw_only=True)
 class BlockMetadataWithSchema:
     """What is known of a block, and its Arrow schema.
 
@@ -128,17 +118,4 @@ def to_stats(metas: Iterable[BlockMetadata]) -> list[BlockStats]:
 
     Example: `to_stats([task.metadata for task in source.get_read_tasks(4)])`
     """
-    return [stats_of(each) for each in metas]
-
-
-def stats_of(metadata: BlockMetadata) -> BlockStats:
-    """Return the statistics of what is known of a block.
-
-    Example: `stats_of(BlockMetadata(num_rows=3))`
-    """
-    return BlockStats(
-        num_rows=metadata.num_rows,
-        size_bytes=metadata.size_bytes,
-        exec_stats=metadata.exec_stats,
-        task_exec_stats=metadata.task_exec_stats,
-    )
+    return [each.to_stats() for each in metas]

@@ -3,6 +3,7 @@
 from shoal.data.expressions.dates import DateNamespace
 from shoal.data.expressions.making import col, lit, pyarrow_udf, star, udf
 from shoal.data.expressions.nested import ArrayNamespace, ListNamespace, MapNamespace, StructNamespace
+from shoal.data.expressions.operations import Operation
 from shoal.data.expressions.parse import parse, to_arrow
 from shoal.data.expressions.special import (
     DownloadExpr,
@@ -25,7 +26,6 @@ from shoal.data.expressions.tree import (
     ColumnExpr,
     Expr,
     LiteralExpr,
-    Operation,
     StarExpr,
     UDFExpr,
     UnaryExpr,

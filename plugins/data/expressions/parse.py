@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow.compute as pc
 
 from shoal.data.expressions.making import col, lit
-from shoal.data.expressions.tree import BinaryExpr, Expr, LiteralExpr, Operation, to_expression
+from shoal.data.expressions.operations import Operation
+from shoal.data.expressions.tree import BinaryExpr, Expr, LiteralExpr, to_expression
 from shoal.errors import describe
 
 _OPERATIONS: dict[type[ast.AST], Operation] = {

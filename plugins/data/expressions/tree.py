@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import enum
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -15,33 +14,9 @@ import pyarrow.compute as pc
 from shoal.data.block import Block, to_column
 from shoal.data.expressions.dates import DateNamespace
 from shoal.data.expressions.nested import ArrayNamespace, ListNamespace, MapNamespace, StructNamespace
+from shoal.data.expressions.operations import Operation, as_it_is, fractions, is_text
 from shoal.data.expressions.strings import StringNamespace
 from shoal.errors import describe
-
-
-class Operation(enum.Enum):
-    """What stands between or before the parts of an expression."""
-
-    ADD = "+"
-    SUB = "-"
-    MUL = "*"
-    DIV = "/"
-    FLOORDIV = "//"
-    MOD = "%"
-    EQ = "=="
-    NE = "!="
-    LT = "<"
-    LE = "<="
-    GT = ">"
-    GE = ">="
-    AND = "&"
-    OR = "|"
-    NOT = "~"
-    IS_NULL = "is null"
-    IS_NOT_NULL = "is not null"
-    IN = "in"
-    NOT_IN = "not in"
-
 
 Text: TypeAlias = str  # in Expr, `str` is what can be done with text
 
@@ -193,7 +168,7 @@ class Expr(ABC):
 
         Example: `col("x").apply(pc.rank)`
         """
-        return UDFExpr(fn, (self,), {}, None, _as_it_is)
+        return UDFExpr(fn, (self,), {}, None, as_it_is)
 
     def abs(self) -> Expr:
         """Return the absolute value."""
@@ -502,14 +477,14 @@ class BinaryExpr(Expr):
             found = pc.is_in(parts[0], options=pc.SetLookupOptions(pa.array(self.right.value)))
             return found if self.op is Operation.IN else pc.invert(found)
         left, right = parts
-        if self.op is Operation.ADD and _is_text(left):
+        if self.op is Operation.ADD and is_text(left):
             return pc.binary_join_element_wise(left, right, "")
         if self.op in _BINARY:
             return getattr(pc, _BINARY[self.op])(left, right)
         if self.op is Operation.DIV:
-            return pc.divide(_fractions(left), right)
+            return pc.divide(fractions(left), right)
         whole = pa.types.is_integer(left.type) and pa.types.is_integer(right.type)
-        floor = pc.floor(pc.divide(_fractions(left), right))
+        floor = pc.floor(pc.divide(fractions(left), right))
         floor = pc.cast(floor, pa.int64()) if whole else floor
         return floor if self.op is Operation.FLOORDIV else pc.subtract(left, pc.multiply(floor, right))
 
@@ -583,7 +558,7 @@ class UDFExpr(Expr):
     args: tuple[Expr, ...]
     kwargs: Mapping[str, Expr] = attrs.field(factory=dict)
     data_type: Any = None
-    convert: Callable[[Any], Any] = attrs.field(default=lambda value: value)
+    convert: Callable[[Any], Any] = as_it_is
 
     @property
     def parts(self) -> tuple[Expr, ...]:
@@ -634,20 +609,3 @@ def to_expression(value: Any) -> Expr:
     Example: `to_expression(3)  # lit(3)`
     """
     return value if isinstance(value, Expr) else LiteralExpr(value)
-
-
-def _fractions(value: Any) -> Any:
-    """A dividend as fractions, so that whole numbers are not cut."""
-    if isinstance(value, pc.Expression):
-        return value.cast(pa.float64())
-    return value if pa.types.is_floating(value.type) else pc.cast(value, pa.float64())
-
-
-def _is_text(value: Any) -> bool:
-    return not isinstance(value, pc.Expression) and (
-        pa.types.is_string(value.type) or pa.types.is_large_string(value.type)
-    )
-
-
-def _as_it_is(value: Any) -> Any:
-    return value

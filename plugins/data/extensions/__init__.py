@@ -1,11 +1,5 @@
 """Columns of tensors and of Python objects in Arrow tables and DataFrames."""
 
-from shoal.data.extensions.arrow_objects import (
-    ArrowConversionError,
-    ArrowPythonObjectArray,
-    ArrowPythonObjectScalar,
-    ArrowPythonObjectType,
-)
 from shoal.data.extensions.arrow_tensors import (
     ArrowTensorArray,
     ArrowTensorType,
@@ -17,7 +11,14 @@ from shoal.data.extensions.arrow_tensors import (
     create_arrow_fixed_shape_tensor_type,
     get_arrow_extension_tensor_types,
 )
-from shoal.data.extensions.objects import PythonObjectArray, PythonObjectDtype
+from shoal.data.extensions.objects import (
+    ArrowConversionError,
+    ArrowPythonObjectArray,
+    ArrowPythonObjectScalar,
+    ArrowPythonObjectType,
+    PythonObjectArray,
+    PythonObjectDtype,
+)
 from shoal.data.extensions.tensors import (
     TensorArray,
     TensorArrayElement,

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
+from shoal.data.extensions.objects import ArrowConversionError
+
 FixedShapeTensorType = pa.FixedShapeTensorType  # Arrow's own, which datasets use
+
+
+_pandas: dict[
+    str, Callable[..., Any]
+] = {}  # how the type of a DataFrame's column is made; said by its module
+
+
+def say_pandas_dtype(make: Callable[..., Any]) -> None:
+    """Say what makes the type of a DataFrame's column of tensors, of a shape and a type of numbers.
+
+    Example: `say_pandas_dtype(TensorDtype)`
+    """
+    _pandas["dtype"] = make
 
 
 class _TensorType(pa.ExtensionType):  # type: ignore[misc]
@@ -36,9 +51,7 @@ class _TensorType(pa.ExtensionType):  # type: ignore[misc]
 
     def to_pandas_dtype(self) -> Any:
         """Return the type of such a column in a DataFrame."""
-        from shoal.data.extensions.tensors import TensorDtype
-
-        return TensorDtype(self._shape, self.value_type.to_pandas_dtype())
+        return _pandas["dtype"](self._shape, self.value_type.to_pandas_dtype())
 
     def __arrow_ext_serialize__(self) -> bytes:
         return json.dumps(self._shape).encode()
@@ -87,8 +100,6 @@ class ArrowTensorArray(pa.ExtensionArray):  # type: ignore[misc]
 
         Arrays of unequal shapes become a column of variable-shaped tensors. Raises ArrowConversionError.
         """
-        from shoal.data.extensions.arrow_objects import ArrowConversionError
-
         try:
             if not isinstance(arr, np.ndarray) or arr.dtype == object:
                 parts = [np.asarray(each) for each in arr]
@@ -160,9 +171,7 @@ class ArrowVariableShapedTensorType(pa.ExtensionType):  # type: ignore[misc]
 
     def to_pandas_dtype(self) -> Any:
         """Return the type of such a column in a DataFrame."""
-        from shoal.data.extensions.tensors import TensorDtype
-
-        return TensorDtype(self.shape, self.value_type.to_pandas_dtype())
+        return _pandas["dtype"](self.shape, self.value_type.to_pandas_dtype())
 
     def __arrow_ext_serialize__(self) -> bytes:
         return str(self._ndim).encode()

@@ -13,6 +13,11 @@ import pandas as pd
 import pyarrow as pa
 from pandas.api.extensions import ExtensionArray, ExtensionDtype, register_extension_dtype
 
+from shoal.data.extensions.arrow_tensors import (
+    ArrowTensorArray,
+    ArrowVariableShapedTensorArray,
+    say_pandas_dtype,
+)
 from shoal.data.extensions.objects import as_objects
 from shoal.errors import describe
 
@@ -82,6 +87,9 @@ class TensorDtype(ExtensionDtype):  # type: ignore[misc]
 
     def __hash__(self) -> int:
         return hash((self._shape, self._dtype))
+
+
+say_pandas_dtype(TensorDtype)
 
 
 class _Arithmetic:
@@ -395,8 +403,6 @@ class TensorArray(_Arithmetic, ExtensionArray):  # type: ignore[misc]
         return type(self)(found[np.newaxis]) if keepdims else TensorArrayElement(found)
 
     def __arrow_array__(self, type: Any = None) -> Any:  # noqa: A002  pyarrow's name
-        from shoal.data.extensions.arrow_tensors import ArrowTensorArray, ArrowVariableShapedTensorArray
-
         if self.is_variable_shaped:
             return ArrowVariableShapedTensorArray.from_numpy(self._tensors)
         return ArrowTensorArray.from_numpy(self._tensors)

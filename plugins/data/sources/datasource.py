@@ -11,6 +11,16 @@ import attrs
 from shoal.data.block import Block
 
 
+@attrs.frozen(kw_only=True)
+class BlockStats:
+    """A block's rows, bytes, and what making it took."""
+
+    num_rows: int | None
+    size_bytes: int | None
+    exec_stats: Any = None
+    task_exec_stats: Any = None
+
+
 @attrs.frozen
 class BlockMetadata:
     """What is known of a block before it is read; None where it is not.
@@ -26,11 +36,14 @@ class BlockMetadata:
     exec_stats: Any = None
     task_exec_stats: Any = None
 
-    def to_stats(self) -> Any:
-        """Return the numbers of it: `shoal.data.block_stats.BlockStats`."""
-        from shoal.data.block_stats import stats_of
-
-        return stats_of(self)
+    def to_stats(self) -> BlockStats:
+        """Return the numbers of it."""
+        return BlockStats(
+            num_rows=self.num_rows,
+            size_bytes=self.size_bytes,
+            exec_stats=self.exec_stats,
+            task_exec_stats=self.task_exec_stats,
+        )
 
 
 @attrs.frozen(eq=False)
