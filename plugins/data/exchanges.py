@@ -16,7 +16,8 @@ import attrs
 import numpy as np
 import pyarrow as pa
 
-from shoal.data.aggregate import AggregateFn, aggregate_group, aggregate_groups
+from shoal.data.aggregate import AggregateFn
+from shoal.data.aggregating import aggregate_group, aggregate_groups
 from shoal.data.block import Block, concat, size_of, take_rows
 from shoal.data.combining import combine, finish_parts, join_parts
 from shoal.data.dividing import KeyDivider, ShuffleDivider, bounds_of, cut_at, parts_by, some_keys

@@ -33,6 +33,22 @@ class Operation(enum.Enum):
     NOT_IN = "not in"
 
 
+BINARY: dict[Operation, str] = {
+    Operation.ADD: "add",
+    Operation.SUB: "subtract",
+    Operation.MUL: "multiply",
+    Operation.EQ: "equal",
+    Operation.NE: "not_equal",
+    Operation.LT: "less",
+    Operation.LE: "less_equal",
+    Operation.GT: "greater",
+    Operation.GE: "greater_equal",
+    Operation.AND: "and_kleene",
+    Operation.OR: "or_kleene",
+}
+"""Arrow's functions for what stands between two parts."""
+
+
 def fractions(value: Any) -> Any:
     """Return a dividend as fractions, so that whole numbers are not cut.
 

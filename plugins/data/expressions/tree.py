@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from shoal.data.block import Block, to_column
 from shoal.data.expressions.dates import DateNamespace
 from shoal.data.expressions.nested import ArrayNamespace, ListNamespace, MapNamespace, StructNamespace
-from shoal.data.expressions.operations import Operation, as_it_is, fractions, is_text
+from shoal.data.expressions.operations import BINARY, Operation, as_it_is, fractions, is_text
 from shoal.data.expressions.strings import StringNamespace
 from shoal.errors import describe
 
@@ -423,21 +423,6 @@ class AliasExpr(Expr):
         return f"{self.expr!r}.alias({self.alias_name!r})"
 
 
-_BINARY: dict[Operation, str] = {
-    Operation.ADD: "add",
-    Operation.SUB: "subtract",
-    Operation.MUL: "multiply",
-    Operation.EQ: "equal",
-    Operation.NE: "not_equal",
-    Operation.LT: "less",
-    Operation.LE: "less_equal",
-    Operation.GT: "greater",
-    Operation.GE: "greater_equal",
-    Operation.AND: "and_kleene",
-    Operation.OR: "or_kleene",
-}
-
-
 _COMPARISONS = (Operation.EQ, Operation.NE, Operation.LT, Operation.LE, Operation.GT, Operation.GE)
 
 
@@ -479,8 +464,8 @@ class BinaryExpr(Expr):
         left, right = parts
         if self.op is Operation.ADD and is_text(left):
             return pc.binary_join_element_wise(left, right, "")
-        if self.op in _BINARY:
-            return getattr(pc, _BINARY[self.op])(left, right)
+        if self.op in BINARY:
+            return getattr(pc, BINARY[self.op])(left, right)
         if self.op is Operation.DIV:
             return pc.divide(fractions(left), right)
         whole = pa.types.is_integer(left.type) and pa.types.is_integer(right.type)

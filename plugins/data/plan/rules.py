@@ -268,7 +268,7 @@ def fuse_write(node: Node) -> Node:
         fits = isinstance(before, Read) and before.concurrency is None
     if not fits or dict(before.options) != dict(node.options):  # type: ignore[attr-defined]
         return node
-    return attrs.evolve(before, transforms=(*before.transforms, step))  # type: ignore[attr-defined]
+    return attrs.evolve(before, transforms=(*before.transforms, step))  # type: ignore[attr-defined, call-arg]
 
 
 # What is moved and left out is decided before maps become one with reads, which hides them from the other rules.

@@ -6,7 +6,8 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from shoal.data.aggregate import AggregateFn, finish
+from shoal.data.aggregate import AggregateFn
+from shoal.data.aggregating import finish
 from shoal.data.block import concat
 from shoal.data.checks import need
 from shoal.data.execution.bundle import Bundle
