@@ -139,7 +139,6 @@ class Session:
             if mode is CheckpointUploadMode.NO_UPLOAD:
                 path = checkpoint.path
             else:
-                local_files(checkpoint.path) if upload is None else None
                 work = self._upload_of(checkpoint, name_of, mode, delete_after, upload)
         self._tell("reported", dict(metrics), checkpoint is not None, name, path, validation)
         self.reports += 1
@@ -201,6 +200,8 @@ class Session:
         storage = self.orders.storage
         folder = checkpoint.path
         remote = getattr(checkpoint.filesystem, "type_name", "") != "local"
+        # What is there now is the checkpoint: a folder that is being deleted later is not one with fewer files.
+        files = None if remote or upload is not None else local_files(folder)
         staged = ""
         if mode is CheckpointUploadMode.STAGED and not storage.is_local and upload is None and not remote:
             staged = tempfile.mkdtemp(prefix="shoal_checkpoint_")
@@ -218,7 +219,7 @@ class Session:
                     with checkpoint.as_directory() as copy:
                         storage.upload(copy, name)
                 elif os.path.realpath(folder) != os.path.realpath(storage.at(name)):
-                    storage.upload(staged or folder, name)
+                    storage.upload(staged or folder, name, files)
             finally:
                 if staged:
                     shutil.rmtree(staged, ignore_errors=True)

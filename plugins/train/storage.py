@@ -7,7 +7,7 @@ import json
 import os
 import posixpath
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -128,12 +128,12 @@ class Storage:
 
         return self._patiently(attempt)
 
-    def upload(self, folder: str, name: str) -> None:
-        """Copy a local folder's files to the folder `name` in this one.
+    def upload(self, folder: str, name: str, files: Sequence[str] | None = None) -> None:
+        """Copy a local folder's files, or those that are named, to the folder `name` in this one.
 
         Raises FileNotFoundError if the local folder vanishes, OSError if the storage fails for too long.
         """
-        files = local_files(folder)
+        files = local_files(folder) if files is None else files
         targets = {file: self.at(name, file) for file in files}
         for parent in sorted({posixpath.dirname(target) for target in targets.values()} | {self.at(name)}):
             self._patiently(functools.partial(self.filesystem.create_dir, parent, recursive=True))

@@ -97,7 +97,7 @@ ONLY_FOR: dict[str, tuple[str, ...]] = {
     "grpc": ("shoal.native",),
     "hypothesis": ("shoal.testing",),
     "mypy": ("shoal.mypy_plugin",),
-    "pytest": ("shoal.testing", "shoal.compat.pytest_plugin", "shoal.data.testing"),
+    "pytest": ("shoal.testing", "shoal.compat.pytest_plugin", "shoal.data.testing", "shoal.train.testing"),
     "stevedore": ("shoal.registry.discover",),
 }
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
+from importlib.util import find_spec
 from typing import Any
+
+if find_spec("tensorflow") is None:
+    os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras looks for TensorFlow alone if nothing is said
 
 from keras.callbacks import Callback
 
