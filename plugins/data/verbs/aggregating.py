@@ -9,8 +9,9 @@ from typing import Any
 import attrs
 import pyarrow as pa
 
-from shoal.data.aggregate import AggregateFn, Max, Mean, Min, Quantile, Std, Sum, finish
+from shoal.data.aggregate import AggregateFn, Max, Mean, Min, Quantile, Std, Sum
 from shoal.data.block import Block
+from shoal.data.grouping import finish
 from shoal.data.plan.logical import Map
 from shoal.data.transforms import Step, Transform
 from shoal.data.verbs.base import Planned

@@ -6,10 +6,11 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from shoal.data.aggregate import AggregateFn, finish
+from shoal.data.aggregate import AggregateFn
 from shoal.data.block import concat
 from shoal.data.checks import need
 from shoal.data.execution.bundle import Bundle
+from shoal.data.grouping import finish
 from shoal.data.plan.logical import InputBlocks, nodes
 from shoal.data.schema import Schema
 from shoal.data.summary import DatasetSummary, chosen_aggregates
