@@ -17,11 +17,11 @@ import numpy as np
 import pyarrow as pa
 
 from shoal.data.aggregate import AggregateFn
-from shoal.data.aggregating import aggregate_group, aggregate_groups
 from shoal.data.block import Block, concat, size_of, take_rows
 from shoal.data.combining import combine, finish_parts, join_parts
 from shoal.data.dividing import KeyDivider, ShuffleDivider, bounds_of, cut_at, parts_by, some_keys
 from shoal.data.external import Divider, Fetch, gathered
+from shoal.data.grouping import aggregate_group, aggregate_groups
 from shoal.data.hashing import hash_rows
 from shoal.data.ordering import groups_of, order_of
 from shoal.data.transforms import MapBatches, Step, Transform, UserFunction, need_columns

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 import shoal.data
 from shoal.data.aggregate import AggregateFn, AsList, Count, Max, Mean, Min, Quantile, Std, Sum
-from shoal.data.aggregating import aggregate_groups
 from shoal.data.block import concat
 from shoal.data.combining import combine, finish_parts, join_parts, parts_of
+from shoal.data.grouping import aggregate_groups
 
 AGGREGATES: list[AggregateFn] = [
     Count(),

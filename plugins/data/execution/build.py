@@ -31,12 +31,11 @@ from shoal.data.transforms import (
     Sample,
     Step,
     Transform,
-    WithColumns,
 )
 
 _IN_FLIGHT = 2  # tasks that an actor is given ahead
 _READ_TASKS_PER_CPU = 4
-_NO_LARGER = (Drop, FilterExpression, Project, Rename, Sample, WithColumns)
+_NO_LARGER = (Drop, FilterExpression, Project, Rename, Sample)
 
 
 @attrs.frozen(eq=False)

@@ -32,12 +32,7 @@ def run_steps(
     blocks: Iterable[Any],
 ) -> Iterator[Any]:
     """Run opened transforms on blocks; yield each block and, after it, its facts."""
-    TASK.set(index)  # for this task's steps, which begin below; the next task sets its own
-    SOURCE.set(None)
-    STATE.set({})
-    made: Iterator[Any] = iter(blocks)
-    for step in steps:
-        made = step(made)
+    made = _made(steps, index, blocks)
     # Whoever waits for the first rows gets them early: of the first task only, so that blocks are not many.
     yield from _told(shaped(made, target, _FIRST if index == 0 else None))
 
@@ -84,12 +79,7 @@ def run_split(
     begun = time.perf_counter()
     tables: Sequence[Block] = blocks
     if read is not None:
-        TASK.set(index)
-        SOURCE.set(None)
-        made: Iterator[Any] = iter(blocks)
-        for step in [transform.open() for transform in read]:
-            made = step(made)
-        tables = list(made)
+        tables = list(_made([transform.open() for transform in read], index, blocks))
     block = tables[0] if len(tables) == 1 else concat(tables)
     return _with_facts(exchange.of_side(side).split(block, plan, partitions, index), begun)
 
@@ -125,6 +115,19 @@ class MapActor:
     def run(self, index: int, *blocks: Any) -> Iterator[Any]:
         """Run the chain; yield each block and, after it, its facts."""
         yield from run_steps(self._steps, self._target, index, blocks)
+
+
+def _made(
+    steps: Sequence[Callable[[Iterator[Any]], Iterator[Block]]], index: int, blocks: Iterable[Any]
+) -> Iterator[Block]:
+    """What opened transforms make of blocks."""
+    TASK.set(index)  # for this task's steps, which begin below; the next task sets its own
+    SOURCE.set(None)
+    STATE.set({})
+    made: Iterator[Any] = iter(blocks)
+    for step in steps:
+        made = step(made)
+    return made
 
 
 def _cut(places: Sequence[tuple[int, int]], blocks: Sequence[Block]) -> Block:

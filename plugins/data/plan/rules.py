@@ -264,11 +264,13 @@ def fuse_write(node: Node) -> Node:
     before, step = node.input, WriteBlocks(node.sink)
     if isinstance(before, Map):
         fits = before.compute == _PLAIN
+    elif isinstance(before, Read):
+        fits = before.concurrency is None
     else:
-        fits = isinstance(before, Read) and before.concurrency is None
-    if not fits or dict(before.options) != dict(node.options):  # type: ignore[attr-defined]
         return node
-    return attrs.evolve(before, transforms=(*before.transforms, step))  # type: ignore[attr-defined, call-arg]
+    if not fits or dict(before.options) != dict(node.options):
+        return node
+    return attrs.evolve(before, transforms=(*before.transforms, step))
 
 
 # What is moved and left out is decided before maps become one with reads, which hides them from the other rules.

@@ -10,8 +10,8 @@ import attrs
 import pyarrow as pa
 
 from shoal.data.aggregate import AggregateFn, Max, Mean, Min, Quantile, Std, Sum
-from shoal.data.aggregating import finish
 from shoal.data.block import Block
+from shoal.data.grouping import finish
 from shoal.data.plan.logical import Map
 from shoal.data.transforms import Step, Transform
 from shoal.data.verbs.base import Planned

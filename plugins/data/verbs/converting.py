@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from shoal.data.aggregate import AggregateFn
-from shoal.data.aggregating import finish
 from shoal.data.block import concat
 from shoal.data.checks import need
 from shoal.data.execution.bundle import Bundle
+from shoal.data.grouping import finish
 from shoal.data.plan.logical import InputBlocks, nodes
 from shoal.data.schema import Schema
 from shoal.data.summary import DatasetSummary, chosen_aggregates

@@ -1,4 +1,4 @@
-"""Aggregates at work: over groups of rows, and over what blocks have gathered."""
+"""What aggregates make of a table's groups, of one group block by block, and of all blocks."""
 
 from __future__ import annotations
 
