@@ -22,6 +22,7 @@ FAMILIES = (
     "graphs",
     "utilities",
     "data",
+    "train",
     "scale",
     "scheduling",
     "cluster",

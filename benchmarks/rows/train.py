@@ -30,30 +30,34 @@ def _trainer(bench: Bench, loop: Any, folder: str, failures: int = 0) -> Any:
     )
 
 
-def _first_step(config: dict[str, Any]) -> None:
-    import torch
-    import torch.distributed as dist
+def loops() -> tuple[Any, Any]:
+    """What ranks run. Inner functions travel as a whole: workers cannot import the benchmarks."""
 
-    dist.all_reduce(torch.ones(1))
-    (Path(config["folder"]) / f"step_{dist.get_rank()}").write_text(repr(time.time()))
-    importlib.import_module(f"{config['library']}.train").report({"x": 1})
+    def first_step(config: dict[str, Any]) -> None:
+        import torch
+        import torch.distributed as dist
 
-
-def _dies_once(config: dict[str, Any]) -> None:
-    import torch
-    import torch.distributed as dist
-
-    folder = Path(config["folder"])
-    dist.all_reduce(torch.ones(1))
-    died = folder / "died"
-    if not died.exists():
-        dist.barrier()
-        if dist.get_rank() == 1:
-            died.write_text(repr(time.time()))
-            os.kill(os.getpid(), signal.SIGKILL)
         dist.all_reduce(torch.ones(1))
-    (folder / f"again_{dist.get_rank()}").write_text(repr(time.time()))
-    importlib.import_module(f"{config['library']}.train").report({"x": 1})
+        (Path(config["folder"]) / f"step_{dist.get_rank()}").write_text(repr(time.time()))
+        importlib.import_module(f"{config['library']}.train").report({"x": 1})
+
+    def dies_once(config: dict[str, Any]) -> None:
+        import torch
+        import torch.distributed as dist
+
+        folder = Path(config["folder"])
+        dist.all_reduce(torch.ones(1))
+        died = folder / "died"
+        if not died.exists():
+            dist.barrier()
+            if dist.get_rank() == 1:
+                died.write_text(repr(time.time()))
+                os.kill(os.getpid(), signal.SIGKILL)
+            dist.all_reduce(torch.ones(1))
+        (folder / f"again_{dist.get_rank()}").write_text(repr(time.time()))
+        importlib.import_module(f"{config['library']}.train").report({"x": 1})
+
+    return first_step, dies_once
 
 
 @ROWS.row("train: fit to first step, 4 workers", required=3, seconds=180)
@@ -61,7 +65,7 @@ def first_step(bench: Bench) -> Reading:
     """From fit() until the last of four ranks has done its first all_reduce; runs a second."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.time()
-        _trainer(bench, _first_step, folder).fit()
+        _trainer(bench, loops()[0], folder).fit()
         last = max(float(file.read_text()) for file in Path(folder).glob("step_*"))
     return Reading(1.0 / (last - began))
 
@@ -70,7 +74,7 @@ def first_step(bench: Bench) -> Reading:
 def recovery(bench: Bench) -> Reading:
     """From a rank's death until all four have done an all_reduce again; times a second."""
     with tempfile.TemporaryDirectory() as folder:
-        _trainer(bench, _dies_once, folder, failures=1).fit()
+        _trainer(bench, loops()[1], folder, failures=1).fit()
         died = float((Path(folder) / "died").read_text())
         last = max(float(file.read_text()) for file in Path(folder).glob("again_*"))
     return Reading(1.0 / (last - died))

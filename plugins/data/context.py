@@ -6,12 +6,15 @@ import copy
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
 from shoal.data.resources import ExecutionResources, check_limits
 from shoal.errors import describe
+
+if TYPE_CHECKING:
+    from shoal.data.checkpoint.config import CheckpointConfig
 
 
 def _allowance(instance: object, attribute: attrs.Attribute[int], value: Any) -> None:
@@ -71,6 +74,7 @@ class DataContext:
     for "default", `max_shuffle_partitions` how many partitions a shuffle chooses at most, `enable_progress_bars` draws
     them where standard error is a terminal. `max_errored_blocks` is how many tasks of maps may fail by what the
     program's functions raise, and are left out from there on, before the execution fails (-1: any number).
+    `checkpoint_config` lets writes go on where an interrupted run stopped.
 
     Example: `DataContext.get_current().target_max_block_size = 32 * 2**20`
     """
@@ -82,6 +86,7 @@ class DataContext:
     enable_progress_bars: bool = True
     execution_options: ExecutionOptions = attrs.field(factory=ExecutionOptions)
     max_errored_blocks: int = attrs.field(default=0, validator=_allowance)
+    checkpoint_config: CheckpointConfig | None = None
     _more: dict[str, Any] = attrs.field(factory=dict)
 
     _lock: ClassVar[threading.Lock] = threading.Lock()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import enum
 import uuid
 from abc import ABC, abstractmethod
@@ -238,14 +239,44 @@ class FileDatasink(Datasink[list[str]]):
                 paths.append(self._write_file(folder, ctx.task_idx, number, part))
         return paths
 
+    @property
+    def path(self) -> str:
+        """The folder, on `filesystem`."""
+        return str(self._path)
+
+    @property
+    def filesystem(self) -> Any:
+        """The filesystem of the folder, one of pyarrow's."""
+        return self._filesystem
+
+    @property
+    def id(self) -> str:
+        """What all names of this write's files have in them."""
+        return self._id
+
+    @property
+    def mode(self) -> SaveMode:
+        """What is done where the folder holds files."""
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode: SaveMode) -> None:
+        self._mode = mode
+
+    def of_task(self, id_: str) -> FileDatasink:
+        """Return the same sink under an id of its own, which its files' names then have in them."""
+        mine = copy.copy(self)
+        mine._id = id_
+        return mine
+
     def on_write_complete(self, write_result: WriteResult[list[str]]) -> None:
         """Delete what workers that died had not finished."""
-        self._delete_own(_UNFINISHED)
+        self.delete_own(_UNFINISHED)
 
     def on_write_failed(self, error: BaseException) -> None:
         """Delete what the write left, as far as that is possible."""
         try:
-            self._delete_own()
+            self.delete_own()
         except OSError as second:  # the first error is the one to tell of
             if hasattr(error, "add_note"):
                 error.add_note(f"what was written to {self._path} could not be deleted: {second}")
@@ -271,7 +302,8 @@ class FileDatasink(Datasink[list[str]]):
         size = int(self._filesystem.get_file_info(path).size or 0)
         return path[len(self._path.rstrip("/")) + 1 :], size
 
-    def _delete_own(self, ending: str = "") -> None:
+    def delete_own(self, ending: str = "") -> None:
+        """Delete the files whose names have this write's id in them, and end so."""
         from pyarrow import fs
 
         for info in self._filesystem.get_file_info(fs.FileSelector(self._path, recursive=True)):

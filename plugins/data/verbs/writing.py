@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from shoal.data.catalogs import Catalog, CatalogAccessMode, ReaderFormat, resolved
+from shoal.data.checkpoint.writing import go_on
 from shoal.data.compute import placement
 from shoal.data.keywords import FileSinkKeywords
 from shoal.data.plan.logical import Write
@@ -28,9 +29,6 @@ from shoal.errors import describe
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-if TYPE_CHECKING:
-    pass
 
 
 class Writing(Planned):
@@ -53,12 +51,15 @@ class Writing(Planned):
         """
         if not isinstance(datasink, Datasink):
             raise TypeError(f"a Datasink is needed, not {describe(datasink)}")
+        before = self._plan
+        if self._context.checkpoint_config is not None:
+            before, datasink = go_on(before, datasink, self._context.checkpoint_config, self._context)
         datasink.on_write_start()
         if getattr(datasink, "skips", False):
             return
         if not datasink.supports_distributed_writes:
             concurrency = 1
-        plan = Write(self._plan, datasink, placement(ray_remote_args or {}), concurrency)
+        plan = Write(before, datasink, placement(ray_remote_args or {}), concurrency)
         try:
             reports = [row for table in self._blocks(plan) for row in table.to_pylist()]
             # The sink's own values, made by our tasks and carried by our store.
