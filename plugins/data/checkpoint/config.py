@@ -58,10 +58,9 @@ class CheckpointConfig:
     checkpoint_manager_cls: type[CheckpointManager] | None = None
 
     def __attrs_post_init__(self) -> None:
-        if not isinstance(self.id_column, str) or not self.id_column:
-            raise InvalidCheckpointingConfig(
-                f"id_column must be the name of a column, not {describe(self.id_column)}"
-            )
+        given: Any = self.id_column
+        if not isinstance(given, str) or not given:
+            raise InvalidCheckpointingConfig(f"id_column must be the name of a column, not {describe(given)}")
         check_count("write_num_threads", self.write_num_threads, optional=False)
         if self.checkpoint_path is None:
             bucket = os.environ.get(self.DEFAULT_CHECKPOINT_PATH_BUCKET_ENV_VAR)

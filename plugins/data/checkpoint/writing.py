@@ -53,8 +53,8 @@ def _check(plan: Node) -> None:
         node = node.input
     if not isinstance(node, Read):
         raise InvalidCheckpointingOperators(
-            f"a checkpoint cannot look through {node.label}; only reading, mapping and filtering may come before a write "
-            "with one. Write what comes before it apart"
+            f"a checkpoint cannot look through {node.label}; only reading, mapping and filtering may come before a "
+            "write with one. Write what comes before it apart"
         )
 
 
@@ -127,8 +127,8 @@ class _Noting(Datasink[list[str]]):
         name = self._config.id_column
         if name not in block.column_names:
             raise InvalidCheckpointingConfig(
-                f"what is written has no column {name!r} of ids; it has {', '.join(block.column_names)}. Keep the column "
-                "through all steps"
+                f"what is written has no column {name!r} of ids; it has {', '.join(block.column_names)}. Keep the "
+                "column through all steps"
             )
         ids = block.column(name)
         if ids.null_count:
