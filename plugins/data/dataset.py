@@ -198,15 +198,20 @@ class Dataset(Transforming, Exchanging, Converting, Consuming, Writing):
 
         Each row goes to one of them: to who asks first, or with `equal` as many to each, where fewer than `n` rows at
         the end are left out. Each loop over an iterator is an epoch, for which the plan is executed again.
-        `locality_hints` must be None: where a consumer runs is not considered.
-        Raises ValueError for a wrong number, NotImplementedError for hints.
+        Of the blocks that are there a consumer gets first those that its own node made. `locality_hints` are the
+        identifiers of the consumers' nodes (each may be None), where they do not ask from there themselves.
+        Raises ValueError for a wrong number of consumers or hints, TypeError for hints that are no text.
 
         Example: `left, right = ds.streaming_split(2, equal=True)`
         """
         check_count("n", n, optional=False)
-        if locality_hints is not None:
-            raise NotImplementedError("locality_hints are not considered; leave them out")
-        return split_while_running(self, n, equal, _gathered)
+        homes = [None] * n if locality_hints is None else list(locality_hints)
+        if len(homes) != n:
+            raise ValueError(f"locality_hints must be one for each of the {n} consumers, not {len(homes)}")
+        for home in homes:
+            if home is not None and not isinstance(home, str):
+                raise TypeError(f"a locality hint is a node's identifier, not {describe(home)}")
+        return split_while_running(self, n, equal, homes, _gathered)
 
     def iterator(self) -> DataIterator:
         """Return an iterator over all of this dataset, as consumers take it.

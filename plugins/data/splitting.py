@@ -23,7 +23,9 @@ _NEXT_TIMEOUT = (
 )  # seconds; computing a block may take long, and the coordinator's death is told at once
 _GET_TIMEOUT = 600.0  # seconds for which a block that was made may take to come
 
-Piece = tuple[Any, int, int]  # a reference to a block, and which of its rows
+_AHEAD = 2  # blocks for each part that are chosen from, if they are there
+
+Piece = tuple[Any, int, int, str]  # a reference to a block, which of its rows, and the node that made it
 Gather = Callable[[Iterable[Block], DataContext], "MaterializedDataset"]
 
 
@@ -97,17 +99,18 @@ class SplitIterator(DataIterator):
         return self._context
 
     def _blocks(self) -> Iterator[Block]:
-        epoch = shoal.get(self._coordinator.begin.remote(self._split), timeout=_GET_TIMEOUT)
+        node = shoal.get_runtime_context().get_node_id()
+        epoch = shoal.get(self._coordinator.begin.remote(self._split, node), timeout=_GET_TIMEOUT)
         try:
             while True:
                 pieces = shoal.get(self._coordinator.next.remote(self._split, epoch), timeout=_NEXT_TIMEOUT)
                 if pieces is None:
                     return
-                blocks = shoal.get([ref for ref, _, _ in pieces], timeout=_GET_TIMEOUT)
+                blocks = shoal.get([ref for ref, *_ in pieces], timeout=_GET_TIMEOUT)
                 yield concat(
                     [
                         block.slice(low, high - low)
-                        for block, (_, low, high) in zip(blocks, pieces, strict=True)
+                        for block, (_, low, high, _) in zip(blocks, pieces, strict=True)
                     ]
                 )
         finally:
@@ -120,8 +123,9 @@ class SplitIterator(DataIterator):
 
 @attrs.define(eq=False)
 class _Epoch:
-    """One execution that the parts share. `ready` has what is for each part, `left` what cannot be dealt evenly yet."""
+    """One execution that the parts share. `ready` has what is for each part, `left` what is for nobody yet."""
 
+    execution: Any
     bundles: Iterator[Any]
     ready: list[deque[list[Piece]]]
     left: list[Piece] = attrs.field(factory=list)
@@ -134,37 +138,43 @@ class Coordinator:
     """Runs a dataset for `n` parts, as an actor: who asks gets the next block, or with `equal` its share of it.
 
     With `equal` each part gets as many rows as the others, and fewer than `n` rows at the end go to nobody. What is for
-    a part that is slower than the others waits as references; the blocks lie in the store, which spills.
+    a part that is slower than the others waits as references; the blocks lie in the store, which spills. Of the blocks
+    that are there a part gets those of its own node first, and those of other parts' nodes last. `homes` says where the
+    parts are; None: where they ask from.
     """
 
-    def __init__(self, dataset: Dataset, n: int, equal: bool) -> None:
+    def __init__(self, dataset: Dataset, n: int, equal: bool, homes: list[str | None]) -> None:
         self._dataset = dataset
         self._n = n
         self._equal = equal
+        self._told = list(homes)
+        self._homes = list(homes)
         self._began = [0] * n
         self._epochs: dict[int, _Epoch] = {}
         self._lock = threading.Lock()
 
-    def begin(self, split: int) -> int:
-        """Begin a loop of a part; return the number of its epoch."""
+    def begin(self, split: int, node: str) -> int:
+        """Begin a loop of a part that runs on a node; return the number of its epoch."""
         with self._lock:
+            if self._told[split] is None:
+                self._homes[split] = node
             epoch = self._began[split]
             self._began[split] += 1
             if epoch not in self._epochs:
-                self._epochs[epoch] = _Epoch(self._dataset._bundles(), [deque() for _ in range(self._n)])
+                execution = self._dataset._execution()
+                bundles = self._dataset._bundles(execution=execution)
+                self._epochs[epoch] = _Epoch(execution, bundles, [deque() for _ in range(self._n)])
             return epoch
 
     def next(self, split: int, epoch: int) -> list[Piece] | None:
         """Return what a part is to take next; None at the end. Raises what computing it raises."""
         with self._lock:
             state = self._epochs[epoch]
-            while not state.ready[split] and not state.over:
-                bundle = self._next_of(state)
-                if bundle is None:
-                    state.over = True
-                elif bundle.rows:
-                    state.left.append((bundle.ref, 0, bundle.rows))
-                    self._deal(state, split)
+            while not state.ready[split]:
+                if not state.over and (self._equal or not state.left):
+                    self._gather(state)
+                if not self._deal(state, split) and state.over:
+                    break
             return state.ready[split].popleft() if state.ready[split] else None
 
     def end(self, split: int, epoch: int) -> None:
@@ -186,6 +196,18 @@ class Coordinator:
         """Return what the last execution did."""
         return self._dataset.stats()
 
+    def _gather(self, state: _Epoch) -> None:
+        """Wait for the next block, and take what else is there to choose from."""
+        for wait in (True, *[False] * (_AHEAD * self._n - 1)):
+            if not wait and not state.execution.at_hand():
+                return
+            bundle = self._next_of(state)
+            if bundle is None:
+                state.over = True
+                return
+            if bundle.rows:
+                state.left.append((bundle.ref, 0, bundle.rows, bundle.node))
+
     @staticmethod
     def _next_of(state: _Epoch) -> Any:
         if state.error is not None:
@@ -196,37 +218,51 @@ class Coordinator:
             state.error = error
             raise
 
-    def _deal(self, state: _Epoch, asks: int) -> None:
+    def _deal(self, state: _Epoch, asks: int) -> bool:
+        """Give a part its next block, or with `equal` each part its share; tell whether there was something to give."""
         if not self._equal:
-            state.ready[asks].append(state.left)
-            state.left = []
-            return
-        share = sum(high - low for _, low, high in state.left) // self._n
+            if not state.left:
+                return False
+            state.left.sort(key=lambda piece: self._distance(piece, asks))
+            state.ready[asks].append([state.left.pop(0)])
+            return True
+        share = sum(high - low for _, low, high, _ in state.left) // self._n
         if not share:
-            return
+            return False
         for split in range(self._n):
+            state.left.sort(key=lambda piece, split=split: self._distance(piece, split))  # type: ignore[misc]
             pieces = _take(state.left, share)
             if split not in state.gone:
                 state.ready[split].append(pieces)
+        return True
+
+    def _distance(self, piece: Piece, split: int) -> int:
+        """0 for what the part's own node made, 2 for what lies where another part is, 1 for the rest."""
+        node = piece[3]
+        if not node or node == self._homes[split]:
+            return 0
+        return 2 if node in self._homes else 1
 
 
 def _take(pieces: list[Piece], rows: int) -> list[Piece]:
     """Take so many rows from the front of pieces."""
     taken: list[Piece] = []
     while rows:
-        ref, low, high = pieces.pop(0)
+        ref, low, high, node = pieces.pop(0)
         end = min(high, low + rows)
-        taken.append((ref, low, end))
+        taken.append((ref, low, end, node))
         rows -= end - low
         if end < high:
-            pieces.insert(0, (ref, end, high))
+            pieces.insert(0, (ref, end, high, node))
     return taken
 
 
-def split_while_running(dataset: Dataset, n: int, equal: bool, gather: Gather) -> list[DataIterator]:
+def split_while_running(
+    dataset: Dataset, n: int, equal: bool, homes: list[str | None], gather: Gather
+) -> list[DataIterator]:
     """Return `n` iterators that share executions of a dataset; `gather` makes a dataset of blocks.
 
-    Example: `split_while_running(ds, 2, True, gather)`
+    Example: `split_while_running(ds, 2, True, [None, None], gather)`
     """
-    actor = shoal.remote(num_cpus=0, max_concurrency=n + 1)(Coordinator).remote(dataset, n, equal)
+    actor = shoal.remote(num_cpus=0, max_concurrency=n + 1)(Coordinator).remote(dataset, n, equal, homes)
     return [SplitIterator(actor, number, dataset.context, gather) for number in range(n)]

@@ -72,21 +72,12 @@ class DataConfig:
             if options is not None:
                 dataset.context.execution_options = options
             if self._split == "all" or name in self._split:
-                parts = _split(dataset, world_size, hints)
+                parts = dataset.streaming_split(world_size, equal=True, locality_hints=hints)
             else:
                 parts = [dataset.iterator() for _ in range(world_size)]
             for shard, part in zip(shards, parts, strict=True):
                 shard[name] = part
         return shards
-
-
-def _split(dataset: Any, parts: int, hints: list[str] | None) -> list[Any]:
-    if hints is not None:
-        try:
-            return list(dataset.streaming_split(parts, equal=True, locality_hints=hints))
-        except NotImplementedError:  # it does not look at where consumers are
-            pass
-    return list(dataset.streaming_split(parts, equal=True))
 
 
 def check_datasets(datasets: Any) -> dict[str, Any]:

@@ -12,13 +12,14 @@ class Bundle:
     """One block, or the piece of a source that is yet to be read.
 
     Parameters: `ref` is a reference to the block (or the piece itself), `rows` and `size` (bytes) are what the block
-    has, `schema` its Arrow schema.
+    has, `schema` its Arrow schema, `node` the identifier of the node that made it ("" if that is not known).
     """
 
     ref: Any
     rows: int
     size: int
     schema: Any = None
+    node: str = ""
 
 
 @attrs.frozen
@@ -29,3 +30,4 @@ class BlockFacts:
     size: int
     schema: Any
     seconds: float  # that making it took
+    node: str = ""  # that made it

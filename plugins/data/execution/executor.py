@@ -125,6 +125,11 @@ class Execution:
         finally:
             self.close()
 
+    def at_hand(self) -> int:
+        """Let what can go on go on; return how many blocks the iteration gives next without waiting."""
+        self._do(self._machine.decide())
+        return self._machine.operators[-1].out.count
+
     def close(self) -> None:
         """Stop everything that runs. Again does nothing."""
         if self._closed:
@@ -345,7 +350,7 @@ class Execution:
             stats.blocks += 1
             stats.rows += facts.rows
             stats.size += facts.size
-        self._machine.produced(task.work.task, Bundle(ref, facts.rows, facts.size, facts.schema))
+        self._machine.produced(task.work.task, Bundle(ref, facts.rows, facts.size, facts.schema, facts.node))
 
     def _fail(self, number: int, error: BaseException) -> None:
         task = self._tasks.get(number)

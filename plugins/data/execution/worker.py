@@ -140,7 +140,9 @@ def _told(blocks: Iterable[Block]) -> Iterator[Any]:
     begun = time.perf_counter()
     for made in blocks:
         block = compact(made)
-        facts = BlockFacts(block.num_rows, size_of(block), block.schema, time.perf_counter() - begun)
+        seconds = time.perf_counter() - begun
+        node = shoal.get_runtime_context().get_node_id()
+        facts = BlockFacts(block.num_rows, size_of(block), block.schema, seconds, node)
         yield block
         yield facts
         begun = time.perf_counter()

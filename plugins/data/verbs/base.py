@@ -62,11 +62,15 @@ class Planned:
     def _made_of(cls, plan: Node, context: DataContext) -> Planned:
         return cls(plan, context)
 
-    def _bundles(self, plan: Node | None = None) -> Iterator[Bundle]:
-        """Execute the plan (or another one that stands on it), and remember what the execution did."""
+    def _execution(self, plan: Node | None = None) -> Execution:
+        """Make ready to execute the plan (or another one that stands on it), and remember what the execution does."""
         execution = Execution(plan or self._plan, self._context)
         self._stats = execution.stats
-        run = iter(execution)
+        return execution
+
+    def _bundles(self, plan: Node | None = None, execution: Execution | None = None) -> Iterator[Bundle]:
+        """Execute the plan, another one that stands on it, or what was made ready."""
+        run = iter(execution or self._execution(plan))
         try:
             for bundle in run:
                 if (
