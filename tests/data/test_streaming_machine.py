@@ -135,6 +135,19 @@ def test_what_a_slow_consumer_has_not_taken_holds_the_first_step_back() -> None:
     assert run.taken == pipeline.rows
 
 
+def test_an_operator_leaves_the_others_their_part_of_the_budget() -> None:
+    pipeline = make_pipeline([[4] * 200], [Step("same"), Step("same"), Step("same")], ordered=True)
+    run = world(pipeline, cpus=100, budget=90 * ROW, seed=1)
+    for _ in range(500):
+        run.do(run.machine.decide())
+        if tasks := [task for task in run.ready() if run.jobs[task].work.operator == 1]:
+            run.go_on(tasks[0])
+    # Half of the budget is shared, and of the other half a third is the first step's own.
+    assert 30 * ROW <= run.machine.waiting() <= 60 * ROW + 2 * run.largest
+    run.run()
+    assert run.taken == pipeline.rows
+
+
 def test_a_late_block_of_a_cancelled_task_is_dropped() -> None:
     run = world(make_pipeline([[4, 4]], [Step("same")], ordered=True), cpus=1, budget=1000, seed=1)
     run.do(run.machine.decide())

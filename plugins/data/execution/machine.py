@@ -19,6 +19,9 @@ from shoal.data.execution.work import Action, Cancel, Pull, Start, StartActor, S
 from shoal.data.mixing import MixOperator
 
 PATIENCE = 32  # decisions that an actor is idle for before it may be ended; each follows an event
+_RESERVED = (
+    0.5  # of the budget, that operators have each a part of for themselves; who needs more shares the rest
+)
 WINDOW = 2  # blocks that a task may make before they are asked for
 
 
@@ -27,8 +30,9 @@ class Machine:
 
     Parameters: `operators` stand in an order in which each comes after its inputs; the last one's blocks are the
     result. `consumers[i]` is the (operator, port) that takes what operator i makes, None for the last. `cpus` is what
-    running tasks may take together, `budget` how many bytes of blocks may wait, `guess` the bytes that a block is taken
-    for before one was seen. `bounds` are those of what operators need besides CPUs, by name.
+    running tasks may take together, `budget` how many bytes of blocks may wait (each operator has a part of it for
+    itself), `guess` the bytes that a block is taken for before one was seen. `bounds` are those of what operators need
+    besides CPUs, by name.
 
     It is for one thread. After an event, `decide` returns what to do.
     """
@@ -97,10 +101,6 @@ class Machine:
     def tasks_running(self) -> int:
         """Return how many tasks have been started and have not ended."""
         return len(self._of_task)
-
-    def used(self) -> float:
-        """Return how many bytes count against the budget now."""
-        return self.waiting() + sum(self._expected(operator) for operator in self._of_task.values())
 
     def waiting(self) -> int:
         """Return how many bytes of blocks were made and are not used yet."""
@@ -236,7 +236,7 @@ class Machine:
             return False
         if self._feeds_barrier(operator) or operator.barrier:
             return True
-        if self.used() + self._expected(operator) <= self.budget:
+        if self._fits(operator, self._expected(operator)):
             return True
         return not operator.running and self._starved(operator)
 
@@ -260,7 +260,7 @@ class Machine:
         return [Pull(task) for task in chosen]
 
     def _may_go_on(self, operator: Operator, task: int) -> bool:
-        if self._feeds_barrier(operator) or self.used() <= self.budget:
+        if self._feeds_barrier(operator) or self._fits(operator, 0):
             return True
         return operator.out.is_head(task) and self._starved(operator)
 
@@ -306,6 +306,25 @@ class Machine:
             return 0
         blocks, size = self._seen[operator.number]
         return WINDOW * (size / blocks if blocks else self._guess)
+
+    def _fits(self, operator: Operator, more: float) -> bool:
+        """Whether an operator may have so many bytes more: in its own part of the budget, or in what all share.
+
+        Without parts of their own those at the end could find everything taken by those before them.
+        """
+        sharing = [
+            each
+            for each in self.operators
+            if each.makes and (not self._ended[each.number] or self._held(each))
+        ]
+        own = self.budget * _RESERVED / max(1, len(sharing))
+        beyond = {each.number: max(0.0, self._use(each) - own) for each in sharing}
+        beyond[operator.number] = max(0.0, self._use(operator) + more - own)
+        return not beyond[operator.number] or sum(beyond.values()) <= self.budget - own * len(sharing)
+
+    def _use(self, operator: Operator) -> float:
+        """The bytes that an operator made and nothing has used, and those that its tasks are about to make."""
+        return self._held(operator) + len(operator.running) * self._expected(operator)
 
     def _within_bounds(self, operator: Operator) -> bool:
         """Whether one more task or actor keeps to what may be taken of what is bounded; one alone always may."""
