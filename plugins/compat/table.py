@@ -78,6 +78,10 @@ MODULES: dict[str, tuple[Source, ...]] = {
     "ray.dag.compiled_dag_node": (
         _of("shoal.dag", "CompiledDAG build_compiled_dag_from_ray_dag=build_compiled_dag"),
     ),
+    "ray.data": (
+        _of("shoal.data"),
+        _of("shoal.data", "DatasetContext=DataContext DatasetIterator=DataIterator"),
+    ),
     "ray.data.aggregate": (_of("shoal.data.aggregate"), _of("shoal.data.own_aggregates")),
     "ray.data.block": (
         _of("shoal.data.block"),

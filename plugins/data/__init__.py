@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     )
     from shoal.data.resources import ExecutionResources
     from shoal.data.schema import Schema
+    from shoal.data.seeds import RandomSeedConfig
     from shoal.data.sinks.datasink import Datasink, TaskContext, WriteResult
     from shoal.data.sinks.files import SaveMode, SinkMode
     from shoal.data.sinks.own_files import BlockBasedFileDatasink, RowBasedFileDatasink
@@ -94,6 +95,7 @@ __all__ = [
     "Preprocessor",
     "Quarantine",
     "RandomAccessDataset",
+    "RandomSeedConfig",
     "ReadTask",
     "ReaderFormat",
     "ResolvedSource",
@@ -214,6 +216,7 @@ _HOMES = {
     "shoal.data.random_access_dataset": ("RandomAccessDataset",),
     "shoal.data.resources": ("ExecutionResources",),
     "shoal.data.schema": ("Schema",),
+    "shoal.data.seeds": ("RandomSeedConfig",),
     "shoal.data.splitting": ("DataIterator",),
     "shoal.data.summary": ("DatasetSummary",),
     "shoal.data.sinks.datasink": ("Datasink", "TaskContext", "WriteResult"),

@@ -24,6 +24,7 @@ from shoal.data.external import Divider, Fetch, gathered
 from shoal.data.grouping import aggregate_group, aggregate_groups
 from shoal.data.hashing import hash_rows
 from shoal.data.ordering import groups_of, order_of
+from shoal.data.seeds import RandomSeedConfig
 from shoal.data.transforms import MapBatches, Step, Transform, UserFunction, need_columns
 
 LEAST_PART = 2**18  # bytes that the part of a partition has, where that is possible
@@ -108,7 +109,7 @@ class Exchange(ABC):
 class RandomShuffle(Exchange):
     """Every order of all rows is as likely; with a seed the same blocks give the same order."""
 
-    seed: int | None = None
+    seed: int | RandomSeedConfig | None = None
 
     @property
     def label(self) -> str:
@@ -130,11 +131,13 @@ class RandomShuffle(Exchange):
 
     def settled(self) -> RandomShuffle:
         """Return a shuffle with a seed."""
+        if isinstance(self.seed, RandomSeedConfig):
+            return attrs.evolve(self, seed=self.seed.next_seed())
         return self if self.seed is not None else attrs.evolve(self, seed=secrets.randbits(63))
 
     def _random(self, stage: int, index: int) -> np.random.Generator:
         seed = self.settled().seed
-        assert seed is not None
+        assert isinstance(seed, int)
         return np.random.default_rng((seed, stage, index))
 
 

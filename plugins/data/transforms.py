@@ -16,6 +16,7 @@ from shoal.data.concurrency import Bound, Calls, called_at_once
 from shoal.data.expressions.tree import Expr
 from shoal.data.hashing import hash_rows
 from shoal.data.quarantine import BadRows, Quarantine
+from shoal.data.seeds import RandomSeedConfig
 from shoal.data.tasks import TASK
 from shoal.errors import describe
 
@@ -333,7 +334,7 @@ class Sample(Transform):
     """Keeps each row with the same probability; with a seed the same rows each time."""
 
     fraction: float
-    seed: int | None
+    seed: int | RandomSeedConfig | None
 
     @property
     def label(self) -> str:
@@ -342,6 +343,8 @@ class Sample(Transform):
 
     def settled(self) -> Sample:
         """Return the same with a seed."""
+        if isinstance(self.seed, RandomSeedConfig):
+            return attrs.evolve(self, seed=self.seed.next_seed())
         return self if self.seed is not None else attrs.evolve(self, seed=secrets.randbits(63))
 
     def open(self) -> Step:
@@ -349,7 +352,7 @@ class Sample(Transform):
 
         def step(blocks: Iterator[Block]) -> Iterator[Block]:
             seed = self.settled().seed
-            assert seed is not None
+            assert isinstance(seed, int)
             random = np.random.default_rng((seed, TASK.get()))
             for table in blocks:
                 yield table.filter(pa.array(random.random(table.num_rows) < self.fraction))

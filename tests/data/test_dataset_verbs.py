@@ -13,6 +13,7 @@ import pytest
 
 import shoal
 import shoal.data
+from shoal.data import RandomSeedConfig
 from shoal.data.aggregate import (
     AbsMax,
     AggregateFn,
@@ -429,3 +430,23 @@ def test_rows_go_to_other_libraries_as_a_whole(session: str) -> None:
     assert shoal.data.from_huggingface(ds.to_huggingface()).take_all() == ds.take_all()
     assert ds.quantile("id") == 4.5
     assert ds.quantile(["id"], q=1.0) == {"quantile(id)": 9}
+
+
+def test_a_seed_may_give_each_execution_another_order_and_each_program_the_same_ones(session: str) -> None:
+    def orders(config: Any) -> list[list[int]]:
+        shuffled = shoal.data.range(50, override_num_blocks=4).random_shuffle(seed=config)
+        return [[row["id"] for row in shuffled.take_all()] for _ in range(3)]
+
+    first = orders(RandomSeedConfig(7))
+    assert first == orders(RandomSeedConfig(7))
+    assert len({tuple(order) for order in first}) == 3
+    assert all(sorted(order) == list(range(50)) for order in first)
+    same = orders(RandomSeedConfig(7, reseed_after_execution=False))
+    assert len({tuple(order) for order in same}) == 1
+
+    sample = shoal.data.range(1000).random_sample(0.5, seed=RandomSeedConfig(7))
+    assert len({tuple(row["id"] for row in sample.take_all()) for _ in range(3)}) == 3
+    assert RandomSeedConfig.create_seed_config(3).get_seed_tuple() == (3,)
+    assert RandomSeedConfig(None, use_timestamp_as_default=True).seed is not None
+    with pytest.raises(TypeError, match="a seed is a whole number"):
+        RandomSeedConfig.create_seed_config("x")

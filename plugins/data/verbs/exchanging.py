@@ -12,6 +12,7 @@ from shoal.data.joining import KINDS, Join
 from shoal.data.keywords import TaskKeywords
 from shoal.data.mixing import Mix, MixStoppingCondition
 from shoal.data.plan.logical import AllToAll, JoinInputs, Repartition, ShuffleBlocks, Union, Zip
+from shoal.data.seeds import RandomSeedConfig, check_seed
 from shoal.data.verbs.base import Planned
 from shoal.errors import describe
 
@@ -32,11 +33,13 @@ class Exchanging(Planned):
         shuffle: bool = False,
         keys: Sequence[str] | None = None,
         sort: bool = False,
+        strict: bool = False,
     ) -> D:
         """Cut the same rows into `num_blocks` blocks of nearly equal length, or into blocks of so many rows.
 
         Without `shuffle` and `keys` rows keep their order. With `keys`, rows of equal keys come into one block, and
-        with `sort` in the order of the keys.
+        with `sort` in the order of the keys. Blocks of so many rows have exactly as many, but for the last, whether
+        that must be (`strict`) or not.
         Raises ValueError for numbers that are no whole numbers ≥ 1, or that contradict each other.
 
         Example: `ds.repartition(8)`
@@ -54,13 +57,17 @@ class Exchanging(Planned):
         return self._with(Repartition(self._plan, num_blocks, target_num_rows_per_block))
 
     def random_shuffle(
-        self: D, *, seed: int | None = None, num_blocks: int | None = None, **options: Unpack[TaskKeywords]
+        self: D,
+        *,
+        seed: int | RandomSeedConfig | None = None,
+        num_blocks: int | None = None,
+        **options: Unpack[TaskKeywords],
     ) -> D:
         """Put all rows in a random order; with a seed in the same one each time, if the blocks are the same.
 
         Example: `ds.random_shuffle(seed=1)`
         """
-        check_count("seed", seed, 0)
+        check_seed(seed)
         return self._exchanged(RandomShuffle(num_blocks, seed=seed), **options)
 
     def randomize_block_order(self: D, *, seed: int | None = None) -> D:

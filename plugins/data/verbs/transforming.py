@@ -16,6 +16,7 @@ from shoal.data.expressions import Expr, parse
 from shoal.data.keywords import TaskKeywords
 from shoal.data.plan.logical import Limit, Map
 from shoal.data.quarantine import Quarantine, check_policy
+from shoal.data.seeds import RandomSeedConfig, check_seed
 from shoal.data.transforms import (
     Drop,
     FilterExpression,
@@ -304,14 +305,14 @@ class Transforming(Planned):
             raise TypeError(f"names of columns must be text, not {describe(names)}")
         return self._mapped(Rename(given), choose_compute(None, None, concurrency), options)
 
-    def random_sample(self: D, fraction: float, *, seed: int | None = None) -> D:
+    def random_sample(self: D, fraction: float, *, seed: int | RandomSeedConfig | None = None) -> D:
         """Keep each row with the probability `fraction`.
 
         Example: `ds.random_sample(0.1, seed=1)`
         """
         if type(fraction) not in (int, float) or not 0 <= fraction <= 1:
             raise ValueError(f"fraction must be a number from 0 to 1, not {describe(fraction)}")
-        check_count("seed", seed, 0)
+        check_seed(seed)
         return self._mapped(Sample(float(fraction), seed), TaskPoolStrategy(), {})
 
     def limit(self: D, limit: int) -> D:
