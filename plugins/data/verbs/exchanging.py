@@ -65,6 +65,8 @@ class Exchanging(Planned):
     ) -> D:
         """Put all rows in a random order; with a seed in the same one each time, if the blocks are the same.
 
+        A `RandomSeedConfig` gives each execution an order of its own, the same ones in each run of the program.
+
         Example: `ds.random_shuffle(seed=1)`
         """
         check_seed(seed)
