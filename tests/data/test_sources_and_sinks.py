@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +168,29 @@ def test_a_query_is_cut_by_its_keys(tmp_path: Path) -> None:
         "insert into t values (?, ?)", plain
     )
     assert shoal.data.read_sql("select * from t", plain).count() == 23
+
+
+@pytest.mark.parametrize("driver", ["adbc_driver_sqlite.dbapi", "duckdb"])
+def test_databases_that_speak_arrow_are_read_and_written_in_it(driver: str, tmp_path: Path) -> None:
+    dbapi = pytest.importorskip(driver)
+    path = str(tmp_path / "rides.db")
+
+    def connect() -> Any:
+        return importlib.import_module(driver).connect(path)
+
+    with closing(dbapi.connect(path)) as connection, closing(connection.cursor()) as cursor:
+        cursor.execute("create table t (id bigint, name text, fare double precision)")
+        connection.commit()
+    rows = [{"id": n, "name": None if n == 3 else f"n{n}", "fare": n / 2} for n in range(5000)]
+    ds = shoal.data.from_items(rows, override_num_blocks=1)
+    ds.write_sql("insert into t values (?, ?, ?)", connect)
+    back = shoal.data.read_sql("select * from t", connect)
+    assert sorted(back.take_all(), key=lambda row: row["id"]) == rows
+    assert back.schema().names == ["id", "name", "fare"]
+    assert back.limit(3).count() == 3
+    assert shoal.data.read_sql("select * from t where id < 0", connect).count() == 0
+    found = shoal.data.read_sql("select name from t where id = ?", connect, sql_params=(7,))
+    assert found.take_all() == [{"name": "n7"}]
 
 
 def test_examples_are_what_tensorflow_writes() -> None:

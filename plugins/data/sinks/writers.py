@@ -122,7 +122,13 @@ class SqlDatasink(Datasink[int]):
         with closing(self.connect()) as connection:
             try:
                 with closing(connection.cursor()) as cursor:
+                    takes_arrow = hasattr(cursor, "adbc_ingest")
                     for block in blocks:
+                        if takes_arrow:
+                            for batch in block.to_batches():
+                                cursor.executemany(self.sql, batch)
+                            written += block.num_rows
+                            continue
                         rows = [tuple(row.values()) for row in rows_of(block)]
                         if rows:
                             cursor.executemany(self.sql, rows)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
 import attrs
+import pyarrow as pa
 
 from shoal.data.block import Block
 from shoal.data.sources.datasource import Datasource, ReadTask
@@ -16,6 +17,8 @@ from shoal.data.sources.records import in_tables
 @attrs.frozen(eq=False)
 class SqlDatasource(Datasource):
     """A query. It is run as a whole by one task, unless `shard_keys` say how to cut it.
+
+    Drivers that give Arrow (those of ADBC, DuckDB and Snowflake) are asked for that.
 
     Parameters: `connect` returns a new connection; it travels to tasks. With `shard_keys`, piece i of n asks for the
     rows where `MOD(ABS(shard_hash(keys)), n) = i`, in the database's SQL.
@@ -66,8 +69,27 @@ class _Query:
     def __call__(self) -> Iterator[Block]:
         with closing(self.connect()) as connection, closing(connection.cursor()) as cursor:
             cursor.execute(self.sql, self.params) if self.params is not None else cursor.execute(self.sql)
-            names = [each[0] for each in cursor.description]
-            yield from in_tables(self._rows(cursor, names))
+            # In this order: DuckDB's, ADBC's (and that of older DuckDB), and Snowflake's word for it.
+            words = ("to_arrow_reader", "fetch_record_batch", "fetch_arrow_batches")
+            as_arrow = next((word for word in words if hasattr(cursor, word)), None)
+            if as_arrow is not None:
+                yield from self._tables(getattr(cursor, as_arrow)())
+            else:
+                names = [each[0] for each in cursor.description]
+                yield from in_tables(self._rows(cursor, names))
+
+    def _tables(self, batches: Iterable[Any]) -> Iterator[Block]:
+        left = self.limit
+        schema = getattr(batches, "schema", None)
+        if schema is not None:
+            yield schema.empty_table()
+        for batch in batches:
+            table = batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch])
+            yield table if left is None else table.slice(0, left)
+            if left is not None:
+                left -= min(left, table.num_rows)
+                if not left:
+                    return
 
     def _rows(self, cursor: Any, names: Sequence[str]) -> Iterator[dict[str, Any]]:
         given = 0
