@@ -14,6 +14,7 @@ from shoal.data.expressions import to_arrow
 from shoal.data.keywords import FileKeywords, SourceKeywords, TaskKeywords
 from shoal.data.partitions import wanted_files
 from shoal.data.plan.logical import Read
+from shoal.data.sinks.snowflake import SnowflakeConnection
 from shoal.data.sources.datasource import Datasource
 from shoal.data.sources.files import FileDatasource, FileFormat
 from shoal.data.sources.formats import (
@@ -324,6 +325,24 @@ def read_sql(
         )
     keys = tuple(shard_keys or ())
     return read_datasource(SqlDatasource(sql, connection_factory, sql_params, keys, shard_hash_fn), **how)
+
+
+def read_snowflake(
+    sql: str,
+    connection_parameters: Mapping[str, Any],
+    *,
+    shard_keys: Sequence[str] | None = None,
+    **how: Unpack[SourceKeywords],
+) -> Dataset:
+    """Return the rows of a query to Snowflake, which come as Arrow. Needs snowflake-connector-python.
+
+    Parameters: `connection_parameters` are those of `snowflake.connector.connect`. With `shard_keys` the query is cut
+    into pieces by the hash of these columns. Further ones as of `read_datasource`.
+
+    Example: `shoal.data.read_snowflake("select * from rides", {"account": "xy12345", "user": "ada", "password": "…"})`
+    """
+    connect = SnowflakeConnection(dict(connection_parameters))
+    return read_sql(sql, connect, shard_keys=shard_keys, shard_hash_fn="HASH", **how)
 
 
 def read_audio(paths: Paths, **how: Unpack[FileKeywords]) -> Dataset:

@@ -197,3 +197,32 @@ def test_videos_are_frames(tmp_path: Path) -> None:
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     with pytest.raises(av.error.FFmpegError):
         shoal.data.read_videos(str(tmp_path)).take_all()
+
+
+@pytest.fixture(scope="module")
+def snowflake() -> Iterator[dict[str, Any]]:
+    """A server that speaks Snowflake's protocol over DuckDB; how to connect to it."""
+    fakesnow = pytest.importorskip("fakesnow")
+    connector = pytest.importorskip("snowflake.connector")
+    with fakesnow.server() as parameters:
+        with connector.connect(**parameters) as connection, connection.cursor() as cursor:
+            cursor.execute("create database d")
+            cursor.execute("create schema d.s")
+        yield {**parameters, "database": "D", "schema": "S"}
+
+
+def test_tables_of_snowflake_are_read_and_written(snowflake: dict[str, Any]) -> None:
+    connector = pytest.importorskip("snowflake.connector")
+    with connector.connect(**snowflake) as connection, connection.cursor() as cursor:
+        cursor.execute("create or replace table rides (id int, city varchar)")
+    rides().write_snowflake("rides", snowflake)
+    with pytest.raises(ValueError, match="nine"):
+        rides().map(fail).repartition(1).write_snowflake("rides", snowflake)
+    back = shoal.data.read_snowflake("select id, city from rides order by id", snowflake)
+    assert back.rename_columns({"ID": "id", "CITY": "city"}).take_all() == ROWS
+    pieces = shoal.data.read_snowflake(
+        "select id from rides", snowflake, shard_keys=["id"], override_num_blocks=3
+    )
+    assert sorted(row["ID"] for row in pieces.take_all()) == list(range(10))
+    with pytest.raises(ValueError, match="table must be a name"):
+        rides().write_snowflake("rides; drop table rides", snowflake)

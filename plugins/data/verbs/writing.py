@@ -23,6 +23,7 @@ from shoal.data.sinks.files import (
     SaveMode,
 )
 from shoal.data.sinks.lakes import DeltaDatasink, IcebergDatasink, LanceDatasink
+from shoal.data.sinks.snowflake import SnowflakeConnection, SnowflakeDatasink
 from shoal.data.sinks.writers import OrcWriter, PictureWriter, SqlDatasink, TfRecordWriter, WebDatasetWriter
 from shoal.data.verbs.base import Planned
 from shoal.errors import describe
@@ -198,6 +199,25 @@ class Writing(Planned):
         Example: `ds.write_sql("insert into rides values (?, ?)", lambda: sqlite3.connect("rides.db"))`
         """
         sink = SqlDatasink(sql, connection_factory)
+        self.write_datasink(sink, ray_remote_args=ray_remote_args, concurrency=concurrency)
+
+    def write_snowflake(
+        self,
+        table: str,
+        connection_parameters: Mapping[str, Any],
+        *,
+        ray_remote_args: Mapping[str, Any] | None = None,
+        concurrency: int | None = None,
+    ) -> None:
+        """Insert rows into a table of Snowflake, by the names of columns; each task's are one transaction.
+
+        Parameters: `connection_parameters` are those of `snowflake.connector.connect`, of the package
+        snowflake-connector-python.
+        Raises ValueError for what is no name of a table.
+
+        Example: `ds.write_snowflake("rides", {"account": "xy12345", "user": "ada", "password": "…"})`
+        """
+        sink = SnowflakeDatasink(table, SnowflakeConnection(dict(connection_parameters)))
         self.write_datasink(sink, ray_remote_args=ray_remote_args, concurrency=concurrency)
 
     def write_delta(
