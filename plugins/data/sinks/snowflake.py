@@ -49,9 +49,10 @@ class SnowflakeDatasink(Datasink[int]):
     connect: SnowflakeConnection
 
     def __attrs_post_init__(self) -> None:
-        if not isinstance(self.table, str) or not _NAME.fullmatch(self.table):
+        given: Any = self.table
+        if not isinstance(given, str) or not _NAME.fullmatch(given):
             raise ValueError(
-                f"table must be a name such as rides or sales.public.rides, not {describe(self.table)}"
+                f"table must be a name such as rides or sales.public.rides, not {describe(given)}"
             )
 
     def write(self, blocks: Iterable[Block], ctx: TaskContext) -> int:
