@@ -52,7 +52,7 @@ def test_the_page_shows_an_execution_while_it_runs_and_when_it_is_over(asker: As
     slow = shoal.data.range(1200, override_num_blocks=12).map_batches(slowly)
     batches = slow.iter_batches(batch_size=100)
     seen = 0
-    while not any(report.facts["state"] == "running" for report in told("data")):
+    while not any(report.facts["rows"] for report in told("data")):
         seen += len(next(batches)["id"])
     running = page(asker, lambda found: bool(rows_of(found, "running")))
     assert rows_of(running, "running")[0][3] > 0
