@@ -54,7 +54,7 @@ def test_the_page_shows_an_execution_while_it_runs_and_when_it_is_over(asker: As
     seen = 0
     while not any(report.facts["rows"] for report in told("data")):
         seen += len(next(batches)["id"])
-    running = page(asker, lambda found: bool(rows_of(found, "running")))
+    running = page(asker, lambda found: any(row[3] for row in rows_of(found, "running")))
     assert rows_of(running, "running")[0][3] > 0
     assert seen + sum(len(batch["id"]) for batch in batches) == 1200
 
