@@ -33,7 +33,7 @@ PAGES = {  # path: what must be on it
     "serve": ["Nothing tells of Serve here"],
     "train": ["Nothing tells of Train here"],
     "tune": ["Nothing tells of Tune here"],
-    "data": ["Nothing tells of Data here"],
+    "data": ["No dataset was executed for longer than a second"],
     "events": ["Cluster events", "group pair CREATED", "warning"],
     "logs": ["Logs", "the total is 435"],
 }
