@@ -7,6 +7,7 @@ import contextlib
 import pickle
 import socket
 import threading
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -213,8 +214,16 @@ class RayEngine(Engine):
         if None in wanted:
             freed = refs[wanted.index(None)]
             raise ObjectFreed(f"object {freed.hex()} was freed; do not keep references to what you free")
+        end = None if timeout is None else time.monotonic() + timeout
         with _ours():
-            found = self.ray.get(wanted, timeout=timeout)
+            try:
+                found = self.ray.get(wanted, timeout=timeout)
+            except self.ray.exceptions.GetTimeoutError:
+                raise
+            except Exception:  # Ray raises the error that comes first; ours is the one that stands first
+                for one in wanted:
+                    self.ray.get(one, timeout=None if end is None else max(0.0, end - time.monotonic()))
+                raise
         return [open_wrapped(self, wrapped) for wrapped in found]
 
     def wait(
