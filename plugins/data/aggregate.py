@@ -214,7 +214,21 @@ class Sum(_Folded):
         return one + other
 
 
-class Min(_Folded):
+class _Extreme(_Folded):
+    """An aggregate that may have a value where there are no values."""
+
+    def __init__(
+        self,
+        on: str | None = None,
+        ignore_nulls: bool = True,
+        alias_name: str | None = None,
+        zero_factory: Callable[[], Any] | None = None,
+    ) -> None:
+        super().__init__(on, ignore_nulls, alias_name)
+        self._zero = zero_factory
+
+
+class Min(_Extreme):
     """The least value of a column; of none what `zero_factory` returns (None without it).
 
     Example: `ds.aggregate(Min("x"))`
@@ -222,37 +236,17 @@ class Min(_Folded):
 
     _word = "min"
 
-    def __init__(
-        self,
-        on: str | None = None,
-        ignore_nulls: bool = True,
-        alias_name: str | None = None,
-        zero_factory: Callable[[], Any] | None = None,
-    ) -> None:
-        super().__init__(on, ignore_nulls, alias_name)
-        self._zero = zero_factory
-
     def _fold(self, one: Any, other: Any) -> Any:
         return min(one, other)
 
 
-class Max(_Folded):
+class Max(_Extreme):
     """The greatest value of a column; of none what `zero_factory` returns (None without it).
 
     Example: `ds.aggregate(Max("x"))`
     """
 
     _word = "max"
-
-    def __init__(
-        self,
-        on: str | None = None,
-        ignore_nulls: bool = True,
-        alias_name: str | None = None,
-        zero_factory: Callable[[], Any] | None = None,
-    ) -> None:
-        super().__init__(on, ignore_nulls, alias_name)
-        self._zero = zero_factory
 
     def _fold(self, one: Any, other: Any) -> Any:
         return max(one, other)
@@ -351,23 +345,13 @@ class Std(_Moments):
         return math.sqrt(state[2] / (state[0] - self._ddof))
 
 
-class AbsMax(_Folded):
+class AbsMax(_Extreme):
     """The greatest absolute value of a column; of none what `zero_factory` returns (None without it).
 
     Example: `ds.aggregate(AbsMax("x"))`
     """
 
     _word = "abs_max"
-
-    def __init__(
-        self,
-        on: str | None = None,
-        ignore_nulls: bool = True,
-        alias_name: str | None = None,
-        zero_factory: Callable[[], Any] | None = None,
-    ) -> None:
-        super().__init__(on, ignore_nulls, alias_name)
-        self._zero = zero_factory
 
     def kernel(self) -> tuple[str, Any] | None:
         """There is none."""

@@ -60,7 +60,7 @@ def combine(block: Block, keys: Sequence[str], aggregates: Sequence[AggregateFn]
     Example: `combine(table, ["city"], [Mean("fare")])`
     """
     known = ",".join(block.column_names)
-    block = _plain_keys(block, keys)
+    block = plain_keys(block, keys)
     calls, names, empty = [], [], []
     for name, on, part in _named_parts(aggregates):
         if on is not None and on not in block.column_names:
@@ -70,7 +70,7 @@ def combine(block: Block, keys: Sequence[str], aggregates: Sequence[AggregateFn]
             continue
         calls.append(([] if on is None else on, part.word, part.options))
         names.append(name)
-    columns = _grouped(block, keys, calls, names)
+    columns = grouped(block, keys, calls, names)
     rows = len(columns[keys[0]])
     columns.update({name: pa.nulls(rows) for name in empty})
     return pa.table(columns).replace_schema_metadata({_KNOWN: known.encode()})
@@ -82,7 +82,7 @@ def join_parts(table: Block, keys: Sequence[str], aggregates: Sequence[Aggregate
     Example: `join_parts(concat([combine(a, keys, sums), combine(b, keys, sums)]), keys, sums)`
     """
     metadata = table.schema.metadata
-    table = _plain_keys(table, keys)
+    table = plain_keys(table, keys)
     calls, names = [], []
     whole: dict[str, Any] = {}
     for number, each in enumerate(aggregates):
@@ -102,7 +102,7 @@ def join_parts(table: Block, keys: Sequence[str], aggregates: Sequence[Aggregate
         table = table.append_column("row", pa.array(np.arange(table.num_rows)))
         calls.append(("row", "list", None))
         names.append("row")
-    columns = _grouped(table, keys, calls, names)
+    columns = grouped(table, keys, calls, names)
     if whole:
         groups, numbers = _numbers(columns.pop("row"), table.num_rows)
         for number, each in enumerate(aggregates):
@@ -193,20 +193,30 @@ def _name(aggregate: int, place: int) -> str:
     return f"\0{aggregate}.{place}"
 
 
-def _grouped(table: Block, keys: Sequence[str], calls: Sequence[Any], names: Sequence[str]) -> dict[str, Any]:
+def grouped(table: Block, keys: Sequence[str], calls: Sequence[Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return columns of the groups of a table: the keys, and what Arrow's aggregates make, by `names`.
+
+    Parameters: `calls` are (column or [], aggregate, options) as of pyarrow's TableGroupBy.
+
+    Example: `grouped(table, ["city"], [("fare", "sum", None)], ["total"])`
+    """
     calls = [
         (on, "count_all" if on == [] else word, None if on == [] else options) for on, word, options in calls
     ]
     done = table.group_by(list(keys), use_threads=False).aggregate(calls)
-    # Arrow puts the keys first (older versions last) and names aggregates "column_word".
+    # Arrow puts the keys first (older versions last) and names aggregates "column_word"; names may be there twice.
     first = 0 if done.column_names[: len(keys)] != list(keys) else len(keys)
-    columns = {name: done.column(name) for name in keys}
+    at = 0 if first else len(calls)
+    columns = {name: done.column(at + number) for number, name in enumerate(keys)}
     columns.update({name: done.column(first + number) for number, name in enumerate(names)})
     return columns
 
 
-def _plain_keys(table: Block, keys: Sequence[str]) -> Block:
-    """Arrow neither groups nor sorts by categories of several chunks."""
+def plain_keys(table: Block, keys: Sequence[str]) -> Block:
+    """Return a table whose keys are no categories: Arrow neither groups nor sorts by those of several chunks.
+
+    Example: `plain_keys(table, ["city"])`
+    """
     for name in keys:
         if pa.types.is_dictionary(table.schema.field(name).type):
             table = table.set_column(table.column_names.index(name), name, decoded(table.column(name)))

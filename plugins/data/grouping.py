@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shoal.data.aggregate import AggregateFn
-from shoal.data.block import Block, concat, decoded, to_column
+from shoal.data.block import Block, concat, to_column
+from shoal.data.combining import grouped, plain_keys
 from shoal.data.ordering import groups_of, order_of
 
 
@@ -21,9 +22,7 @@ def aggregate_groups(table: Block, keys: Sequence[str], aggregates: Sequence[Agg
     for each in aggregates:
         if each.on is not None and each.on not in table.column_names:
             raise KeyError(f"there is no column {each.on!r}; there are {', '.join(table.column_names)}")
-    for name in keys:  # Arrow neither groups nor sorts by categories of several chunks
-        if pa.types.is_dictionary(table.schema.field(name).type):
-            table = table.set_column(table.column_names.index(name), name, decoded(table.column(name)))
+    table = plain_keys(table, keys)
     calls = {each: kernel for each in aggregates if keys and (kernel := each.kernel()) is not None}
     heads, made = _by_kernels(table, keys, calls) if calls else (None, {})
     if heads is None or len(calls) < len(aggregates):
@@ -63,13 +62,11 @@ def _by_kernels(
             if on not in table.column_names:
                 table = table.append_column(on, pc.cast(table.column(each.on), pa.float64()))
         calls.append((on, word, options))
-    done = table.group_by(list(keys), use_threads=False).aggregate(calls)
-    # Arrow puts the keys first (older versions last) and names aggregates "column_word"; names may be there twice.
-    first = 0 if done.column_names[: len(keys)] != list(keys) else len(keys)
-    at = 0 if first else len(calls)
-    heads = pa.table({name: done.column(at + number) for number, name in enumerate(keys)})
+    names = [f"\0{number}" for number in range(len(calls))]  # no key is called so
+    columns = grouped(table, keys, calls, names)
+    heads = pa.table({name: columns[name] for name in keys})
     order = order_of(heads, [(name, False) for name in keys])
-    values = [done.column(first + number).take(order) for number in range(len(calls))]
+    values = [columns[name].take(order) for name in names]
     return heads.take(order), dict(zip(kernels, values, strict=True))
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,10 @@ def test_a_program_that_is_killed_goes_on_when_it_is_run_again(tmp_path: Path) -
     command = [sys.executable, "-c", PROGRAM, out, done, calls]
     environment = {**os.environ, "PYTHONWARNINGS": "error"}
     with subprocess.Popen([*command, "0.2"], env=environment, start_new_session=True) as first:
+        end = time.monotonic() + 60
         while first.poll() is None and len(list(Path(done).glob("*.ids.parquet"))) < 5:
-            pass
+            assert time.monotonic() < end, "five tasks have not written within a minute"
+            time.sleep(0.02)
         os.killpg(first.pid, signal.SIGKILL)
     noted = len(list(Path(done).glob("*.ids.parquet")))
     assert 5 <= noted < 40

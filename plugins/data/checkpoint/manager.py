@@ -14,6 +14,7 @@ import shoal
 from shoal.data.checkpoint.config import CheckpointBackend, CheckpointConfig
 from shoal.data.checkpoint.filters import as_array
 from shoal.data.checkpoint.interfaces import InvalidCheckpointingConfig
+from shoal.data.sinks.files import renames
 from shoal.data.sources.paths import to_filesystem
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ class Folder:
         self._config = config
         backend = config.override_backend
         if backend is None:
-            in_store = self._filesystem.type_name in ("s3", "gcs", "abfs")
-            backend = CheckpointBackend.CLOUD_OBJECT_STORAGE if in_store else CheckpointBackend.FILE_STORAGE
+            in_files = renames(self._filesystem)
+            backend = CheckpointBackend.FILE_STORAGE if in_files else CheckpointBackend.CLOUD_OBJECT_STORAGE
         self._renames = backend is CheckpointBackend.FILE_STORAGE
 
     def make(self) -> None:

@@ -169,8 +169,9 @@ class Execution:
     # What the machine decided
 
     def _do(self, actions: list[Action]) -> None:
-        self.stats.peak = max(self.stats.peak, self._machine.waiting())
-        self._reporter.running(self.stats, self._machine.waiting(), len(self._tasks))
+        waiting = self._machine.waiting()
+        self.stats.peak = max(self.stats.peak, waiting)
+        self._reporter.running(self.stats, waiting, len(self._tasks))
         for action in actions:
             if isinstance(action, Start):
                 self._start(action.work)

@@ -349,7 +349,7 @@ class FileDatasink(Datasink[list[str]]):
         if folder:
             self._filesystem.create_dir(where, recursive=True)
         name = self._name(task, number, table)
-        if not _renames(self._filesystem):  # an object store shows an object when it is complete
+        if not renames(self._filesystem):  # an object store shows an object when it is complete
             with self._filesystem.open_output_stream(f"{where}/{name}", **self._stream_args) as stream:
                 self._write_table(table, stream)
             return f"{where}/{name}"
@@ -388,7 +388,7 @@ class FileDatasink(Datasink[list[str]]):
             self._filesystem.delete_file(path)
 
 
-def _renames(filesystem: Any) -> bool:
+def renames(filesystem: Any) -> bool:
     """Whether a file can be given its name when it is complete; object stores would copy it instead."""
     return filesystem.type_name not in ("s3", "gcs", "abfs")
 

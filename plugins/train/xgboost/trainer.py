@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from shoal.errors import ConfigError
+from shoal.train.boosting import loop_of
 from shoal.train.checkpoint import Checkpoint
 from shoal.train.config import RunConfig, ScalingConfig
 from shoal.train.data import DataConfig
@@ -42,26 +42,19 @@ class XGBoostTrainer(DataParallelTrainer):
         params: Mapping[str, Any] | None = None,
         num_boost_round: int = 10,
     ) -> None:
-        if train_loop_per_worker is None:
-            if params is None or label_column is None or not datasets or "train" not in datasets:
-                raise ConfigError(
-                    "without train_loop_per_worker, params, label_column and datasets={'train': …} are needed"
-                )
-            kept = (run_config or RunConfig()).checkpoint_config
-            train_loop_per_worker = train_simply
-            train_loop_config = {
-                "params": dict(params),
-                "label_column": label_column,
-                "num_boost_round": num_boost_round,
-                "datasets": list(datasets),
-                "frequency": kept.checkpoint_frequency,
-                "at_end": kept.checkpoint_at_end is not False,
-            }
-        elif params is not None or label_column is not None:
-            raise ConfigError("params and label_column are for training without train_loop_per_worker")
-        super().__init__(
+        loop, loop_config = loop_of(
             train_loop_per_worker,
-            train_loop_config=train_loop_config,
+            train_loop_config,
+            train_simply,
+            label_column=label_column,
+            params=params,
+            num_boost_round=num_boost_round,
+            datasets=datasets,
+            run_config=run_config,
+        )
+        super().__init__(
+            loop,
+            train_loop_config=loop_config,
             backend_config=xgboost_config or XGBoostConfig(),
             scaling_config=scaling_config,
             run_config=run_config,
