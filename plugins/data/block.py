@@ -18,6 +18,7 @@ FORMATS = ("numpy", "pandas", "pyarrow", "polars", "torch")
 DEFAULT_COLUMN = "data"  # where the values of an array without a name go
 _SLACK = 1.25  # times its own bytes that a table may bring along
 _FREE = 4096  # bytes that are never worth a copy
+_GATHERED = 4  # the part of a table's rows that are taken for which its pieces are put together first
 ITEM_COLUMN = "item"  # where the items that are no mappings go
 
 
@@ -230,6 +231,8 @@ def take_rows(table: Block, indices: Any) -> Block:
 
     Example: `take_rows(table, np.array([2, 0]))`
     """
+    if _GATHERED * len(indices) > table.num_rows and any(column.num_chunks > 1 for column in table.columns):
+        table = table.combine_chunks()  # Arrow takes from one piece of memory faster than it looks for pieces
     if not any(_is_tensor(field.type) for field in table.schema):
         return table.take(pa.array(indices))
     columns = []

@@ -15,6 +15,7 @@ from shoal.data.block import Block, concat, decoded, take_rows
 from shoal.data.external import Divider, Fetch, Piece
 from shoal.data.hashing import hash_rows
 from shoal.data.ordering import order_of
+from shoal.data.radix import words_of
 
 _SAMPLES = 200  # rows of each block that bounds are drawn from
 
@@ -53,23 +54,27 @@ def bounds_of(samples: Sequence[Block], keys: Keys, partitions: int) -> Block:
     whole = concat(samples)
     if not whole.num_rows:
         return whole.slice(0, 0)
-    ordered = whole.take(order_of(whole, keys))
+    ordered = take_rows(whole, order_of(whole, keys))
     places = np.unique(np.arange(1, partitions) * ordered.num_rows // partitions)
     return ordered.take(pa.array(places))
 
 
 def cut_at(block: Block, keys: Keys, bounds: Block) -> list[Block]:
-    """Return a block, sorted by its keys and cut at bounds: one part more than there are bounds.
+    """Return a block, cut at bounds of its keys: one part more than there are bounds.
 
-    A row equal to a bound comes after it.
+    A row equal to a bound comes after it. Rows of equal keys keep their order.
 
     Example: `cut_at(table, keys, bounds_of([some_keys(table, keys)], keys, 4))`
     """
     names = [name for name, _ in keys]
     count = bounds.num_rows
+    if len(keys) == 1 and bounds.schema.types == block.select(names).schema.types:
+        words = [words_of(table.column(names[0]), keys[0][1]) for table in (bounds, block)]
+        if words[0] is not None and words[1] is not None:
+            return parts_by(block, np.searchsorted(words[0], words[1], side="right"), count + 1)
     # The bounds are sorted among the rows: where they come to lie is where to cut, whatever the types of the keys
     # and however many. Sorting is stable, so a row equal to a bound comes after it.
-    order = order_of(concat([bounds.select(names), block.select(names)]), keys).to_numpy()
+    order = order_of(concat([bounds.select(names), block.select(names)]), keys)
     is_bound = order < count
     cuts = np.flatnonzero(is_bound) - np.arange(count)
     ordered = take_rows(block, order[~is_bound] - count)
@@ -109,11 +114,11 @@ class KeyDivider(Divider):
         yield Piece(0, parts[0])
         for place, part in enumerate(parts[1:]):
             equal = self._equal(part, place)
-            yield Piece(2 * place + 1, part.slice(0, equal), whole=True)
-            yield Piece(2 * place + 2, part.slice(equal))
+            yield Piece(2 * place + 1, take_rows(part, np.flatnonzero(equal)), whole=True)
+            yield Piece(2 * place + 2, take_rows(part, np.flatnonzero(~equal)))
 
-    def _equal(self, part: Block, place: int) -> int:
-        """How many rows, which lie at the beginning, are equal to a bound."""
+    def _equal(self, part: Block, place: int) -> Any:
+        """Which rows are equal to a bound."""
         same = np.ones(part.num_rows, dtype=bool)
         for name, _ in self.keys:
             column, bound = decoded(part.column(name)), decoded(self.bounds.column(name))[place]
@@ -124,7 +129,7 @@ class KeyDivider(Divider):
             else:
                 found = pc.equal(column, bound)
             same &= pc.fill_null(found, False).to_numpy().astype(bool)
-        return int(same.sum())
+        return same
 
 
 @attrs.frozen(eq=False)

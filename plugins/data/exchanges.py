@@ -47,6 +47,11 @@ class Exchange(ABC):
     samples = False  # whether `sample` and `plan` are to be called
 
     @property
+    def sampled_columns(self) -> tuple[str, ...]:
+        """The columns that `sample` looks at."""
+        return ()
+
+    @property
     @abstractmethod
     def label(self) -> str:
         """What a person calls this step."""
@@ -154,6 +159,11 @@ class Sort(Exchange):
     samples = True
 
     @property
+    def sampled_columns(self) -> tuple[str, ...]:
+        """The keys."""
+        return tuple(dict.fromkeys(name for name, _ in self.keys))
+
+    @property
     def label(self) -> str:
         """What a person calls this step."""
         return "Sort(" + ", ".join(f"{name} ↓" if down else name for name, down in self.keys) + ")"
@@ -182,7 +192,7 @@ class Sort(Exchange):
     def reduce(self, parts: Sequence[Block], index: int) -> Iterator[Block]:
         """Sort a partition."""
         whole = concat(parts)
-        yield take_rows(whole, order_of(whole, self.keys).to_numpy()) if whole.num_rows else whole
+        yield take_rows(whole, order_of(whole, self.keys)) if whole.num_rows else whole
 
     def divider(self, sides: Sequence[Sequence[Fetch]], pieces: int, depth: int) -> Divider:
         """Return what divides by the keys, in their order."""
@@ -223,7 +233,7 @@ class HashPartition(Exchange):
         """Put a partition's rows together."""
         whole = concat(parts)
         keys = tuple((name, False) for name in self.keys)
-        yield take_rows(whole, order_of(whole, keys).to_numpy()) if self.sort and whole.num_rows else whole
+        yield take_rows(whole, order_of(whole, keys)) if self.sort and whole.num_rows else whole
 
     def divider(self, sides: Sequence[Sequence[Fetch]], pieces: int, depth: int) -> Divider:
         """Return what divides by the keys, in their order."""

@@ -65,7 +65,7 @@ def _by_kernels(
     names = [f"\0{number}" for number in range(len(calls))]  # no key is called so
     columns = grouped(table, keys, calls, names)
     heads = pa.table({name: columns[name] for name in keys})
-    order = order_of(heads, [(name, False) for name in keys])
+    order = pa.array(order_of(heads, [(name, False) for name in keys]))
     values = [columns[name].take(order) for name in names]
     return heads.take(order), dict(zip(kernels, values, strict=True))
 

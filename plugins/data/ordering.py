@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shoal.data.block import Block, decoded, take_rows
+from shoal.data.radix import order_of_words, words_of
 
 
 def groups_of(table: Block, keys: Sequence[str]) -> Iterator[Block]:
@@ -23,7 +24,7 @@ def groups_of(table: Block, keys: Sequence[str]) -> Iterator[Block]:
         return
     if not table.num_rows:
         return
-    ordered = take_rows(table, order_of(table, tuple((name, False) for name in keys)).to_numpy())
+    ordered = take_rows(table, order_of(table, tuple((name, False) for name in keys)))
     changes = np.zeros(ordered.num_rows - 1, dtype=bool)
     for name in keys:
         codes = decoded(ordered.column(name)).combine_chunks()
@@ -35,12 +36,19 @@ def groups_of(table: Block, keys: Sequence[str]) -> Iterator[Block]:
 
 
 def order_of(table: Block, keys: Sequence[tuple[str, bool]]) -> Any:
-    """Return the positions of a table's rows in the order of (name, descending) keys; stable, nulls last.
+    """Return the positions of a table's rows in the order of (name, descending) keys, an array; stable, nulls last.
 
     Categories are in the order of their values.
 
     Example: `order_of(table, [("price", True), ("name", False)])`
     """
+    words = []
+    for name, down in keys:
+        words.append(words_of(table.column(name), down))
+        if words[-1] is None:
+            break
+    else:
+        return order_of_words(words)
     directions = [(name, "descending" if down else "ascending") for name, down in keys]
     plain = pa.table({name: decoded(table.column(name)) for name, _ in keys})
-    return pc.sort_indices(plain, sort_keys=directions)
+    return pc.sort_indices(plain, sort_keys=directions).to_numpy()

@@ -37,6 +37,9 @@ class ExchangeOperator(Operator):
         super().__init__(name, ports, **how)
         self.barrier = True
         self._samples = samples
+        self.sampled: tuple[Bundle, ...] | None = (
+            None  # pieces that samples are read from; None: from the blocks
+        )
         self._chunk = chunk
         self._partitions = partitions
         self._count: int | None = None
@@ -52,9 +55,13 @@ class ExchangeOperator(Operator):
         if self.stopped:
             return
         if self._samples and self._count is None:
-            for block in self._taken():
-                self._todo.append((Stage.SAMPLE, (block,), len(self._blocks), 0))
-                self._blocks.append((0, block))
+            blocks = self._taken()
+            for number, piece in enumerate(
+                blocks if self.sampled is None else self.sampled, len(self._blocks)
+            ):
+                self._todo.append((Stage.SAMPLE, (piece,), number, 0))
+            self._blocks.extend((0, block) for block in blocks)
+            self.sampled = self.sampled and ()
         if not all(self.input_ended) or self._todo or self.running:
             return
         if self._count is None:

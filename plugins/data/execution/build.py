@@ -23,6 +23,7 @@ from shoal.data.execution.pool import ActorPool
 from shoal.data.mixing import Mix, MixOperator
 from shoal.data.plan import logical
 from shoal.data.sinks.step import WriteBlocks
+from shoal.data.sources.datasource import SupportsProjection
 from shoal.data.transforms import (
     Drop,
     FilterExpression,
@@ -50,6 +51,15 @@ class Recipe:
     exchange: Exchange | None = None
     reads: tuple[tuple[Transform, ...] | None, ...] = ()
     options: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen(eq=False)
+class _ReadHere:
+    """What the tasks that split an input read: how, the pieces, and those of the columns that are sampled."""
+
+    chain: tuple[Transform, ...]
+    pieces: tuple[Bundle, ...]
+    sampled: tuple[Bundle, ...] | None = None
 
 
 @attrs.frozen(eq=False)
@@ -85,12 +95,14 @@ class _Builder:
         """Add the operators of a node and of all before it; return the number of its own."""
         reads = tuple(self._read_to_split(node, each) for each in node.inputs)
         inputs = [
-            self.add(each) if read is None else self._place(Source(each.label, read[1]), Recipe(), [])
+            self.add(each) if read is None else self._place(Source(each.label, read.pieces), Recipe(), [])
             for each, read in zip(node.inputs, reads, strict=True)
         ]
         operator, recipe = self._make(node)
         if any(reads):
-            recipe = attrs.evolve(recipe, reads=tuple(read and read[0] for read in reads))
+            assert isinstance(operator, ExchangeOperator)
+            recipe = attrs.evolve(recipe, reads=tuple(read and read.chain for read in reads))
+            operator.sampled = reads[0] and reads[0].sampled
             read_here = [each.label for each, read in zip(node.inputs, reads, strict=True) if read]
             operator.name = f"{', '.join(read_here)} → {operator.name}"
         if isinstance(node, logical.Read):
@@ -182,12 +194,11 @@ class _Builder:
         tasks = node.source.get_read_tasks(pieces, node.limit)
         return tuple(Bundle(task, task.metadata.num_rows or 0, 0, task.schema) for task in tasks)
 
-    def _read_to_split(
-        self, node: logical.Node, before: logical.Node
-    ) -> tuple[tuple[Transform, ...], tuple[Bundle, ...]] | None:
-        """What a task that splits can read itself, and the pieces, so that rows do not lie in the store in between.
+    def _read_to_split(self, node: logical.Node, before: logical.Node) -> _ReadHere | None:
+        """What a task that splits can read itself, so that rows do not lie in the store in between.
 
-        That is where the source knows how large it is, and nothing on the way makes more of it.
+        That is where the source knows how large it is, and nothing on the way makes more of it. Where the exchange
+        looks at samples first, their columns must be there to be read alone.
         """
         if not isinstance(node, (logical.AllToAll, logical.JoinInputs)) or not isinstance(
             before, logical.Read
@@ -197,7 +208,7 @@ class _Builder:
         if (
             not size
             or self.context.max_errored_blocks != 0  # a piece that may be left out is a task of its own
-            or node.exchange.samples
+            or (node.exchange.samples and not self._may_sample(before))
             or before.concurrency is not None
             or before.limit is not None
             or dict(before.options) != dict(node.options)
@@ -206,7 +217,16 @@ class _Builder:
             return None
         pieces = self._pieces(before)
         chain = (_Reading(), *(each.settled() for each in before.transforms))
-        return chain, tuple(attrs.evolve(piece, size=size // len(pieces)) for piece in pieces)
+        sampled = None
+        if node.exchange.samples and isinstance(before.source, SupportsProjection):
+            source = before.source.project(node.exchange.sampled_columns)
+            sampled = self._pieces(attrs.evolve(before, source=source, blocks=len(pieces)))
+        sized = tuple(attrs.evolve(piece, size=size // len(pieces)) for piece in pieces)
+        return _ReadHere(chain, sized, sampled)
+
+    def _may_sample(self, read: logical.Read) -> bool:
+        source = read.source
+        return not read.transforms and isinstance(source, SupportsProjection) and source.reads_columns_alone()
 
     def _pieces_for(self, size: int | None) -> int:
         """Enough pieces for all CPUs, unless they become small; and so many that none is much larger than a block."""

@@ -226,7 +226,7 @@ class Execution:
         function: Callable[..., Any]
         arguments: tuple[Any, ...]
         if work.stage is Stage.SAMPLE:
-            function, arguments = worker.run_sample, (exchange, *refs)
+            function, arguments = worker.run_sample, (exchange, self._read(work.operator, 0), *refs)
         elif work.stage is Stage.PLAN:
             function, arguments = worker.run_plan, (exchange, work.argument, *refs)
         else:

@@ -54,9 +54,11 @@ def run_zip(places: Sequence[tuple[int, int]], left: Block, *blocks: Block) -> I
     return _told([type(left).from_pydict(columns)])
 
 
-def run_sample(exchange: Exchange, block: Block) -> tuple[Any, ...]:
-    """Return a sample of a block."""
-    return _with_facts([exchange.sample(block)], time.perf_counter())
+def run_sample(exchange: Exchange, read: Sequence[Transform] | None, block: Any) -> tuple[Any, ...]:
+    """Return a sample of a block; with `read`, of what it makes of the block."""
+    begun = time.perf_counter()
+    blocks = [block] if read is None else _made([transform.open() for transform in read], 0, [block])
+    return _with_facts([concat([exchange.sample(each) for each in blocks])], begun)
 
 
 def run_plan(exchange: Exchange, partitions: int, *samples: Block) -> tuple[Any, ...]:

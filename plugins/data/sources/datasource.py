@@ -100,6 +100,10 @@ class Datasource(ABC):
         """Tell whether the source can leave rows unread."""
         return isinstance(self, SupportsPredicate)
 
+    def reads_columns_alone(self) -> bool:
+        """Tell whether a few columns are read much faster than all of them, so that it is worth to do so beforehand."""
+        return False
+
     def apply_projection(self, projection_map: Mapping[str, str] | None) -> Datasource:
         """Return the same source with some columns only (None: with all): the keys of a mapping whose values are equal.
 

@@ -15,6 +15,10 @@ from shoal.data.sources.datasource import BlockMetadata, Datasource, ReadTask
 from shoal.data.sources.paths import File, FileShuffleConfig, OpenedWith
 from shoal.data.tasks import SOURCE
 
+_LARGE_ENOUGH = (
+    2**20
+)  # bytes of a file on average, above which its columns are worth to be read by themselves
+
 PATH_COLUMN = "path"
 
 
@@ -65,6 +69,11 @@ class FileDatasource(Datasource):
     def estimate_inmemory_data_size(self) -> int | None:
         """Return how many bytes all rows take, judged by the files' sizes."""
         return int(sum(file.size for file in self.files) * self.format.expands)
+
+    def reads_columns_alone(self) -> bool:
+        """Tell whether the format can, and files are so large that it is not their number that takes the time."""
+        large = sum(file.size for file in self.files) >= _LARGE_ENOUGH * len(self.files)
+        return large and self.shuffle is None and self.format.with_columns(()) is not None
 
     def get_read_tasks(self, parallelism: int, per_task_row_limit: int | None = None) -> list[ReadTask]:
         """Return groups of files, or parts of large files, of nearly equal size."""
