@@ -81,6 +81,7 @@ MODULES: dict[str, tuple[Source, ...]] = {
     "ray.data": (
         _of("shoal.data"),
         _of("shoal.data", "DatasetContext=DataContext DatasetIterator=DataIterator"),
+        _of("shoal.data.context", "NodeIdStr"),
     ),
     "ray.data.aggregate": (_of("shoal.data.aggregate"), _of("shoal.data.own_aggregates")),
     "ray.data.block": (
@@ -90,6 +91,7 @@ MODULES: dict[str, tuple[Source, ...]] = {
         _of("shoal.data", "BlockMetadata"),
     ),
     "ray.data.context": (_of("shoal.data.context"), _of("shoal.data", "ExecutionResources")),
+    "ray.data.exceptions": (_of("shoal.data.exceptions"),),
     "ray.data.dataset": (_of("shoal.data", "Dataset MaterializedDataset Schema"),),
     "ray.data.util": (),  # has sub-modules only
     "ray.data.util.data_batch_conversion": (_of("shoal.data.access", "BatchFormat"),),
@@ -103,6 +105,7 @@ MODULES: dict[str, tuple[Source, ...]] = {
         _of("shoal.data.sinks.datasink", "DummyOutputDatasink WriteReturnType"),
         _of("shoal.data.sinks.files", "FilenameProvider"),
         _of("shoal.data.sinks.own_files", "BlockBasedFileDatasink RowBasedFileDatasink"),
+        _of("shoal.data.sources.datasource", "Reader"),
         _of("shoal.data.sources.memory", "RandomIntRowDatasource"),
         _of("shoal.data.sources.scientific", "TimeRange"),
         _of("shoal.data.sources.own_files", "FileBasedDatasource FileMetadataProvider"),

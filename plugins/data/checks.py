@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -30,6 +31,16 @@ def check_names(name: str, given: Any) -> list[str]:
     if len(set(names)) != len(names):
         raise ValueError(f"{name} has a column twice: {', '.join(names)}")
     return list(names)
+
+
+def need_names(names: Iterable[str], have: Sequence[str]) -> None:
+    """Raise KeyError, naming what there is, if a column is not among those that there are.
+
+    Example: `need_names(["x"], schema.names)`
+    """
+    missing = [name for name in names if name not in have]
+    if missing:
+        raise KeyError(f"there is no column {', '.join(map(repr, missing))}; there are {', '.join(have)}")
 
 
 def need(module: str, what: str, package: str | None = None) -> Any:

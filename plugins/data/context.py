@@ -6,7 +6,7 @@ import copy
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import attrs
 
@@ -17,11 +17,21 @@ if TYPE_CHECKING:
     from shoal.data.checkpoint.config import CheckpointConfig
 
 
+NodeIdStr: TypeAlias = str  # the identifier of a node, as `get_node_id()` of the runtime context gives it
+
+
 def _allowance(instance: object, attribute: attrs.Attribute[int], value: Any) -> None:
     if type(value) is not int or value < -1:
         raise ValueError(
             f"{attribute.name} must be a whole number ≥ 0, or -1 for any number, not {describe(value)}"
         )
+
+
+def _seconds(instance: object, attribute: attrs.Attribute[float | None], value: Any) -> None:
+    if value is not None and (
+        isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0
+    ):
+        raise ValueError(f"{attribute.name} must be seconds > 0, or None for no bound, not {describe(value)}")
 
 
 @attrs.define
@@ -74,7 +84,9 @@ class DataContext:
     for "default", `max_shuffle_partitions` how many partitions a shuffle chooses at most, `enable_progress_bars` draws
     them where standard error is a terminal. `max_errored_blocks` is how many tasks of maps may fail by what the
     program's functions raise, and are left out from there on, before the execution fails (-1: any number).
-    `checkpoint_config` lets writes go on where an interrupted run stopped.
+    `checkpoint_config` lets writes go on where an interrupted run stopped. `execution_no_progress_timeout_s` (seconds,
+    None: no bound) is how long an execution waits while none of its tasks tells anything; then it fails with
+    `shoal.data.exceptions.ExecutionTimeoutError`, which says what it waits for.
 
     Example: `DataContext.get_current().target_max_block_size = 32 * 2**20`
     """
@@ -87,6 +99,7 @@ class DataContext:
     execution_options: ExecutionOptions = attrs.field(factory=ExecutionOptions)
     max_errored_blocks: int = attrs.field(default=0, validator=_allowance)
     checkpoint_config: CheckpointConfig | None = None
+    execution_no_progress_timeout_s: float | None = attrs.field(default=None, validator=_seconds)
     _more: dict[str, Any] = attrs.field(factory=dict)
 
     _lock: ClassVar[threading.Lock] = threading.Lock()

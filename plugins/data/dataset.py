@@ -11,7 +11,7 @@ from shoal.data.aggregate import AggregateFn, Count, Max, Mean, Min, Std, Sum
 from shoal.data.block import check_format, size_of
 from shoal.data.checks import check_count, check_names
 from shoal.data.compute import choose_compute, placement
-from shoal.data.context import DataContext
+from shoal.data.context import DataContext, NodeIdStr
 from shoal.data.exchanges import Aggregate, MapGroups
 from shoal.data.execution.barriers import slices_of
 from shoal.data.execution.bundle import Bundle
@@ -192,7 +192,7 @@ class Dataset(Transforming, Exchanging, Converting, Consuming, Writing):
         return train, test
 
     def streaming_split(
-        self, n: int, *, equal: bool = False, locality_hints: Sequence[Any] | None = None
+        self, n: int, *, equal: bool = False, locality_hints: Sequence[NodeIdStr | None] | None = None
     ) -> list[DataIterator]:
         """Return `n` iterators for consumers in processes of their own, who share one execution of the plan.
 
@@ -205,7 +205,7 @@ class Dataset(Transforming, Exchanging, Converting, Consuming, Writing):
         Example: `left, right = ds.streaming_split(2, equal=True)`
         """
         check_count("n", n, optional=False)
-        homes = [None] * n if locality_hints is None else list(locality_hints)
+        homes: list[NodeIdStr | None] = [None] * n if locality_hints is None else list(locality_hints)
         if len(homes) != n:
             raise ValueError(f"locality_hints must be one for each of the {n} consumers, not {len(homes)}")
         for home in homes:

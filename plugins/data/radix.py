@@ -76,4 +76,4 @@ def order_of_words(keys: Sequence[Any]) -> Any:
 
 
 def _is_float(kind: Any) -> bool:
-    return pa.types.is_float32(kind) or pa.types.is_float64(kind)
+    return bool(pa.types.is_float32(kind) or pa.types.is_float64(kind))

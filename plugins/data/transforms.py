@@ -12,7 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from shoal.data.block import Block, concat, from_batch, from_rows, rows_of, size_of, to_batch
+from shoal.data.checks import need_names
 from shoal.data.concurrency import Bound, Calls, called_at_once
+from shoal.data.expressions.projections import expand_projection_exprs
 from shoal.data.expressions.tree import Expr
 from shoal.data.hashing import hash_rows
 from shoal.data.quarantine import BadRows, Quarantine
@@ -225,6 +227,31 @@ class Project(Transform):
 
 
 @attrs.frozen
+class Choose(Transform):
+    """Makes of each table the columns of expressions; of two of one name the last one."""
+
+    exprs: tuple[Expr, ...]
+
+    @property
+    def label(self) -> str:
+        """What a person calls this step."""
+        return f"Choose({', '.join(map(repr, self.exprs))})"
+
+    def open(self) -> Step:
+        """Return what does it."""
+        return lambda blocks: map(self._chosen, blocks)
+
+    def _chosen(self, table: Block) -> Block:
+        if not table.num_columns:
+            return table
+        made: dict[str, Any] = {}
+        for expr in expand_projection_exprs(self.exprs, table.schema):
+            value = expr.evaluate(table)
+            made[str(expr.name)] = pa.repeat(value, table.num_rows) if isinstance(value, pa.Scalar) else value
+        return pa.table(made)
+
+
+@attrs.frozen
 class Rename(Transform):
     """Gives columns new names and leaves the others."""
 
@@ -425,11 +452,7 @@ def need_columns(table: Block, names: Iterable[str]) -> None:
 
     Example: `need_columns(table, ["x"])`
     """
-    missing = [name for name in names if name not in table.column_names]
-    if missing:
-        raise KeyError(
-            f"there is no column {', '.join(map(repr, missing))}; there are {', '.join(table.column_names)}"
-        )
+    need_names(names, table.column_names)
 
 
 def batches_of(blocks: Iterable[Block], rows: int | None, drop_last: bool = False) -> Iterator[Block]:

@@ -10,6 +10,7 @@ import pytest
 
 import shoal.data
 from shoal.data.sinks import files
+from shoal.data.sources import files as sources
 
 pytestmark = pytest.mark.usefixtures("inline")
 ROWS = 400
@@ -69,3 +70,17 @@ def test_a_function_before_a_shuffle_runs_in_tasks_of_its_own() -> None:
     grown = numbers().flat_map(lambda row: [row] * 3).random_shuffle(seed=1).materialize()
     assert grown.stats().count(" tasks, ") == 2
     assert grown.count() == 3 * ROWS
+
+
+def test_what_is_sorted_is_read_by_the_task_that_splits_it_and_its_keys_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "_LARGE_ENOUGH", 1)
+    numbers().random_shuffle(seed=1).map(lambda row: {**row, "text": str(row["id"])}).write_parquet(tmp_path)
+    ordered = shoal.data.read_parquet(tmp_path).sort("id", descending=True).materialize()
+    stats = ordered.stats()
+    assert "ReadParquet" in stats
+    assert stats.count(" tasks, ") == 1, "there is no step that only reads"
+    assert [row["id"] for row in ordered.take_all()] == list(reversed(range(ROWS)))
+    with pytest.raises(KeyError, match="typo"):
+        shoal.data.read_parquet(tmp_path).sort("typo").take_all()

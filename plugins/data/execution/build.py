@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+import shoal
 from shoal.data.compute import ActorPoolStrategy, TaskPoolStrategy
 from shoal.data.context import DataContext
 from shoal.data.exchanges import Exchange
@@ -23,7 +24,7 @@ from shoal.data.execution.pool import ActorPool
 from shoal.data.mixing import Mix, MixOperator
 from shoal.data.plan import logical
 from shoal.data.sinks.step import WriteBlocks
-from shoal.data.sources.datasource import SupportsProjection
+from shoal.data.sources.datasource import SupportsProjection, pieces_of
 from shoal.data.transforms import (
     Drop,
     FilterExpression,
@@ -101,8 +102,8 @@ class _Builder:
         operator, recipe = self._make(node)
         if any(reads):
             assert isinstance(operator, ExchangeOperator)
-            recipe = attrs.evolve(recipe, reads=tuple(read and read.chain for read in reads))
-            operator.sampled = reads[0] and reads[0].sampled
+            recipe = attrs.evolve(recipe, reads=tuple(None if read is None else read.chain for read in reads))
+            operator.sampled = None if reads[0] is None else reads[0].sampled
             read_here = [each.label for each, read in zip(node.inputs, reads, strict=True) if read]
             operator.name = f"{', '.join(read_here)} → {operator.name}"
         if isinstance(node, logical.Read):
@@ -123,7 +124,10 @@ class _Builder:
         name = node.label
         if isinstance(node, logical.Read):
             return self._map(
-                name, (_Reading(), *node.transforms), TaskPoolStrategy(node.concurrency), node.options
+                name,
+                (_Reading(), *node.transforms),
+                TaskPoolStrategy(node.concurrency),
+                node.options if node.source.supports_distributed_reads else _here(node.options),
             )
         if isinstance(node, logical.InputBlocks):
             return Source(name, node.bundles), Recipe()
@@ -191,7 +195,7 @@ class _Builder:
     def _pieces(self, node: logical.Read) -> tuple[Bundle, ...]:
         size = node.source.estimate_inmemory_data_size()
         pieces = node.blocks or self._pieces_for(size)
-        tasks = node.source.get_read_tasks(pieces, node.limit)
+        tasks = pieces_of(node.source, pieces, node.limit)
         return tuple(Bundle(task, task.metadata.num_rows or 0, 0, task.schema) for task in tasks)
 
     def _read_to_split(self, node: logical.Node, before: logical.Node) -> _ReadHere | None:
@@ -207,6 +211,7 @@ class _Builder:
         size = before.source.estimate_inmemory_data_size()
         if (
             not size
+            or not before.source.supports_distributed_reads
             or self.context.max_errored_blocks != 0  # a piece that may be left out is a task of its own
             or (node.exchange.samples and not self._may_sample(before))
             or before.concurrency is not None
@@ -247,6 +252,12 @@ def needs_of(options: Mapping[str, Any]) -> dict[str, float]:
     """
     given = {"gpu": options.get("num_gpus"), "memory": options.get("memory")}
     return {name: amount for name, amount in given.items() if amount}
+
+
+def _here(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The same options, for tasks of this node alone."""
+    node = shoal.get_runtime_context().get_node_id()
+    return {**options, "scheduling_strategy": shoal.NodeAffinitySchedulingStrategy(node, soft=False)}
 
 
 def _starts(blocks: int | None, rows_each: int | None, rows: int) -> list[int]:

@@ -14,6 +14,7 @@ import attrs
 import shoal
 from shoal.data.compute import options_now
 from shoal.data.context import DataContext
+from shoal.data.exceptions import ExecutionTimeoutError
 from shoal.data.execution import worker
 from shoal.data.execution.build import Pipeline, build
 from shoal.data.execution.bundle import BlockFacts, Bundle
@@ -380,11 +381,31 @@ class Execution:
         cause = getattr(error, "original", None) or error
         return f"{self._pipeline.operators[work.operator].name} of {what}: {type(cause).__name__}: {cause}"
 
+    def _silent(self, seconds: float) -> str:
+        running: dict[str, int] = {}
+        for task in self._tasks.values():
+            name = self._pipeline.operators[task.work.operator].name
+            running[name] = running.get(name, 0) + 1
+        what = (
+            ", ".join(f"{count} of {name}" for name, count in running.items())
+            or "none, resources are missing"
+        )
+        return (
+            f"no task told anything for {seconds:.0f} s; submitted and not ended: {what}. See them with `shoal list "
+            "tasks`; DataContext.execution_no_progress_timeout_s is how long to wait"
+        )
+
     def _wait(self) -> None:
         """Wait for an event, and take all that are there."""
+        begun, limit = time.monotonic(), self._context.execution_no_progress_timeout_s
         while True:
+            waited = time.monotonic() - begun
+            if limit is not None and waited >= limit:
+                raise ExecutionTimeoutError(self._silent(waited))
             try:
-                event = self._events.get(timeout=_PATIENCE)
+                event = self._events.get(
+                    timeout=_PATIENCE if limit is None else min(_PATIENCE, limit - waited)
+                )
                 break
             except queue.Empty:
                 if not shoal.is_initialized():

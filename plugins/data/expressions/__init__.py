@@ -1,18 +1,25 @@
 """Expressions over columns: what is to be computed, as a value that readers and rules can look into."""
 
 from shoal.data.expressions.dates import DateNamespace
-from shoal.data.expressions.making import col, lit, pyarrow_udf, star, udf
+from shoal.data.expressions.making import col, lit, pyarrow_udf, udf
 from shoal.data.expressions.nested import ArrayNamespace, ListNamespace, MapNamespace, StructNamespace
 from shoal.data.expressions.operations import Operation
 from shoal.data.expressions.parse import parse, to_arrow
+from shoal.data.expressions.projections import (
+    StarExpr,
+    UnnestExpr,
+    expand_projection_exprs,
+    expand_star_exprs,
+    exprlist_to_fields,
+    star,
+    unnest,
+)
 from shoal.data.expressions.special import (
     DownloadExpr,
     MonotonicallyIncreasingIdExpr,
     RandomExpr,
     UUIDExpr,
     download,
-    expand_star_exprs,
-    exprlist_to_fields,
     is_rename_expr,
     monotonically_increasing_id,
     random,
@@ -26,7 +33,6 @@ from shoal.data.expressions.tree import (
     ColumnExpr,
     Expr,
     LiteralExpr,
-    StarExpr,
     UDFExpr,
     UnaryExpr,
     to_expression,
@@ -53,8 +59,10 @@ __all__ = [
     "UDFExpr",
     "UUIDExpr",
     "UnaryExpr",
+    "UnnestExpr",
     "col",
     "download",
+    "expand_projection_exprs",
     "expand_star_exprs",
     "exprlist_to_fields",
     "is_rename_expr",
@@ -67,5 +75,6 @@ __all__ = [
     "to_arrow",
     "to_expression",
     "udf",
+    "unnest",
     "uuid",
 ]

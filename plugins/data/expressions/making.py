@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from shoal.data.block import to_numpy
-from shoal.data.expressions.tree import ColumnExpr, LiteralExpr, StarExpr, UDFExpr, to_expression
+from shoal.data.expressions.tree import ColumnExpr, LiteralExpr, UDFExpr, to_expression
 from shoal.errors import describe
 
 
@@ -28,14 +28,6 @@ def lit(value: Any) -> LiteralExpr:
     Example: `ds.with_column("source", lit("web"))`
     """
     return LiteralExpr(value)
-
-
-def star() -> StarExpr:
-    """Return what stands for all columns.
-
-    Example: `ds.select_columns([star(), (col("x") * 2).alias("double")])`
-    """
-    return StarExpr()
 
 
 def udf(return_dtype: Any = None) -> Callable[[Callable[..., Any]], Callable[..., UDFExpr]]:

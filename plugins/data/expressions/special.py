@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from shoal.data.block import Block
-from shoal.data.expressions.tree import AliasExpr, ColumnExpr, Expr, StarExpr
+from shoal.data.expressions.tree import AliasExpr, ColumnExpr, Expr
 from shoal.data.tasks import STATE, TASK
 
 _DOWNLOADS = 16  # at a time in one task
@@ -164,22 +164,3 @@ def is_rename_expr(expr: Expr) -> bool:
         and isinstance(expr.expr, ColumnExpr)
         and expr.expr.column != expr.alias_name
     )
-
-
-def expand_star_exprs(exprs: Sequence[Expr], input_schema: Any) -> list[Expr]:
-    """Return expressions with each `star()` replaced by the columns of an Arrow schema.
-
-    Example: `expand_star_exprs([star(), (col("x") * 2).alias("y")], schema)`
-    """
-    made: list[Expr] = []
-    for expr in exprs:
-        made += [ColumnExpr(name) for name in input_schema.names] if isinstance(expr, StarExpr) else [expr]
-    return made
-
-
-def exprlist_to_fields(exprs: Sequence[Expr], input_schema: Any) -> list[Any]:
-    """Return the Arrow fields that expressions give for rows of a schema. Raises ValueError for one without a name.
-
-    Example: `exprlist_to_fields([col("x"), (col("x") / 2).alias("half")], schema)`
-    """
-    return [expr.to_field(input_schema) for expr in expand_star_exprs(exprs, input_schema)]

@@ -103,6 +103,10 @@ class Expr(ABC):
             raise ValueError(f'{self!r} needs a name: .alias("name")')
         return pa.field(self.name, self.get_type(input_schema), self.nullable(input_schema))
 
+    def expand_projection(self, input_schema: Any) -> Sequence[Expr]:
+        """Return the expressions that it stands for among the columns of an Arrow schema: itself, for most."""
+        return [self]
+
     def alias(self, name: Text) -> Expr:
         """Return the same under a name.
 
@@ -571,21 +575,6 @@ class UDFExpr(Expr):
 
     def __repr__(self) -> str:
         return f"{getattr(self.fn, '__name__', self.fn)}({', '.join(map(repr, self.parts))})"
-
-
-@attrs.frozen(eq=False, repr=False)
-class StarExpr(Expr):
-    """All columns that there are."""
-
-    @property
-    def parts(self) -> tuple[Expr, ...]:
-        return ()
-
-    def compute(self, parts: Sequence[Any]) -> Any:
-        raise TypeError("star() stands for all columns: use it in select_columns, not inside an expression")
-
-    def __repr__(self) -> str:
-        return "star()"
 
 
 def to_expression(value: Any) -> Expr:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -74,23 +75,60 @@ class ReadTask:
                 return
 
 
-class Datasource(ABC):
-    """Where rows come from: something that can be cut into pieces which are read independently.
-
-    It is made at the driver. The same source may be read many times, and each time `get_read_tasks` is called again. A
-    task may be read more than once, in another process, and must give the same rows each time.
-    """
+class Reader(ABC):
+    """What cuts a source of the older kind into pieces: its `create_reader` gives it."""
 
     @abstractmethod
-    def get_read_tasks(self, parallelism: int, per_task_row_limit: int | None = None) -> list[ReadTask]:
-        """Return about `parallelism` pieces that together are the whole source, in its order.
-
-        A piece need not yield more than `per_task_row_limit` rows. Raises what looking at the source raises.
-        """
+    def get_read_tasks(self, parallelism: int) -> list[ReadTask]:
+        """Return about `parallelism` pieces that together are the whole source, in its order."""
 
     @abstractmethod
     def estimate_inmemory_data_size(self) -> int | None:
         """Return how many bytes all rows take in memory, as far as that is known without reading them."""
+
+
+class Datasource:
+    """Where rows come from: something that can be cut into pieces which are read independently.
+
+    A source defines `get_read_tasks` and `estimate_inmemory_data_size`; an older one defines `create_reader` or
+    `prepare_read`. It is made at the driver. The same source may be read many times, and each time it is asked for
+    pieces again. A task may be read more than once, in another process, and must give the same rows each time.
+    """
+
+    def get_read_tasks(self, parallelism: int, per_task_row_limit: int | None = None) -> list[ReadTask]:
+        """Return about `parallelism` pieces that together are the whole source, in its order.
+
+        A piece need not yield more than `per_task_row_limit` rows. Raises what looking at the source raises, and
+        NotImplementedError for a class that defines no way to be read.
+        """
+        return self.create_reader().get_read_tasks(parallelism)
+
+    def estimate_inmemory_data_size(self) -> int | None:
+        """Return how many bytes all rows take in memory, as far as that is known without reading them."""
+        if type(self).create_reader is Datasource.create_reader:
+            return None
+        return self.create_reader().estimate_inmemory_data_size()
+
+    def create_reader(self, **read_args: Any) -> Reader:
+        """Return what cuts the source into pieces: of `prepare_read`, unless a class defines its own."""
+        return _PreparedReader(self, read_args)
+
+    def prepare_read(self, parallelism: int, **read_args: Any) -> list[ReadTask]:
+        """Return the pieces, for a source of the oldest kind."""
+        raise NotImplementedError(
+            f"{type(self).__name__} defines no get_read_tasks(parallelism, per_task_row_limit): it cannot be read"
+        )
+
+    @property
+    def should_create_reader(self) -> bool:
+        """Whether the class is of the older kind, which is read by `create_reader`."""
+        kind = type(self)
+        return kind.get_read_tasks is Datasource.get_read_tasks
+
+    @property
+    def supports_distributed_reads(self) -> bool:
+        """Whether any node can read it; else only the driver's does."""
+        return True
 
     def supports_projection_pushdown(self) -> bool:
         """Tell whether the source can leave columns unread."""
@@ -141,6 +179,28 @@ class Datasource(ABC):
     def get_name(self) -> str:
         """Return what a person calls this kind of source."""
         return self.describe()
+
+
+@attrs.frozen(eq=False)
+class _PreparedReader(Reader):
+    source: Datasource
+    read_args: Mapping[str, Any]
+
+    def get_read_tasks(self, parallelism: int) -> list[ReadTask]:
+        return self.source.prepare_read(parallelism, **self.read_args)
+
+    def estimate_inmemory_data_size(self) -> int | None:
+        return self.source.estimate_inmemory_data_size()
+
+
+def pieces_of(source: Datasource, parallelism: int, limit: int | None) -> list[ReadTask]:
+    """Return a source's pieces; one that knows of no limit is asked without.
+
+    Example: `pieces_of(source, 8, None)`
+    """
+    if limit is None or "per_task_row_limit" not in inspect.signature(source.get_read_tasks).parameters:
+        return source.get_read_tasks(parallelism)
+    return source.get_read_tasks(parallelism, limit)
 
 
 @runtime_checkable

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from shoal.data.block import Block
+from shoal.data.checks import need_names
 from shoal.data.sources.datasource import BlockMetadata, Datasource, ReadTask
 from shoal.data.sources.paths import File, FileShuffleConfig, OpenedWith
 from shoal.data.tasks import SOURCE
@@ -169,9 +170,6 @@ class _Piece:
         if self.source.expression is not None and not is_filtered:
             table = table.filter(self.source.expression)
         if self.source.columns is not None:
-            missing = [name for name in self.source.columns if name not in table.column_names]
-            if missing:
-                have = ", ".join(table.column_names)
-                raise KeyError(f"there is no column {', '.join(map(repr, missing))}; there are {have}")
+            need_names(self.source.columns, table.column_names)
             table = table.select(list(self.source.columns))
         return table

@@ -10,6 +10,7 @@ import attrs
 import pyarrow as pa
 
 from shoal.data.block import DEFAULT_COLUMN, Block, to_column
+from shoal.data.checks import need_names
 from shoal.data.sources.files import FileFormat
 from shoal.data.sources.paths import File
 
@@ -52,6 +53,7 @@ class ParquetFormat(FileFormat):
             file.path, filesystem, row_groups=None if part is None else list(part)
         )
         columns = None if self.columns is None else list(self.columns)
+        need_names(columns or (), fragment.physical_schema.names)
         # Of a large file one row group at a time is in memory; Arrow would read ahead.
         pieces = fragment.split_by_row_group(self.expression) if file.size > _LARGE else [fragment]
         empty = True

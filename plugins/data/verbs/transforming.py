@@ -12,12 +12,13 @@ import pyarrow.compute as pc
 from shoal.data.block import check_format, from_batch
 from shoal.data.checks import check_count, check_names
 from shoal.data.compute import ActorPoolStrategy, TaskPoolStrategy, choose_compute, placement
-from shoal.data.expressions import Expr, parse
+from shoal.data.expressions import ColumnExpr, Expr, StarExpr, UnnestExpr, col, is_rename_expr, parse
 from shoal.data.keywords import TaskKeywords
 from shoal.data.plan.logical import Limit, Map
 from shoal.data.quarantine import Quarantine, check_policy
 from shoal.data.seeds import RandomSeedConfig, check_seed
 from shoal.data.transforms import (
+    Choose,
     Drop,
     FilterExpression,
     MapBatches,
@@ -248,19 +249,42 @@ class Transforming(Planned):
 
     def select_columns(
         self: D,
-        cols: str | Sequence[str],
+        cols: str | Expr | Sequence[str | Expr],
         *,
         compute: Compute = None,
         concurrency: Concurrency = None,
         **options: Unpack[TaskKeywords],
     ) -> D:
-        """Keep these columns only, in this order. A source that can leaves the others unread.
+        """Keep these columns only, in this order: names, or expressions, `star()` and `unnest("column")` among them.
 
-        Example: `ds.select_columns(["id", "name"])`
+        A source that can leaves the columns unread that are not needed. Raises TypeError for anything else, and
+        ValueError for an expression without a name and for two of one name.
+
+        Example: `ds.select_columns(["id", (col("fare") * 1.08).alias("gross")])`
         """
-        names = check_names("cols", cols)
+        given = [cols] if isinstance(cols, Expr) else cols
+        runs_in = choose_compute(None, compute, concurrency)
+        if isinstance(given, str) or not any(isinstance(each, Expr) for each in given):
+            keep = Project(tuple((name, name) for name in check_names("cols", given)))
+            return self._mapped(keep, runs_in, options)
+        exprs = [_expression(each) for each in given]
+        several = [isinstance(each, (StarExpr, UnnestExpr)) for each in exprs]
+        for expr, stands_for_several in zip(exprs, several, strict=True):
+            if expr.name is None and not stands_for_several:
+                raise ValueError(f'{expr!r} needs a name: .alias("name")')
+        if any(several):
+            return self._mapped(Choose(tuple(exprs)), runs_in, options)
+        names = check_names("cols", [expr.name for expr in exprs])
+        if all(isinstance(expr, ColumnExpr) or is_rename_expr(expr) for expr in exprs):
+            columns = tuple(
+                (next(iter(expr.columns())), name) for expr, name in zip(exprs, names, strict=True)
+            )
+            return self._mapped(Project(columns), runs_in, options)
+        made = {
+            name: expr for expr, name in zip(exprs, names, strict=True) if not isinstance(expr, ColumnExpr)
+        }
         keep = Project(tuple((name, name) for name in names))
-        return self._mapped(keep, choose_compute(None, compute, concurrency), options)
+        return self._mapped(WithColumns(made), runs_in, options)._mapped(keep, runs_in, options)
 
     def drop_columns(
         self: D,
@@ -362,6 +386,12 @@ class _AddColumn:
         if self.batch_format == "pandas":
             return batch.assign(**{self.name: values})
         return from_batch({**batch, self.name: values})
+
+
+def _expression(given: Any) -> Expr:
+    if not isinstance(given, (str, Expr)):
+        raise TypeError(f"cols must be names of columns or expressions, not {describe(given)}")
+    return col(given) if isinstance(given, str) else given
 
 
 def _at_once(compute: Compute) -> tuple[int | None, bool]:
