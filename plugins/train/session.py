@@ -54,6 +54,7 @@ class Orders:
     mesh: Mapping[str, int]
     metadata: Mapping[str, Any]
     resume: Checkpoint | None = None  # what the trainer was given to begin from
+    tracked: tuple[str, ...] = ()  # datasets that go on in the middle of an epoch
     validates: bool = False  # whether the trainer has a validation_config
 
 
@@ -140,7 +141,15 @@ class Session:
                 path = checkpoint.path
             else:
                 work = self._upload_of(checkpoint, name_of, mode, delete_after, upload)
-        self._tell("reported", dict(metrics), checkpoint is not None, name, path, validation)
+        shards = {
+            name: self.shards.get(name) for name in self.orders.tracked
+        }  # a DataConfig of one's own may have others
+        data = {
+            name: shard.progress()
+            for name, shard in shards.items()
+            if shard is not None and hasattr(shard, "progress")
+        }
+        self._tell("reported", dict(metrics), checkpoint is not None, name, path, validation, data)
         self.reports += 1
         if checkpoint is None:
             return

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
-
-import torch
-import torch.distributed as dist
 
 
 @contextlib.contextmanager
@@ -16,6 +14,8 @@ def dealt(buffers: Sequence[Any], dims: Sequence[int], mesh: Any) -> Iterator[No
 
     Example: `with dealt([tokens], [1], mesh["cp"]): ...`
     """
+    import torch
+
     whole = [buffer.detach().clone() for buffer in buffers]
     with torch.no_grad():
         for buffer, dim in zip(buffers, dims, strict=True):
@@ -35,6 +35,8 @@ def gathering_attention(mesh: Any) -> Iterator[None]:
 
     Example: `with gathering_attention(mesh["cp"]): model(tokens)`
     """
+    import torch
+
     plain = torch.nn.functional.scaled_dot_product_attention
 
     def attention(
@@ -67,22 +69,31 @@ def gathering_attention(mesh: Any) -> Iterator[None]:
         torch.nn.functional.scaled_dot_product_attention = plain
 
 
-class _Gather(torch.autograd.Function):  # type: ignore[misc]
-    """The parts of all ranks along the last dimension but one; backwards, the sum of what they made of this part."""
+@functools.cache
+def _gather() -> Any:
+    import torch
+    import torch.distributed as dist
 
-    @staticmethod
-    def forward(ctx: Any, part: Any, group: Any) -> Any:
-        ctx.group = group
-        parts = [torch.empty_like(part) for _ in range(dist.get_world_size(group))]
-        dist.all_gather(parts, part.contiguous(), group=group)
-        return torch.cat(parts, dim=-2)
+    base: Any = torch.autograd.Function
 
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        total = gradients[0].contiguous().clone()
-        dist.all_reduce(total, group=ctx.group)
-        return total.chunk(dist.get_world_size(ctx.group), dim=-2)[dist.get_rank(ctx.group)], None
+    class Gather(base):  # type: ignore[misc]
+        """All ranks' parts along the last dimension but one; backwards, the sum of what they made of this one."""
+
+        @staticmethod
+        def forward(ctx: Any, part: Any, group: Any) -> Any:
+            ctx.group = group
+            parts = [torch.empty_like(part) for _ in range(dist.get_world_size(group))]
+            dist.all_gather(parts, part.contiguous(), group=group)
+            return torch.cat(parts, dim=-2)
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Any) -> Any:
+            total = gradients[0].contiguous().clone()
+            dist.all_reduce(total, group=ctx.group)
+            return total.chunk(dist.get_world_size(ctx.group), dim=-2)[dist.get_rank(ctx.group)], None
+
+    return Gather
 
 
 def _gathered(part: Any, group: Any) -> Any:
-    return _Gather.apply(part, group)
+    return _gather().apply(part, group)
