@@ -163,11 +163,11 @@ class Session:
         else:
             self._later(work, index)
 
-    def meet(self, value: Any) -> Any:
-        """Wait until all ranks are here; return rank 0's value. Raises TimeoutError."""
+    def meet(self, value: Any, gathers: bool = False) -> Any:
+        """Wait until all ranks are here; return rank 0's value, or a list of all. Raises TimeoutError."""
         number = self.meetings
         self.meetings += 1
-        self._tell("joined", number, value if self.place.world_rank == 0 else None)
+        self._tell("joined", number, value if gathers or self.place.world_rank == 0 else None, gathers)
         with self._changed:
             if not self._changed.wait_for(lambda: number in self._given, _MEET_SECONDS):
                 raise TimeoutError(f"not all ranks came to the meeting {number} within {_MEET_SECONDS:g} s")

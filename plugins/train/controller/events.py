@@ -60,11 +60,12 @@ class Finished:
 
 @attrs.frozen
 class Joined:
-    """A rank waits in `barrier` or `broadcast_from_rank_zero`: its call of that number."""
+    """A rank waits for the others: its call of that number. If it `gathers`, it gets the values of all."""
 
     rank: int
     number: int
     value: Any
+    gathers: bool = False
 
 
 @attrs.frozen

@@ -325,14 +325,22 @@ class Controller:
         if len(here) < group.workers:
             return []
         del group.joined[event.number]
-        return [Deliver(event.number, here[0])]
+        value = [here[rank] for rank in range(group.workers)] if event.gathers else here[0]
+        return [Deliver(event.number, value)]
 
     def give_up(self, error: Exception) -> list[Action]:
         """End the run since whoever leads it cannot go on."""
         return self._over(Fail(ControllerError(error)))
 
 
-_COLLECTIVE = ("torch/distributed/", "distributed_c10d", "barrier", "broadcast_from_rank_zero", "all_reduce")
+_COLLECTIVE = (
+    "torch/distributed/",
+    "distributed_c10d",
+    "barrier",
+    "all_gather",
+    "broadcast_from_rank_zero",
+    "all_reduce",
+)
 
 
 def describe_hang(counts: Sequence[int], done: set[int], stacks: Mapping[int, str], bound: float) -> str:

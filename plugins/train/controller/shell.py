@@ -343,7 +343,7 @@ def _event(name: str, rank: int, parts: list[Any], now: float) -> Event:
     if name == "saved":
         return Saved(rank, parts[0])
     if name == "joined":
-        return Joined(rank, parts[0], parts[1])
+        return Joined(rank, parts[0], parts[1], parts[2])
     return Finished(rank, parts[0], now)
 
 
