@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv servers browser web screenshots view check lint format types layers test test-all test-slow test-oldest test-ray chaos third-party demo docs bench protocol lock clean
+.PHONY: help venv servers browser web screenshots view check lint format types layers test test-all test-slow test-oldest test-ray chaos frameworks third-party demo docs bench protocol lock clean
 
 # Without bytecode every worker process parses its modules again and starts three times slower.
 unexport PYTHONDONTWRITEBYTECODE
@@ -86,6 +86,14 @@ test-ray: $(STAMP)  ## the engine `ray`: its contract and our libraries on a rea
 	$(BIN)/uv pip install --quiet --python .venv-ray/bin/python --compile-bytecode \
 	  --constraints constraints.txt --build-constraints constraints.txt --editable '.[dev,ray]'
 	$(TEST_RAY) || $(TEST_RAY) --last-failed --last-failed-no-failures none
+
+# DeepSpeed compiles where it finds a compiler; `ninja` is among what it asks for.
+frameworks: $(STAMP)  ## TensorFlow, JAX and DeepSpeed in an environment of their own, for their slow tests; 4 GB
+	test -x .venv-frameworks/bin/python || $(BIN)/python -m venv --without-pip .venv-frameworks
+	$(BIN)/python -m pip --python .venv-frameworks/bin/python install --quiet --disable-pip-version-check $(TORCH) -c constraints.txt
+	$(BIN)/uv pip install --quiet --python .venv-frameworks/bin/python --compile-bytecode \
+	  --constraints constraints.txt --build-constraints constraints.txt --editable '.[other-frameworks]'
+	.venv-frameworks/bin/python -c 'import deepspeed, jax, tensorflow' > /dev/null 2>&1
 
 chaos: venv  ## two minutes of workloads while workers, nodes and the head are killed; SEED=… replays one
 	$(BIN)/python tests/chaos/killer.py --seconds 120 $(if $(SEED),--seed $(SEED))

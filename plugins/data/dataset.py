@@ -211,7 +211,7 @@ class Dataset(Transforming, Exchanging, Converting, Consuming, Writing):
         for home in homes:
             if home is not None and not isinstance(home, str):
                 raise TypeError(f"a locality hint is a node's identifier, not {describe(home)}")
-        return split_while_running(self, n, equal, homes, _gathered)
+        return split_while_running(self, n, equal, homes, gathered)
 
     def iterator(self) -> DataIterator:
         """Return an iterator over all of this dataset, as consumers take it.
@@ -291,7 +291,11 @@ def _marked(group: Any, test_size: float) -> Any:
     return group.append_column(_MARK, [marks])
 
 
-def _gathered(blocks: Iterable[Any], context: DataContext) -> MaterializedDataset:
+def gathered(blocks: Iterable[Any], context: DataContext) -> MaterializedDataset:
+    """Return a dataset of blocks that this process has; they go to the object store.
+
+    Example: `gathered([pa.table({"x": [1]})], DataContext.get_current())`
+    """
     bundles = [Bundle(shoal.put(each), each.num_rows, size_of(each), each.schema) for each in blocks]
     return MaterializedDataset(InputBlocks(tuple(bundles)), context)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -17,6 +17,7 @@ from shoal.data.verbs.feeding import Feeding
 
 if TYPE_CHECKING:
     from shoal.data.dataset import Dataset, MaterializedDataset
+    from shoal.data.execution.bundle import Bundle
 
 _NEXT_TIMEOUT = (
     24 * 3600.0
@@ -25,7 +26,8 @@ _GET_TIMEOUT = 600.0  # seconds for which a block that was made may take to come
 
 _AHEAD = 2  # blocks for each part that are chosen from, if they are there
 
-Piece = tuple[Any, int, int, str]  # a reference to a block, which of its rows, and the node that made it
+# A reference to a block, which of its rows, the node that made it, and the number of its first row in the execution.
+Piece = tuple[Any, int, int, str, int]
 Gather = Callable[[Iterable[Block], DataContext], "MaterializedDataset"]
 
 
@@ -101,21 +103,30 @@ class SplitIterator(DataIterator):
     def _blocks(self) -> Iterator[Block]:
         node = shoal.get_runtime_context().get_node_id()
         epoch = shoal.get(self._coordinator.begin.remote(self._split, node), timeout=_GET_TIMEOUT)
+        self._begun(epoch)
         try:
             while True:
                 pieces = shoal.get(self._coordinator.next.remote(self._split, epoch), timeout=_NEXT_TIMEOUT)
                 if pieces is None:
                     return
                 blocks = shoal.get([ref for ref, *_ in pieces], timeout=_GET_TIMEOUT)
-                yield concat(
+                whole = concat(
                     [
                         block.slice(low, high - low)
-                        for block, (_, low, high, _) in zip(blocks, pieces, strict=True)
+                        for block, (_, low, high, *_) in zip(blocks, pieces, strict=True)
                     ]
                 )
+                yield self._made(whole, pieces)
         finally:
             if shoal.is_initialized():
                 shoal.get(self._coordinator.end.remote(self._split, epoch), timeout=_GET_TIMEOUT)
+
+    def _begun(self, epoch: int) -> None:
+        """An epoch of that number has begun for this part."""
+
+    def _made(self, block: Block, pieces: Sequence[Piece]) -> Block:
+        """The block that was put together of pieces, as the loop is to get it."""
+        return block
 
     def _schema(self) -> Any:
         return shoal.get(self._coordinator.schema.remote(), timeout=_GET_TIMEOUT)
@@ -125,12 +136,14 @@ class SplitIterator(DataIterator):
 class _Epoch:
     """One execution that the parts share. `ready` has what is for each part, `left` what is for nobody yet."""
 
+    number: int
     execution: Any
     bundles: Iterator[Any]
     ready: list[deque[list[Piece]]]
     left: list[Piece] = attrs.field(factory=list)
     gone: set[int] = attrs.field(factory=set)  # parts that want no more
     over: bool = False
+    rows: int = 0  # that came so far
     error: Exception | None = None  # what ended it; every part is told
 
 
@@ -161,9 +174,8 @@ class Coordinator:
             epoch = self._began[split]
             self._began[split] += 1
             if epoch not in self._epochs:
-                execution = self._dataset._execution()
-                bundles = self._dataset._bundles(execution=execution)
-                self._epochs[epoch] = _Epoch(execution, bundles, [deque() for _ in range(self._n)])
+                execution, bundles = self._executed(epoch)
+                self._epochs[epoch] = _Epoch(epoch, execution, bundles, [deque() for _ in range(self._n)])
             return epoch
 
     def next(self, split: int, epoch: int) -> list[Piece] | None:
@@ -206,7 +218,8 @@ class Coordinator:
                 state.over = True
                 return
             if bundle.rows:
-                state.left.append((bundle.ref, 0, bundle.rows, bundle.node))
+                state.left += self._pieces(state.number, state.rows, bundle)
+                state.rows += bundle.rows
 
     @staticmethod
     def _next_of(state: _Epoch) -> Any:
@@ -226,15 +239,38 @@ class Coordinator:
             state.left.sort(key=lambda piece: self._distance(piece, asks))
             state.ready[asks].append([state.left.pop(0)])
             return True
-        share = sum(high - low for _, low, high, _ in state.left) // self._n
+        share = sum(high - low for _, low, high, *_ in state.left) // self._shares()
         if not share:
             return False
-        for split in range(self._n):
-            state.left.sort(key=lambda piece, split=split: self._distance(piece, split))  # type: ignore[misc]
-            pieces = _take(state.left, share)
-            if split not in state.gone:
-                state.ready[split].append(pieces)
+
+        def take(split: int) -> list[Piece]:
+            state.left.sort(key=lambda piece: self._distance(piece, split))
+            return _take(state.left, share)
+
+        self._give(state.ready, state.gone, take)
         return True
+
+    def _executed(self, epoch: int) -> tuple[Any, Iterator[Bundle]]:
+        """Execute the dataset for an epoch."""
+        execution = self._dataset._execution()
+        return execution, self._dataset._bundles(execution=execution)
+
+    def _pieces(self, epoch: int, first: int, bundle: Bundle) -> list[Piece]:
+        """What is to be given out of a block whose first row has that number in its epoch."""
+        return [(bundle.ref, 0, bundle.rows, bundle.node, first)]
+
+    def _shares(self) -> int:
+        """How many parts of equal length there are."""
+        return self._n
+
+    def _give(
+        self, ready: list[deque[list[Piece]]], gone: set[int], take: Callable[[int], list[Piece]]
+    ) -> None:
+        """Give each part what is taken for it, unless it wants no more."""
+        for split in range(self._n):
+            pieces = take(split)
+            if split not in gone:
+                ready[split].append(pieces)
 
     def _distance(self, piece: Piece, split: int) -> int:
         """0 for what the part's own node made, 2 for what lies where another part is, 1 for the rest."""
@@ -248,12 +284,12 @@ def _take(pieces: list[Piece], rows: int) -> list[Piece]:
     """Take so many rows from the front of pieces."""
     taken: list[Piece] = []
     while rows:
-        ref, low, high, node = pieces.pop(0)
+        ref, low, high, node, first = pieces.pop(0)
         end = min(high, low + rows)
-        taken.append((ref, low, end, node))
+        taken.append((ref, low, end, node, first))
         rows -= end - low
         if end < high:
-            pieces.insert(0, (ref, end, high, node))
+            pieces.insert(0, (ref, end, high, node, first))
     return taken
 
 

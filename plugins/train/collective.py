@@ -23,3 +23,14 @@ def broadcast_from_rank_zero(data: Any) -> Any:
     Example: `seed = collective.broadcast_from_rank_zero(random.random())`
     """
     return session_here("train.collective.broadcast_from_rank_zero()").meet(data)
+
+
+def all_gather(data: Any) -> list[Any]:
+    """Return what every rank gives, by rank; every rank must call it. For small values: they go over the controller.
+
+    Raises SessionMisuseError outside of a training function, TimeoutError.
+
+    Example: `sum(collective.all_gather(len(rows)))`
+    """
+    found: list[Any] = session_here("train.collective.all_gather()").meet(data, gathers=True)
+    return found

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 
 from shoal.errors import ConfigError, describe
+from shoal.train.mesh import AXES
 
 if TYPE_CHECKING:
     from shoal.train.callbacks import UserCallback
     from shoal.train.storage import Storage
 
 STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
-AXES = ("dp", "fsdp", "tp", "pp", "cp")
 DEFAULT_STORAGE = "~/shoal_results"
 
 T = TypeVar("T")
@@ -56,7 +56,8 @@ class ScalingConfig:
     `placement_strategy` is PACK, SPREAD, STRICT_PACK or STRICT_SPREAD. `accelerator_type` names a kind of device that
     the nodes must have, `label_selector` labels (one mapping, or one for each worker). `topology` is a TPU's, as "2x2".
     `parallel` lays the workers out as a device mesh, {"dp": 2, "tp": 2}: sizes whose product is their number; "dp": -1
-    takes the rest. `wait_for_nodes_s` is how long nodes that could hold the workers may be missing.
+    takes the rest. Ranks that differ along dp and fsdp have rows of their own, along tp, pp and cp they share them.
+    `wait_for_nodes_s` is how long nodes that could hold the workers may be missing.
     Raises ConfigError for what cannot be.
 
     Example: `ScalingConfig(num_workers=4, resources_per_worker={"CPU": 0.5})`

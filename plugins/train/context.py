@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from shoal.train.mesh import data_place
 from shoal.train.session import Session, session_here
 from shoal.train.storage import Storage
 
@@ -64,6 +65,17 @@ class TrainContext:
     def get_mesh_shape(self) -> dict[str, int]:
         """Return the axes of `ScalingConfig.parallel` and their sizes, {"dp": n} if none were given."""
         return dict(self._session.orders.mesh)
+
+    def get_data_parallel_rank(self) -> int:
+        """Return this worker's number among those that have rows of their own, from 0.
+
+        Example: `train.get_context().get_data_parallel_rank()  # 1 for rank 3 of parallel={"dp": 2, "tp": 2}`
+        """
+        return data_place(self._session.orders.mesh, self._session.place.world_rank)[0]
+
+    def get_data_parallel_size(self) -> int:
+        """Return how many parts the rows are dealt to: the workers along dp and fsdp."""
+        return data_place(self._session.orders.mesh, self._session.place.world_rank)[1]
 
     def __repr__(self) -> str:
         return f"TrainContext(rank {self.get_world_rank()} of {self.get_world_size()})"

@@ -54,6 +54,7 @@ class Orders:
     mesh: Mapping[str, int]
     metadata: Mapping[str, Any]
     resume: Checkpoint | None = None  # what the trainer was given to begin from
+    tracked: tuple[str, ...] = ()  # datasets that go on in the middle of an epoch
     validates: bool = False  # whether the trainer has a validation_config
 
 
@@ -140,7 +141,15 @@ class Session:
                 path = checkpoint.path
             else:
                 work = self._upload_of(checkpoint, name_of, mode, delete_after, upload)
-        self._tell("reported", dict(metrics), checkpoint is not None, name, path, validation)
+        shards = {
+            name: self.shards.get(name) for name in self.orders.tracked
+        }  # a DataConfig of one's own may have others
+        data = {
+            name: shard.progress()
+            for name, shard in shards.items()
+            if shard is not None and hasattr(shard, "progress")
+        }
+        self._tell("reported", dict(metrics), checkpoint is not None, name, path, validation, data)
         self.reports += 1
         if checkpoint is None:
             return
@@ -154,11 +163,11 @@ class Session:
         else:
             self._later(work, index)
 
-    def meet(self, value: Any) -> Any:
-        """Wait until all ranks are here; return rank 0's value. Raises TimeoutError."""
+    def meet(self, value: Any, gathers: bool = False) -> Any:
+        """Wait until all ranks are here; return rank 0's value, or a list of all. Raises TimeoutError."""
         number = self.meetings
         self.meetings += 1
-        self._tell("joined", number, value if self.place.world_rank == 0 else None)
+        self._tell("joined", number, value if gathers or self.place.world_rank == 0 else None, gathers)
         with self._changed:
             if not self._changed.wait_for(lambda: number in self._given, _MEET_SECONDS):
                 raise TimeoutError(f"not all ranks came to the meeting {number} within {_MEET_SECONDS:g} s")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import shoal
 import shoal.data
 from shoal import train
 from shoal.train import RunConfig, ScalingConfig
@@ -324,3 +325,45 @@ def test_keras(run_config: Make) -> None:
     assert result.metrics["val_accuracy"] >= 0.95
     assert result.checkpoint is not None
     assert os.listdir(result.checkpoint.path) == ["model.keras"]
+
+
+def test_sklearn(run_config: Make) -> None:
+    from sklearn.ensemble import RandomForestClassifier
+
+    from shoal.train.sklearn import SklearnTrainer
+
+    result = SklearnTrainer(
+        estimator=RandomForestClassifier(n_estimators=100),
+        params={"random_state": 0},
+        label_column="label",
+        cv=5,
+        datasets=frames(),
+        scaling_config=TWO,
+        run_config=run_config(name="sklearn"),
+    ).fit()
+    assert result.metrics is not None
+    assert result.metrics["test-score"] >= 0.95
+    assert result.checkpoint is not None
+    model = SklearnTrainer.get_model(result.checkpoint)
+    left, right, left_y, right_y = digits()
+    import pandas as pd
+
+    rows = pd.DataFrame(right, columns=[f"p{index}" for index in range(64)])
+    assert (model.predict(rows) == right_y).mean() == pytest.approx(result.metrics["test-score"])
+    from sklearn.model_selection import cross_val_score
+
+    # Folds that workers fitted are those that one process fits.
+    alone = cross_val_score(RandomForestClassifier(n_estimators=100, random_state=0), left, left_y, cv=5)
+    assert result.metrics["cv-score"] == pytest.approx(alone.mean())
+    assert result.metrics["cv-score_std"] == pytest.approx(alone.std())
+
+
+def test_sklearn_says_what_is_missing() -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    from shoal.train.sklearn import SklearnTrainer
+
+    with pytest.raises(shoal.errors.ConfigError, match="with a fit"):
+        SklearnTrainer(estimator=3, label_column="y", datasets={})
+    with pytest.raises(shoal.errors.ConfigError, match="is needed"):
+        SklearnTrainer(estimator=LogisticRegression(), label_column="y", datasets={})

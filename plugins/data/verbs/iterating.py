@@ -65,11 +65,19 @@ class Iterating(ABC):
             if local_shuffle_buffer_size is not None:
                 blocks = shuffled(blocks, local_shuffle_buffer_size, batch_size, local_shuffle_seed)
             for table in batches_of(blocks, batch_size, drop_last):
-                yield to_batch(table, kind)
+                yield self._to_batch(table, kind)
 
         if prefetch_batches and self._runs_elsewhere():
-            return ahead(batches(), prefetch_batches)
-        return batches()
+            return self._given(ahead(batches(), prefetch_batches))
+        return self._given(batches())
+
+    def _to_batch(self, table: Block, kind: Any) -> Any:
+        """What a batch is made of a table. Runs ahead of the loop."""
+        return to_batch(table, kind)
+
+    def _given(self, items: Iterator[Any]) -> Iterator[Any]:
+        """What the loop gets of the batches that were made."""
+        return items
 
     def schema(self, fetch_if_missing: bool = True) -> Schema | None:
         """Return the columns and their types; None for a dataset without rows.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from shoal.train.controller.kept import Kept
+
+if TYPE_CHECKING:
+    from shoal.data.positions import ReaderProgress, SplitPosition
 
 
 @attrs.frozen
@@ -16,6 +19,7 @@ class Begun:
 
     workers: int
     now: float
+    positions: Mapping[str, SplitPosition] = attrs.field(factory=dict)  # where its datasets begin
 
 
 @attrs.frozen
@@ -23,7 +27,8 @@ class Reported:
     """A rank called report.
 
     `saves` says that it has a part of a checkpoint, which is on its way; `name` is the folder's if somebody chose one,
-    `path` where it is if not in the run's folder. `validation` is what the rank asked to have done with it.
+    `path` where it is if not in the run's folder. `validation` is what the rank asked to have done with it. `data`
+    is what it was given of the datasets since its report before.
     """
 
     rank: int
@@ -33,6 +38,7 @@ class Reported:
     name: str | None = None
     path: str | None = None
     validation: Any = None
+    data: Mapping[str, ReaderProgress] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -54,11 +60,12 @@ class Finished:
 
 @attrs.frozen
 class Joined:
-    """A rank waits in `barrier` or `broadcast_from_rank_zero`: its call of that number."""
+    """A rank waits for the others: its call of that number. If it `gathers`, it gets the values of all."""
 
     rank: int
     number: int
     value: Any
+    gathers: bool = False
 
 
 @attrs.frozen

@@ -13,13 +13,15 @@ import attrs
 class Kept:
     """A checkpoint that is whole: the number of its report, its folder's name, and rank 0's metrics.
 
-    `path` is where it is in the filesystem, None for the folder `name` in the run's.
+    `path` is where it is in the filesystem, None for the folder `name` in the run's. `data` says where the datasets
+    were, by name; only the newest, from which training goes on, has it.
     """
 
     index: int
     name: str
     metrics: Mapping[str, Any]
     path: str | None = None
+    data: Mapping[str, Any] | None = None
 
 
 class KeptCheckpoints:
@@ -43,6 +45,7 @@ class KeptCheckpoints:
         """Add the newest; return those that are to go."""
         self.all.append(kept)
         self.all.sort(key=lambda each: each.index)
+        self.all[:-1] = [attrs.evolve(each, data=None) if each.data else each for each in self.all[:-1]]
         if self._num_to_keep is None or len(self.all) <= self._num_to_keep:
             return []
         newest = self.all[-1]

@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from shoal.data.positions import ReaderProgress, SplitProgress
 from shoal.train.config import RunConfig, ScalingConfig
 from shoal.train.controller.events import (
     Action,
@@ -52,6 +53,8 @@ class _Round:
     name: str | None = None
     path: str | None = None
     validation: Any = None
+    progress: dict[int, Mapping[str, ReaderProgress]] = attrs.field(factory=dict)  # in the datasets, by rank
+    data: Mapping[str, Any] | None = None  # where the datasets are, once all ranks have reported
 
 
 @attrs.define(eq=False)
@@ -61,6 +64,7 @@ class _Group:
     workers: int
     first_index: int
     active: float  # when something was reported or returned last
+    data: dict[str, SplitProgress] = attrs.field(factory=dict)  # of the rounds that all ranks have made
     counts: list[int] = attrs.field(init=False)
     rounds: dict[int, _Round] = attrs.field(factory=dict)
     values: dict[int, Any] = attrs.field(factory=dict)
@@ -107,7 +111,8 @@ class Controller:
             return []
         match event:
             case Begun():
-                self._group = _Group(event.workers, self.next_index, event.now)
+                data = {name: SplitProgress(start, event.workers) for name, start in event.positions.items()}
+                self._group = _Group(event.workers, self.next_index, event.now, data)
                 self._laggards = Laggards()
                 self.phase = "running"
                 return []
@@ -159,6 +164,7 @@ class Controller:
         self.next_index = max(self.next_index, group.first_index + index + 1)
         now = group.rounds.setdefault(index, _Round())
         now.metrics[event.rank] = event.metrics
+        now.progress[event.rank] = event.data
         if event.saves:
             now.saves.add(event.rank)
             now.name, now.path = now.name or event.name, now.path or event.path
@@ -172,6 +178,11 @@ class Controller:
         if len(now.metrics) < group.workers:
             return actions
         now.recorded = True
+        for rank, progress in sorted(now.progress.items()):
+            for name, part in progress.items():
+                group.data[name].add(rank, part)
+        if now.saves and group.data:
+            now.data = {name: each.position().to_json() for name, each in group.data.items()}
         self._reports += 1
         metrics = [now.metrics[rank] for rank in range(group.workers)]
         number = group.first_index + index
@@ -211,7 +222,7 @@ class Controller:
         if not now.saves:
             return []
         number = group.first_index + index
-        kept = Kept(number, now.name or NAME.format(number), now.metrics[0], now.path)
+        kept = Kept(number, now.name or NAME.format(number), now.metrics[0], now.path, now.data)
         gone = self.kept.add(kept)
         actions: list[Action] = [Commit(kept, now.validation), *(Discard(each) for each in gone)]
         if self._run.should_stop(now.metrics[0], self._reports):
@@ -314,14 +325,22 @@ class Controller:
         if len(here) < group.workers:
             return []
         del group.joined[event.number]
-        return [Deliver(event.number, here[0])]
+        value = [here[rank] for rank in range(group.workers)] if event.gathers else here[0]
+        return [Deliver(event.number, value)]
 
     def give_up(self, error: Exception) -> list[Action]:
         """End the run since whoever leads it cannot go on."""
         return self._over(Fail(ControllerError(error)))
 
 
-_COLLECTIVE = ("torch/distributed/", "distributed_c10d", "barrier", "broadcast_from_rank_zero", "all_reduce")
+_COLLECTIVE = (
+    "torch/distributed/",
+    "distributed_c10d",
+    "barrier",
+    "all_gather",
+    "broadcast_from_rank_zero",
+    "all_reduce",
+)
 
 
 def describe_hang(counts: Sequence[int], done: set[int], stacks: Mapping[int, str], bound: float) -> str:

@@ -45,7 +45,8 @@ class Records:
                 "or end that one"
             )
         self._checkpoints = [
-            Kept(each["index"], each["name"], each["metrics"], each["path"]) for each in state["checkpoints"]
+            Kept(each["index"], each["name"], each["metrics"], each["path"], each.get("data"))
+            for each in state["checkpoints"]
         ]
         rows = self._storage.read_json(METRICS) or []
         indices = state.get("reports") or list(range(len(rows)))

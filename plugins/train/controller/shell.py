@@ -147,25 +147,34 @@ class Shell:
             self._records.begin_again(action.checkpoint, self._machine.kept.all)
         try:
             self._group = group = self._placer.start()
+            known = action.checkpoint.data if action.checkpoint is not None else None
+            positions = job.data.positions(job.datasets, known)
             orders = Orders(
                 experiment=job.name,
                 storage=job.storage,
-                checkpoint=action.checkpoint,
+                checkpoint=action.checkpoint and attrs.evolve(action.checkpoint, data=None),
                 first_index=action.first_index,
                 mesh=job.scaling.mesh(len(group)) if job.scaling.parallel else {"dp": len(group)},
                 metadata=job.metadata,
                 resume=job.resume,
+                tracked=tuple(positions),
                 validates=job.validation is not None,
             )
             nodes = [worker.metadata.node_id for worker in group.workers]
             actors = [worker.actor for worker in group.workers]
-            shards = job.data.configure(job.datasets, len(group), actors, nodes) if job.datasets else None
+            shards = (
+                job.data.configure(
+                    job.datasets, len(group), actors, nodes, mesh=orders.mesh, positions=positions
+                )
+                if job.datasets
+                else None
+            )
             prepared = [
                 worker.actor.prepare.remote(
                     worker.metadata.place,
                     orders,
                     shards[rank] if shards else {},
-                    self._machine.kept.all,
+                    self._known(),
                 )
                 for rank, worker in enumerate(group.workers)
             ]
@@ -187,7 +196,7 @@ class Shell:
             worker.actor.poll.remote(_POLL_SECONDS): rank for rank, worker in enumerate(group.workers)
         }
         self._looked = time.monotonic()
-        self._events.append(Begun(len(group), time.time()))
+        self._events.append(Begun(len(group), time.time(), positions))
 
     def _end(self, graceful: bool, keep: bool = False) -> None:
         group, self._group, self._polls = self._group, None, {}
@@ -224,9 +233,12 @@ class Shell:
 
     def _tell_known(self) -> None:
         self._notes = [
-            worker.actor.note.remote(self._machine.kept.all, self._validating.statuses)
-            for worker in self._running()
+            worker.actor.note.remote(self._known(), self._validating.statuses) for worker in self._running()
         ]
+
+    def _known(self) -> list[Kept]:
+        """The checkpoints as workers know them: where the datasets were is the controller's affair."""
+        return [attrs.evolve(each, data=None) for each in self._machine.kept.all]
 
     def _running(self) -> Iterable[Any]:
         return self._group.workers if self._group is not None else ()
@@ -326,12 +338,12 @@ class Shell:
 
 def _event(name: str, rank: int, parts: list[Any], now: float) -> Event:
     if name == "reported":
-        metrics, saves, folder, path, validation = parts
-        return Reported(rank, metrics, saves, now, folder, path, validation)
+        metrics, saves, folder, path, validation, data = parts
+        return Reported(rank, metrics, saves, now, folder, path, validation, data)
     if name == "saved":
         return Saved(rank, parts[0])
     if name == "joined":
-        return Joined(rank, parts[0], parts[1])
+        return Joined(rank, parts[0], parts[1], parts[2])
     return Finished(rank, parts[0], now)
 
 

@@ -8,7 +8,7 @@ from lightning.pytorch import strategies
 from lightning.pytorch.plugins import environments
 
 from shoal.train.session import session_here
-from shoal.train.torch.loop import get_device
+from shoal.train.torch.devices import get_device
 
 
 def _sampling() -> dict[str, Any]:

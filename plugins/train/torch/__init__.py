@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from shoal.train.torch.backend import TorchConfig
     from shoal.train.torch.checkpoint import TorchCheckpoint
+    from shoal.train.torch.devices import get_device, get_devices
     from shoal.train.torch.loop import (
         accelerate,
         backward,
         enable_reproducibility,
-        get_device,
-        get_device_mesh,
-        get_devices,
         prepare_data_loader,
         prepare_model,
         prepare_optimizer,
         profiled,
     )
+    from shoal.train.torch.parallel import context_parallel, get_data_mesh, get_device_mesh
     from shoal.train.torch.trainer import TorchTrainer
 
 __all__ = [
@@ -28,7 +27,9 @@ __all__ = [
     "TorchTrainer",
     "accelerate",
     "backward",
+    "context_parallel",
     "enable_reproducibility",
+    "get_data_mesh",
     "get_device",
     "get_device_mesh",
     "get_devices",
@@ -41,18 +42,17 @@ __all__ = [
 _HOMES = {
     "shoal.train.torch.backend": ("TorchConfig",),
     "shoal.train.torch.checkpoint": ("TorchCheckpoint",),
+    "shoal.train.torch.devices": ("get_device", "get_devices"),
     "shoal.train.torch.loop": (
         "accelerate",
         "backward",
         "enable_reproducibility",
-        "get_device",
-        "get_device_mesh",
-        "get_devices",
         "prepare_data_loader",
         "prepare_model",
         "prepare_optimizer",
         "profiled",
     ),
+    "shoal.train.torch.parallel": ("context_parallel", "get_data_mesh", "get_device_mesh"),
     "shoal.train.torch.trainer": ("TorchTrainer",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -126,6 +126,9 @@ def meet(backend: str, address: str, port: int, rank: int, config: TorchConfig) 
             LOCAL_WORLD_SIZE=str(place.local_world_size),
             NODE_RANK=str(place.node_rank),
             GROUP_RANK=str(place.node_rank),
+            # A program that a rank starts (a script of Megatron-LM's) meets the others at the store that is there.
+            TORCHELASTIC_USE_AGENT_STORE="True",
+            TORCHELASTIC_RESTART_COUNT="0",
         )
     if "OMP_NUM_THREADS" not in os.environ:
         # It was imported before this worker was forked, and took all cores for its own.

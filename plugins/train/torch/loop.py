@@ -7,50 +7,11 @@ import random
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import shoal
 from shoal.errors import describe
+from shoal.train.mesh import data_place
 from shoal.train.session import session_here
-
-
-def get_device() -> Any:
-    """Return this worker's torch.device: its (first) GPU, or the CPU.
-
-    Example: `model.to(train.torch.get_device())`
-    """
-    return get_devices()[0]
-
-
-def get_devices() -> list[Any]:
-    """Return all torch devices of this worker.
-
-    Raises SessionMisuseError outside of a training function.
-    """
-    import torch
-
-    session_here("train.torch.get_device()")
-    gpus = len(shoal.get_gpu_ids())
-    if gpus and torch.cuda.is_available():
-        return [torch.device("cuda", index) for index in range(min(gpus, torch.cuda.device_count()))]
-    return [torch.device("cpu")]
-
-
-def get_device_mesh() -> Any:
-    """Return the torch.distributed.DeviceMesh that `ScalingConfig.parallel` describes, with its axes' names.
-
-    Torch's own fully_shard, parallelize_module, context_parallel and pipelining take it, or one axis: `mesh["tp"]`.
-    Raises SessionMisuseError outside of a training function.
-
-    Example: `parallelize_module(model, train.torch.get_device_mesh()["tp"], plan)`
-    """
-    from torch.distributed.device_mesh import init_device_mesh
-
-    session = session_here("train.torch.get_device_mesh()")
-    if "mesh" not in session.stash:
-        shape = session.orders.mesh
-        session.stash["mesh"] = init_device_mesh(
-            get_device().type, tuple(shape.values()), mesh_dim_names=tuple(shape)
-        )
-    return session.stash["mesh"]
+from shoal.train.torch.devices import get_device
+from shoal.train.torch.parallel import get_data_mesh
 
 
 def prepare_model(
@@ -64,7 +25,8 @@ def prepare_model(
     Parameters: `move_to_device` may name another device, or be False. `parallel_strategy` is "ddp"
     (DistributedDataParallel), "fsdp" (torch's fully_shard: parameters, gradients and the optimizer's state are dealt to
     the ranks; make the optimizer after this), or None; with one worker it is nothing. `parallel_strategy_kwargs` go to
-    it.
+    it. With `ScalingConfig.parallel` it is done over the axes dp, fsdp and cp only; with both dp and fsdp, "fsdp" deals
+    parameters along fsdp and keeps copies along dp. A model in parts (tp) takes "fsdp".
     Raises ValueError for another strategy.
 
     Example: `model = train.torch.prepare_model(model)`
@@ -84,6 +46,11 @@ def prepare_model(
     if parallel_strategy is None or session.place.world_size == 1:
         return model
     given = dict(parallel_strategy_kwargs or {})
+    if any(axis != "dp" for axis in session.orders.mesh):
+        mesh = get_data_mesh(dealt=parallel_strategy == "fsdp")
+        if mesh is None:
+            return model  # no two ranks have rows of their own
+        given = {"mesh" if parallel_strategy == "fsdp" else "device_mesh": mesh, **given}
     if parallel_strategy == "fsdp":
         from torch.distributed.fsdp import fully_shard
 
@@ -153,6 +120,8 @@ def prepare_data_loader(
 ) -> Any:
     """Return a loader that gives this rank its part of the rows, on its device.
 
+    Ranks that share the rows (along tp, pp and cp of `ScalingConfig.parallel`) get the same part.
+
     Parameters: with `add_dist_sampler` a loader of a dataset with indices gets a DistributedSampler, which shuffles if
     the loader did, anew in each loop; one that has such a sampler, or streams, stays as it is. `auto_transfer` copies
     the next batch to a GPU while this one is worked with.
@@ -167,8 +136,9 @@ def prepare_data_loader(
         raise TypeError(f"data_loader must be a torch DataLoader, not {describe(data_loader)}")
     streams = isinstance(data_loader.dataset, data.IterableDataset)
     dealt = isinstance(getattr(data_loader, "sampler", None), data.DistributedSampler)
-    if add_dist_sampler and session.place.world_size > 1 and not streams and not dealt:
-        data_loader = _dealt(data_loader, session.place.world_size, session.place.world_rank)
+    rank, size = data_place(session.orders.mesh, session.place.world_rank)
+    if add_dist_sampler and size > 1 and not streams and not dealt:
+        data_loader = _dealt(data_loader, size, rank)
     return PreparedDataLoader(data_loader, get_device() if move_to_device else None, auto_transfer)
 
 
