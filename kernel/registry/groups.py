@@ -70,6 +70,7 @@ CHECKS: Group[Any] = Group("shoal.checks", "check", None, Picks.ALL)
 SERVICES: Group[Any] = Group("shoal.services", "web service", None, Picks.ALL)
 ROUTES: Group[Any] = Group("shoal.routes", "routes", None, Picks.ALL)
 TRAIN_BACKENDS: Group[Any] = Group("shoal.train.backends", "backend of training", None, Picks.ALL)
+SERVE_ROUTERS: Group[Any] = Group("shoal.serve.routers", "router of requests", None, Picks.ALL)
 HOOKS: Group[Any] = Group("shoal.hooks", "observer", None, Picks.ALL)
 
 GROUPS: tuple[Group[Any], ...] = (
@@ -91,6 +92,7 @@ GROUPS: tuple[Group[Any], ...] = (
     SERVICES,
     ROUTES,
     TRAIN_BACKENDS,
+    SERVE_ROUTERS,
     HOOKS,
 )
 

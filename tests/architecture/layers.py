@@ -71,12 +71,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shoal.data": LIBRARY | {"shoal.util"},  # progress bars
     # plugin groups of its own
     "shoal.train": LIBRARY | {"shoal.data", "shoal.registry"},
+    # metrics, reports; plugin groups of its own
+    "shoal.serve": LIBRARY | {"shoal.util", "shoal.registry"},
     "shoal.compat": LIBRARY
     | {
         "shoal.autoscaler",
         "shoal.dag",
         "shoal.data",
         "shoal.jobs",
+        "shoal.serve",
         "shoal.state",
         "shoal.tensors",
         "shoal.train",
@@ -134,6 +137,7 @@ LATE: dict[str, tuple[str, ...]] = {
     "pyarrow": ("shoal.stores.arrow", "shoal.serial.arrow", "shoal.data."),
     "redis": (),
     "stevedore": (),
+    "fastapi": (),
     "starlette": (),
     "torch": (
         "shoal.serial.tensor",
@@ -142,7 +146,7 @@ LATE: dict[str, tuple[str, ...]] = {
         "shoal.train.lightning.strategies",
     ),
     "urllib3": (),
-    "uvicorn": (),
+    "uvicorn": ("shoal.serve.proxy.server",),
 }
 
 OUR_FOLDERS = ("kernel", "plugins", "schedulers", "stores", "accelerators")

@@ -1,0 +1,283 @@
+"""The verbs: start, run, look, delete, shut down."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+import shoal
+from shoal.errors import ConfigError, ShoalError, describe
+from shoal.serve import checks
+from shoal.serve.building import build
+from shoal.serve.config import HTTPOptions, ProxyLocation
+from shoal.serve.control.controller import Controller
+from shoal.serve.deployment import Application, Deployment
+from shoal.serve.exceptions import DeployFailedError, ServeError
+from shoal.serve.handle import DeploymentHandle
+from shoal.serve.messages import CONTROLLER, NAMESPACE
+from shoal.serve.statuses import ServeStatus, status_of
+
+_log = logging.getLogger("shoal.serve")
+_UNSET: Any = object()
+_BEGIN_SECONDS = 60.0
+_SAY_SECONDS = 15.0  # between two lines while a deployment comes up
+_DEPLOY_SECONDS = 3600.0
+_DELETE_SECONDS = 120.0
+_SHUTDOWN_SECONDS = 60.0
+
+
+def controller_or_none() -> Any:
+    """Return the controller of this session, None if services were not started."""
+    if not shoal.is_initialized():
+        return None
+    try:
+        return shoal.get_actor(CONTROLLER, NAMESPACE)
+    except ValueError:
+        return None
+
+
+def _controller() -> Any:
+    found = controller_or_none()
+    if found is None:
+        raise ServeError("shoal.serve is not running; begin with serve.run(...) or serve.start()")
+    return found
+
+
+def _http_options(given: Any, location: Any) -> HTTPOptions:
+    if given is None:
+        given = {}
+    if isinstance(given, HTTPOptions):
+        options = given
+        return options if location is _UNSET else attrs.evolve(options, location=location)
+    known = {field.name for field in attrs.fields(HTTPOptions)}
+    values = checks.mapping(given, "http_options")
+    if unknown := sorted(values.keys() - known):
+        raise ConfigError(f"http_options has no {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+    if location is not _UNSET:
+        values["location"] = location
+    values.setdefault("location", ProxyLocation.EveryNode)
+    return HTTPOptions(**values)
+
+
+def start(
+    proxy_location: ProxyLocation | str | None = _UNSET,
+    http_options: HTTPOptions | Mapping[str, Any] | None = None,
+    grpc_options: Any = None,
+) -> None:
+    """Start the controller and the proxies, if they are not there; begins a session if there is none.
+
+    `run` does it too, with the options as they are. `proxy_location` is where proxies run: "EveryNode" (as is),
+    "HeadOnly" or "Disabled". When services run already, other options than theirs are an error: shut them down first.
+
+    Raises ConfigError for options that are wrong, ServeError if the port cannot be had.
+
+    Example: `serve.start(http_options={"port": 8080})`
+    """
+    from shoal.serve.proxy.actor import require
+
+    for package in ("uvicorn", "starlette"):
+        require(package)
+    options = _http_options(http_options, proxy_location)
+    if not shoal.is_initialized():
+        shoal.init()
+    there = controller_or_none()
+    asked = http_options is not None or proxy_location is not _UNSET
+    made = (
+        shoal.remote(Controller)
+        .options(
+            name=CONTROLLER,
+            namespace=NAMESPACE,
+            lifetime="detached",
+            get_if_exists=True,
+            max_restarts=-1,
+            max_task_retries=-1,
+            num_cpus=0,
+            max_concurrency=1_000_000,
+        )
+        .remote(options, grpc_options)
+    )
+    running = shoal.get(made.begin.remote(), timeout=_BEGIN_SECONDS)
+    if there is not None:
+        if asked and running["http"] != options:
+            raise ServeError(
+                f"services run already with {running['http']}; call serve.shutdown() before you start them with others"
+            )
+        return
+    told = shoal.get(made.proxies_ready.remote(_BEGIN_SECONDS), timeout=2 * _BEGIN_SECONDS)
+    mine = shoal.get_runtime_context().get_node_id()
+    failed = {node: message for node, (_, port, message) in told.items() if message and not port}
+    if failed and (mine in failed or len(failed) == len(told)):
+        shutdown()
+        raise ServeError(next(iter(failed.values())))
+
+
+@attrs.frozen(kw_only=True)
+class RunTarget:
+    """One application for `run_many`."""
+
+    target: Application
+    name: str = "default"
+    route_prefix: str | None = "/"
+
+
+def run(
+    target: Application,
+    blocking: bool = False,
+    name: str = "default",
+    route_prefix: str | None = "/",
+    _local_testing_mode: bool = False,
+) -> DeploymentHandle:
+    """Deploy an application and return a handle of its first deployment, when it serves.
+
+    An application of the same name is updated: replicas whose code or options changed are replaced one after
+    another, without a request lost. `route_prefix` is where HTTP finds it, None nowhere. `blocking` stays until
+    Ctrl-C, and then shuts services down.
+
+    Raises DeployFailedError with what the constructor raised, ConfigError, ValueError for a route that is another
+    application's, NotSerializable.
+
+    Example: `serve.run(Model.bind(), route_prefix="/classify")`
+    """
+    if _local_testing_mode:
+        from shoal.serve.local import run_locally
+
+        return run_locally(target, name)
+    [handle] = run_many([RunTarget(target=target, name=name, route_prefix=route_prefix)], blocking=blocking)
+    return handle
+
+
+def run_many(
+    targets: Sequence[RunTarget],
+    blocking: bool = False,
+    wait_for_applications_running: bool = True,
+) -> list[DeploymentHandle]:
+    """Deploy several applications together and return their handles; see `run`."""
+    specs = []
+    for each in targets:
+        target: Any = each.target
+        if isinstance(target, Deployment):
+            raise TypeError(
+                f"run() takes an application: {target.name}.bind(...) makes one of the deployment"
+            )
+        if not isinstance(target, Application):
+            raise TypeError(f"run() takes what bind() returns, not {describe(target)}")
+        if not each.name or "#" in str(each.name):
+            raise ConfigError(f"an application's name is text without #, not {describe(each.name)}")
+        specs.append(build(each.target, each.name, checks.route_prefix(each.route_prefix)))
+    start()
+    deploy_and_wait(specs, wait_for_applications_running)
+    handles = [DeploymentHandle(spec.ingress, spec.name) for spec in specs]
+    if blocking:
+        _block()
+    return handles
+
+
+def deploy_and_wait(specs: Sequence[Any], wait: bool = True) -> None:
+    """Deploy applications and wait until they run. Raises DeployFailedError."""
+    controller = _controller()
+    shoal.get(controller.deploy.remote(list(specs)), timeout=_BEGIN_SECONDS)
+    names = [spec.name for spec in specs]
+    end = time.monotonic() + _DEPLOY_SECONDS
+    while wait:
+        states = shoal.get(
+            controller.wait_for.remote(names, _SAY_SECONDS), timeout=_SAY_SECONDS + _BEGIN_SECONDS
+        )
+        failed = {name: message for name, (status, message) in states.items() if status == "DEPLOY_FAILED"}
+        if failed:
+            raise DeployFailedError(
+                "\n".join(f"application {name!r}: {text}" for name, text in failed.items())
+            )
+        slow = [name for name, (status, _) in states.items() if status != "RUNNING"]
+        if not slow:
+            return
+        text = f"applications {slow} do not serve yet: serve.status() and `shoal list actors` say what they wait for"
+        if time.monotonic() > end:
+            raise DeployFailedError(text)
+        _log.warning(text)
+
+
+def _block() -> None:
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        shutdown()
+
+
+def delete(name: str, _blocking: bool = True) -> None:
+    """End an application, when its replicas have finished what they have. One that is not there is no error.
+
+    Example: `serve.delete("default")`
+    """
+    controller = _controller()
+    found = shoal.get(controller.delete.remote([name]), timeout=_BEGIN_SECONDS)
+    end = time.monotonic() + _DELETE_SECONDS
+    while found and _blocking:
+        states = shoal.get(controller.wait_for.remote([name], 1.0), timeout=_BEGIN_SECONDS)
+        if states[name][0] != "DELETING":
+            return
+        if time.monotonic() > end:
+            raise ServeError(f"application {name!r} did not end within {_DELETE_SECONDS:g} s")
+
+
+def status() -> ServeStatus:
+    """Return how applications and proxies stand; nothing at all if services were not started."""
+    controller = controller_or_none()
+    if controller is None:
+        return ServeStatus()
+    return status_of(shoal.get(controller.status.remote(), timeout=_BEGIN_SECONDS))
+
+
+def get_app_handle(name: str = "default") -> DeploymentHandle:
+    """Return a handle of an application's first deployment. Raises ServeError if there is no such application."""
+    try:
+        ingress = shoal.get(_controller().ingress_of.remote(name), timeout=_BEGIN_SECONDS)
+    except ValueError as error:
+        raise ServeError(str(error).splitlines()[-1]) from None
+    return DeploymentHandle(ingress, name)
+
+
+def get_deployment_handle(
+    deployment_name: str, app_name: str | None = None, _check_exists: bool = True
+) -> DeploymentHandle:
+    """Return a handle of a deployment; without `app_name` of the application that the calling replica belongs to, or
+    of "default".
+
+    Raises ServeError if there is none.
+    """
+    from shoal.serve.context import replica_context_or_none
+
+    if app_name is None:
+        here = replica_context_or_none()
+        app_name = here.app_name if here is not None else "default"
+    if _check_exists and not shoal.get(
+        _controller().has.remote(app_name, deployment_name), timeout=_BEGIN_SECONDS
+    ):
+        raise ServeError(f"there is no deployment {deployment_name!r} in application {app_name!r}")
+    return DeploymentHandle(deployment_name, app_name)
+
+
+def shutdown() -> None:
+    """End all applications, the proxies and the controller. Without services nothing happens.
+
+    Example: `serve.shutdown()`
+    """
+    controller = controller_or_none()
+    if controller is None:
+        return
+    try:
+        shoal.get(controller.shutdown.remote(_SHUTDOWN_SECONDS), timeout=2 * _SHUTDOWN_SECONDS)
+    except ShoalError as error:
+        _log.warning("services did not end in order: %s", error)
+    finally:
+        shoal.kill(controller)
+
+
+async def shutdown_async() -> None:
+    """Do as `shutdown`, without stopping the event loop."""
+    await asyncio.to_thread(shutdown)

@@ -1,0 +1,104 @@
+"""From a bound application to what the controller gets: every deployment in it, with handles for those it uses."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import cloudpickle
+
+from shoal.errors import NotSerializable
+from shoal.serve.deployment import LIGHT, Application, DeploymentOptions
+from shoal.serve.handle import DeploymentHandle
+from shoal.serve.ingress import APP, docs_path_of
+from shoal.serve.messages import ApplicationSpec, DeploymentSpec
+
+
+def build(
+    app: Application,
+    name: str,
+    route_prefix: str | None,
+    config: Mapping[str, Any] | None = None,
+) -> ApplicationSpec:
+    """Return an application as the controller takes it.
+
+    The same bound deployment may be used at several places and is one; different ones of the same name get numbers.
+    Raises NotSerializable for what cannot be sent.
+    """
+    found: dict[int, str] = {}
+    names: dict[str, int] = {}
+    specs: dict[str, DeploymentSpec] = {}
+
+    def visit(one: Application) -> Any:
+        if id(one) not in found:
+            deployment = one._bound_deployment
+            base = deployment.name
+            number = names.get(base, 0)
+            names[base] = number + 1
+            mine = base if not number else f"{base}_{number}"
+            found[id(one)] = mine
+            args = tuple(_replace(each, visit) for each in one._args)
+            kwargs = {key: _replace(each, visit) for key, each in one._kwargs.items()}
+            specs[mine] = spec_of(
+                attrs.evolve(deployment._options, name=mine), deployment.func_or_class, args, kwargs
+            )
+        return DeploymentHandle(found[id(one)], name)
+
+    visit(app)
+    return ApplicationSpec(
+        name=name, route_prefix=route_prefix, ingress=found[id(app)], deployments=specs, config=config
+    )
+
+
+def _replace(value: Any, visit: Any) -> Any:
+    if isinstance(value, Application):
+        return visit(value)
+    if type(value) in (list, tuple, set):
+        return type(value)(_replace(each, visit) for each in value)
+    if type(value) is dict:
+        return {key: _replace(each, visit) for key, each in value.items()}
+    return value
+
+
+def spec_of(
+    options: DeploymentOptions, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> DeploymentSpec:
+    """Return a deployment as it is sent. Raises NotSerializable naming what cannot be pickled."""
+    try:
+        code = pickled((target, args, kwargs))
+    except Exception as error:  # users' objects raise what they like when they are pickled
+        raise NotSerializable(
+            f"deployment {options.name!r} cannot be sent: {type(error).__name__}: {error}. Make what cannot be pickled "
+            "(locks, connections, open files) in its constructor"
+        ) from error
+    heavy = {name: value for name, value in attrs.asdict(options, recurse=False).items() if name not in LIGHT}
+    version = options.version
+    if version is None:
+        version = hashlib.sha256(
+            code + repr(sorted(heavy.items(), key=lambda each: each[0])).encode()
+        ).hexdigest()[:16]
+    kind = "asgi" if hasattr(target, APP) else "class" if inspect.isclass(target) else "function"
+    return DeploymentSpec(
+        options=options, code=code, version=version, kind=kind, docs_path=docs_path_of(target)
+    )
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """Sends Starlette's and FastAPI's applications, too."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        kind = type(obj)
+        if kind.__module__ == "starlette.datastructures" and kind.__name__ == "State":
+            return kind, (dict(obj._state),)
+        return super().reducer_override(obj)
+
+
+def pickled(value: Any) -> bytes:
+    """Return what cloudpickle makes of a value, applications of ASGI included."""
+    with io.BytesIO() as file:
+        _Pickler(file).dump(value)
+        return file.getvalue()

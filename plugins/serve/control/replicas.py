@@ -1,0 +1,242 @@
+"""The actors of replicas: how they are made, watched and ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import attrs
+
+import shoal
+from shoal.errors import ActorError, ConfigError, NotSerializable, RuntimeEnvSetup, ShoalError
+from shoal.serve.control.events import Died, Event, Failed, Placed, Reconfigure, Start, Started, Stop, Stopped
+from shoal.serve.control.machine import ReplicaState
+from shoal.serve.control.news import News
+from shoal.serve.control.placing import create
+from shoal.serve.deployment import DeploymentOptions
+from shoal.serve.messages import NAMESPACE, DeploymentSpec
+
+_log = logging.getLogger("shoal.serve")
+_START_SECONDS = 1800.0  # for a constructor: models are large
+_HEARD_SECONDS = 5.0
+_FINISH_SECONDS = 10.0
+_UNHEALTHY = 3  # failed checks in a row
+
+
+@attrs.define(eq=False)
+class _Held:
+    """One replica's actor and what is known of it."""
+
+    actor: Any
+    options: DeploymentOptions
+    group: Any = None
+    node_id: str = ""
+    pid: int = 0
+    since: float = attrs.field(factory=time.time)
+    told: dict[str, Any] = attrs.field(factory=dict)
+    told_at: float = 0.0
+
+
+async def answer_of(ref: Any, seconds: float | None = None) -> Any:
+    """Wait for a reference within a bound. Raises asyncio.TimeoutError."""
+
+    async def wait() -> Any:
+        return await ref
+
+    return await asyncio.wait_for(wait(), seconds)
+
+
+class Replicas:
+    """All replicas of this controller, by name."""
+
+    def __init__(self, happened: Callable[[Event], None], news: News) -> None:
+        self._happened = happened
+        self._news = news
+        self._held: dict[str, _Held] = {}
+        self._watches: dict[str, list[asyncio.Task[Any]]] = {}
+        self._waiting: set[str] = set()  # for a node that may have another replica
+
+    def actor(self, replica: str) -> Any:
+        """Return a replica's actor."""
+        return self._held[replica].actor
+
+    def node(self, replica: str) -> str:
+        """Return the node that a replica is on."""
+        return self._held[replica].node_id
+
+    def of(self, key: str) -> dict[str, _Held]:
+        """Return the replicas of a deployment."""
+        return {name: held for name, held in self._held.items() if name.rpartition("#")[0] == key}
+
+    def details(self, key: str) -> list[dict[str, Any]]:
+        """Return what is known of a deployment's replicas, in plain values."""
+        return [
+            {
+                "replica_id": name,
+                "node_id": held.node_id,
+                "pid": held.pid,
+                "actor_id": held.actor._shoal_info.actor_id.hex(),
+                "started_at": held.since,
+                **held.told,
+            }
+            for name, held in self.of(key).items()
+        ]
+
+    async def start(self, action: Start) -> None:
+        """Make a replica; what becomes of it is told as events."""
+        name, options = action.replica, action.spec.options
+        try:
+            made = await self._place(name, action.spec)
+        except (ConfigError, NotSerializable, ValueError) as error:
+            self._happened(Failed(name, str(error), fatal=True))
+            return
+        if made is None:  # it was given up while it waited for a node
+            return
+        actor, group = made
+        held = self._held[name] = _Held(actor, options, group=group)
+        try:
+            held.pid, held.node_id = await answer_of(actor.place.remote())
+            self._happened(Placed(name))
+            await answer_of(actor.initialize.remote(options.user_config), _START_SECONDS)
+        except asyncio.TimeoutError:
+            self._happened(Failed(name, f"the constructor did not return within {_START_SECONDS:g} s"))
+        except (RuntimeEnvSetup, ConfigError) as error:
+            self._happened(Failed(name, str(error), fatal=True))
+        except Exception as error:  # the user's constructor may raise anything
+            self._happened(Failed(name, f"{type(error).__name__}: {error}"))
+        else:
+            self._watch(name, held)
+            self._happened(Started(name))
+
+    async def _place(self, name: str, spec: DeploymentSpec) -> tuple[Any, Any] | None:
+        key = name.rpartition("#")[0]
+        self._waiting.add(name)
+        try:
+            while name in self._waiting:
+                made = await asyncio.to_thread(
+                    create, name, spec, [held.node_id for held in self.of(key).values()]
+                )
+                if made is not None:
+                    return made
+                await asyncio.sleep(0.5)
+            return None
+        finally:
+            self._waiting.discard(name)
+
+    def _watch(self, name: str, held: _Held) -> None:
+        loop = asyncio.get_running_loop()
+        self._watches[name] = [
+            loop.create_task(self._until_end(name, held)),
+            loop.create_task(self._check(name, held)),
+        ]
+
+    async def _until_end(self, name: str, held: _Held) -> None:
+        while True:
+            try:
+                await held.actor.until_end.remote()
+                return
+            except ActorError as error:
+                self._happened(Died(name, str(error)))
+                return
+            except ShoalError as error:
+                _log.info("replica %s: %s", name, error)
+                await asyncio.sleep(0.5)
+
+    async def _check(self, name: str, held: _Held) -> None:
+        failed = 0
+        while True:
+            await asyncio.sleep(held.options.health_check_period_s)
+            try:
+                held.told = await answer_of(
+                    held.actor.check_health.remote(), held.options.health_check_timeout_s
+                )
+                held.told_at = time.monotonic()
+                failed = 0
+            except ActorError:
+                return  # the other watch tells of that
+            except asyncio.TimeoutError:
+                failed += 1
+                why = f"check_health did not return within {held.options.health_check_timeout_s:g} s"
+            except Exception as error:  # the user's check may raise anything
+                failed += 1
+                why = f"check_health raised {type(error).__name__}: {error}"
+            if failed >= _UNHEALTHY:
+                self._happened(Died(name, why))
+                return
+
+    async def reconfigure(self, action: Reconfigure) -> None:
+        """Give a replica its new configuration; one that cannot take it has failed."""
+        held = self._held.get(action.replica)
+        if held is None:
+            return
+        options = action.spec.options
+        held.options = options
+        try:
+            await answer_of(
+                held.actor.reconfigure.remote(options.user_config, options.max_ongoing_requests),
+                _START_SECONDS,
+            )
+        except ActorError:
+            return
+        except Exception as error:  # the user's method may raise anything
+            self._happened(Died(action.replica, f"reconfigure raised {type(error).__name__}: {error}"))
+
+    async def stop(self, action: Stop) -> None:
+        """End a replica."""
+        held = self._held.get(action.replica)
+        self._waiting.discard(action.replica)
+        for task in self._watches.pop(action.replica, ()):
+            task.cancel()
+        if held is not None:
+            if not action.now:
+                await self._news.heard(f"{action.app}#{action.deployment}", _HEARD_SECONDS)
+                with contextlib.suppress(ShoalError, asyncio.TimeoutError):
+                    await answer_of(held.actor.drain.remote(action.patience_s), action.patience_s + 5.0)
+                with contextlib.suppress(Exception):  # what the user's __del__ raises
+                    await answer_of(held.actor.finish.remote(), _FINISH_SECONDS)
+            with contextlib.suppress(ShoalError):
+                await asyncio.to_thread(shoal.kill, held.actor)
+                if held.group is not None:
+                    await asyncio.to_thread(shoal.remove_placement_group, held.group)
+            self._held.pop(action.replica, None)
+        self._happened(Stopped(action.replica))
+
+    async def adopt(self, replica: ReplicaState, spawn: Callable[[Coroutine[Any, Any, Any]], None]) -> None:
+        """Take over a replica that another controller has made, or say that it is gone."""
+        name = replica.replica_id
+        try:
+            actor = await asyncio.to_thread(shoal.get_actor, name, NAMESPACE)
+        except ValueError:
+            spawn(self._gone(name))
+            return
+        held = self._held[name] = _Held(actor, replica.spec.options)
+        if replica.state == "RUNNING":
+            try:
+                held.pid, held.node_id = await answer_of(actor.place.remote(), 10.0)
+            except (ShoalError, asyncio.TimeoutError) as error:
+                spawn(self._gone(name, str(error)))
+                return
+            self._watch(name, held)
+        else:  # nobody knows how far it was
+            spawn(self._gone(name))
+
+    async def _gone(self, name: str, why: str = "it was not there when the controller came back") -> None:
+        self._happened(Died(name, why))
+
+    def tell_world(self, key: str, size: int) -> None:
+        """Tell a deployment's replicas how many they are."""
+        for held in self.of(key).values():
+            held.actor.set_world.remote(size)
+
+    async def kill_all(self) -> None:
+        """End what is left at once."""
+        for name, held in list(self._held.items()):
+            for task in self._watches.pop(name, ()):
+                task.cancel()
+            with contextlib.suppress(ShoalError):
+                await asyncio.to_thread(shoal.kill, held.actor)
+        self._held.clear()

@@ -1,0 +1,1 @@
+"""Proxies: from HTTP to replicas."""

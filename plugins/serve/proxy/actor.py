@@ -1,0 +1,113 @@
+"""The actor of a proxy: an ASGI server in the actor's own loop, beside the calls of the controller."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from shoal.errors import ConfigError
+from shoal.serve.config import HTTPOptions
+
+if TYPE_CHECKING:
+    import uvicorn
+
+_BACKLOG = 2048
+_STARTED_SECONDS = 20.0
+
+
+class Proxy:
+    """Serves HTTP on one node. Begun by the controller."""
+
+    def __init__(self, http: HTTPOptions, grpc: Any = None) -> None:
+        self._http = http
+        self._grpc = grpc
+        self._server: uvicorn.Server | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._address = ("", 0)
+        self._ended = asyncio.Event()
+        self._starting = asyncio.Lock()
+
+    async def start(self) -> tuple[str, int, int]:
+        """Begin to serve and return host, port and process. Raises OSError if the port is taken, ConfigError."""
+        async with self._starting:
+            if self._server is None:
+                await self._start()
+        return (*self._address, os.getpid())
+
+    async def _start(self) -> None:
+        from shoal.serve.callers import callers
+        from shoal.serve.proxy.app import ProxyApp
+        from shoal.serve.proxy.server import make_server
+
+        sock = listen(self._http.host, self._http.port)
+        try:
+            app = ProxyApp(self._http)
+            server = make_server(app, self._http)
+            callers().on_routes(app.on_routes)
+            self._task = asyncio.get_running_loop().create_task(server.serve(sockets=[sock]))
+            await self._until_started(server)
+        except BaseException:
+            sock.close()
+            raise
+        self._server = server
+        host, port = sock.getsockname()[:2]
+        self._address = (host, port)
+
+    async def _until_started(self, server: uvicorn.Server) -> None:
+        end = asyncio.get_running_loop().time() + _STARTED_SECONDS
+        assert self._task is not None, "it was just made"
+        while not server.started:
+            if self._task.done():
+                self._task.result()
+                raise RuntimeError("the HTTP server ended as it started; its log says why")
+            if asyncio.get_running_loop().time() > end:
+                raise RuntimeError(f"the HTTP server did not start within {_STARTED_SECONDS:g} s")
+            await asyncio.sleep(0.005)
+
+    async def until_end(self) -> None:
+        """Return when the proxy has stopped as it was told; raises in the caller as soon as the process dies."""
+        await self._ended.wait()
+
+    async def stop(self) -> None:
+        """Close the port, finish the requests that run, and return."""
+        if self._server is not None and self._task is not None:
+            self._server.should_exit = True
+            await asyncio.wait({self._task}, timeout=10.0)
+        self._ended.set()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that will be listened at. Raises OSError, with what to do, if the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(_BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise OSError(
+            error.errno,
+            f"cannot listen at {host}:{port}: {error.strerror}. Choose another with "
+            "serve.start(http_options={'port': …}); 0 takes any that is free",
+        ) from None
+    sock.setblocking(False)
+    return sock
+
+
+@contextlib.contextmanager
+def no_signals() -> Iterator[None]:
+    """Leave signals to the process that the server runs in."""
+    yield
+
+
+def require(package: str) -> None:
+    """Raise ConfigError if a package of the extra is not there."""
+    import importlib.util
+
+    if importlib.util.find_spec(package) is None:
+        raise ConfigError(f"shoal.serve needs {package}: install it with `pip install 'shoal[serve]'`")

@@ -1,0 +1,363 @@
+"""The proxy's application: which deployment a path means, and how its answer goes back. Plain ASGI, for speed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import shoal
+from shoal.errors import ActorError, ShoalError, TaskCancelled, WorkerCrashed
+from shoal.serve.callers import callers
+from shoal.serve.config import HTTPOptions
+from shoal.serve.dispatch import Call, Dispatcher
+from shoal.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from shoal.serve.messages import RouteSeen, key_of
+from shoal.serve.proxy.routes import Found, Routes
+from shoal.serve.routers.base import Asked
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+_log = logging.getLogger("shoal.serve")
+_access = logging.getLogger("shoal.serve.access")
+_IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
+_TRIES = 3
+_WATCH_AFTER_SECONDS = 0.02  # for a client that leaves: most answers are there before
+_TEXT = (b"content-type", b"text/plain; charset=utf-8")
+
+
+class ProxyApp:
+    """Answers requests by asking replicas."""
+
+    def __init__(self, http: HTTPOptions) -> None:
+        self._http = http
+        self._routes = Routes(())
+        self._root = http.root_path
+        self._known = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._app: ASGIApp = self._handle
+        for each in reversed(http.middlewares):
+            made = getattr(each, "cls", None)  # Starlette's Middleware
+            self._app = made(self._app, *each.args, **each.kwargs) if made else each(self._app)
+        self._plain = not http.middlewares
+        self.ongoing = 0
+
+    def on_routes(self, routes: Sequence[RouteSeen]) -> None:
+        """Take note of the routes as they are now, in any thread."""
+        self._routes = Routes(routes)
+        for each in routes:
+            callers().dispatcher(key_of(each.app, each.deployment))
+        self._loop.call_soon_threadsafe(self._known.set)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            return
+        if self._plain:
+            await self._handle(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _handle(self, scope: Any, receive: Any, send: Any) -> None:
+        if not self._known.is_set():
+            await asyncio.wait_for(self._known.wait(), 10.0)
+        path = scope["path"]
+        if self._root and path.startswith(self._root):
+            path = path[len(self._root) :] or "/"
+        if path.startswith("/-/") and scope["type"] == "http":
+            await self._own_page(path, send)
+            return
+        found = self._routes.find(path)
+        if found is None:
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1000, "reason": "no such route"})
+                return
+            await _answer(send, 404, f"no application serves {path!r}; GET /-/routes lists what there is\n")
+            return
+        request = _Request(self, scope, receive, send, found, path)
+        self.ongoing += 1
+        try:
+            if scope["type"] == "websocket":
+                from shoal.serve.proxy.sockets import serve_socket
+
+                await serve_socket(request)
+            else:
+                await request.serve()
+        finally:
+            self.ongoing -= 1
+            if self._http.access_log and _access.isEnabledFor(logging.INFO):
+                request.log()
+
+    async def _own_page(self, path: str, send: Any) -> None:
+        if path == "/-/healthz":
+            await _answer(send, 200, "success")
+        elif path == "/-/routes":
+            body = json.dumps({each.prefix: each.app for each in self._routes.all}).encode()
+            await _send(send, 200, [(b"content-type", b"application/json")], body)
+        else:
+            await _answer(send, 404, f"{path!r} is not a page of shoal.serve\n")
+
+
+class _Left(Exception):
+    """The client has gone."""
+
+
+class _Refused(Exception):
+    """The request cannot be passed on: status and text for the client."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(status, text)
+        self.status = status
+        self.text = text
+
+
+class _Request:
+    """One request on its way."""
+
+    def __init__(self, proxy: ProxyApp, scope: Any, receive: Any, send: Any, found: Found, path: str) -> None:
+        self.http = proxy._http
+        self.scope = scope
+        self.receive = receive
+        self.send = send
+        self.found = found
+        self.dispatcher: Dispatcher = callers().dispatcher(found.key)
+        self.began = time.perf_counter()
+        self.status = 0
+        self.request_id = ""
+        model = trace = session = ""
+        for name, value in scope["headers"]:
+            if name == b"x-request-id":
+                self.request_id = value.decode("latin-1")[:128]
+            elif name == b"serve_multiplexed_model_id":
+                model = value.decode("latin-1")
+            elif name == b"traceparent":
+                trace = value.decode("latin-1")
+            elif name == b"x-session-id":
+                session = value.decode("latin-1")
+        self.request_id = self.request_id or os.urandom(16).hex()
+        self.meta = ("__call__", self.request_id, found.prefix, model, trace)
+        self.model, self.session = model, session
+        self._started = False
+
+    def plain_scope(self) -> dict[str, Any]:
+        """Return the scope as plain data, its root_path that of the application."""
+        scope = self.scope
+        prefix = self.found.prefix
+        root = scope.get("root_path", "")
+        plain = {
+            "type": scope["type"],
+            "asgi": scope["asgi"],
+            "http_version": scope["http_version"],
+            "scheme": scope["scheme"],
+            "path": scope["path"],
+            "raw_path": scope.get("raw_path") or scope["path"].encode(),
+            "query_string": scope["query_string"],
+            "root_path": root if prefix == "/" else root + prefix,
+            "headers": [tuple(each) for each in scope["headers"]],
+            "client": scope["client"],
+            "server": scope["server"],
+        }
+        if scope["type"] == "http":
+            plain["method"] = scope["method"]
+        else:
+            plain["subprotocols"] = list(scope.get("subprotocols", ()))
+        return plain
+
+    async def serve(self) -> None:
+        """Pass the request on and its answer back."""
+        timeout = self.http.request_timeout_s
+        try:
+            body = await self._body()
+            if timeout is None:
+                await self._ask(body)
+            else:
+                await asyncio.wait_for(self._ask(body), timeout)
+        except asyncio.TimeoutError:
+            await self._fail(408, f"the request took longer than request_timeout_s={timeout:g}\n")
+        except _Left:
+            self.status = 499
+        except _Refused as refused:
+            await self._fail(refused.status, refused.text)
+        except BackPressureError as error:
+            wait = error.retry_after_s
+            more = [] if wait is None else [(b"retry-after", b"%d" % max(1, round(wait)))]
+            await self._fail(error.status_code, f"{error}\n", *more)
+        except DeploymentUnavailableError as error:
+            await self._fail(503, f"{error}\n")
+        except (ActorError, WorkerCrashed) as error:
+            _log.warning("request %s: a replica of %s died: %s", self.request_id, self.found.key, error)
+            await self._fail(503, "the replica that had the request died; it is not known how far it came\n")
+        except TaskCancelled:
+            await self._fail(503, "the request was cancelled at its replica\n")
+        except ShoalError as error:
+            _log.exception("request %s to %s failed", self.request_id, self.found.key)
+            await self._fail(500, f"Internal Server Error: {type(error).__name__}\n")
+        except Exception as error:  # of the user's code: told in the log, not to the client
+            _log.error("request %s: %s raised %r", self.request_id, self.found.key, error)
+            await self._fail(500, "Internal Server Error\n")
+
+    async def _body(self) -> bytes:
+        most = self.http.max_body_bytes
+        for name, value in self.scope["headers"]:
+            if name == b"content-length" and value.isdigit() and int(value) > most:
+                raise _Refused(413, f"the body has more than {most} bytes\n")
+        message = await self.receive()
+        if message["type"] == "http.disconnect":
+            raise _Left
+        if not message.get("more_body", False):
+            body: bytes = message.get("body", b"")
+            if len(body) > most:
+                raise _Refused(413, f"the body has more than {most} bytes\n")
+            return body
+        parts = [message.get("body", b"")]
+        size = len(parts[0])
+        while message.get("more_body", False):
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise _Left
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > most:
+                raise _Refused(413, f"the body has more than {most} bytes\n")
+        return b"".join(parts)
+
+    async def _ask(self, body: bytes) -> None:
+        scope = self.plain_scope()
+        tries = _TRIES if self.scope["method"] in _IDEMPOTENT else 1
+        while True:
+            call = Call("http", self.meta, (scope, body), {}, self.asked(body), False)
+            tries -= 1
+            try:
+                status, headers, first, stream, ongoing = await self._answer_or_leave(call)
+            except ActorError:
+                self.dispatcher.lost(call)
+                if not tries:
+                    raise
+                continue
+            break
+        headers.append((b"x-request-id", self.request_id.encode("latin-1", "replace")))
+        self.status = status
+        self._started = True
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        if stream is None:
+            self.dispatcher.finished(call, ongoing)
+            await self.send({"type": "http.response.body", "body": first})
+            return
+        try:
+            await self.send({"type": "http.response.body", "body": first, "more_body": True})
+            await self._stream(call, stream)
+        finally:
+            self.dispatcher.finished(call)
+
+    def asked(self, body: bytes) -> Asked:
+        """Return what routers may know."""
+        return Asked("__call__", (body,), None, self.model, self.session)
+
+    async def _answer_or_leave(self, call: Call) -> Any:
+        """Return the replica's answer; a client that leaves before it comes cancels the request there."""
+        self.dispatcher.start(call)
+        work = asyncio.ensure_future(self._result(call))
+        try:
+            done, _ = await asyncio.wait({work}, timeout=_WATCH_AFTER_SECONDS)
+            if not done:
+                leaves = asyncio.ensure_future(self._until_left())
+                try:
+                    await asyncio.wait({work, leaves}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    leaves.cancel()
+                if not work.done():
+                    raise _Left
+            return work.result()
+        finally:
+            if not work.done():
+                work.cancel()
+                if not self.dispatcher.cancel(call) and call.ref is not None:
+                    shoal.cancel(call.ref)
+                self.dispatcher.finished(call)
+
+    async def _result(self, call: Call) -> Any:
+        if call.ref is None:
+            assert call.waiter is not None, "a call was sent, or waits"
+            await asyncio.wrap_future(call.waiter)
+        try:
+            return await call.ref
+        except BaseException:
+            self.dispatcher.finished(call)
+            raise
+
+    async def _until_left(self) -> None:
+        while (await self.receive())["type"] != "http.disconnect":
+            continue
+
+    async def _stream(self, call: Call, number: int) -> None:
+        actor: Any = call.candidate.actor if call.candidate is not None else None
+        leaves = asyncio.ensure_future(self._until_left())
+        over = False
+        try:
+            while not over:
+                pull = asyncio.ensure_future(_wait(actor.pull.remote(number)))
+                await asyncio.wait({pull, leaves}, return_when=asyncio.FIRST_COMPLETED)
+                if not pull.done():
+                    pull.cancel()
+                    raise _Left
+                chunks, over, failed = pull.result()
+                if failed:
+                    raise ShoalError("the stream broke off: its replica's log says why")
+                await self.send(
+                    {"type": "http.response.body", "body": b"".join(chunks), "more_body": not over}
+                )
+        finally:
+            leaves.cancel()
+            if not over:
+                actor.abandon.remote(number)
+
+    async def _fail(self, status: int, text: str, *more: tuple[bytes, bytes]) -> None:
+        if self._started:  # a stream breaks off without its last piece, which is how the client knows
+            raise ConnectionError(text)
+        self.status = status
+        extra = [(b"connection", b"close")] if status == 413 else []
+        await _answer(
+            self.send,
+            status,
+            text,
+            *more,
+            *extra,
+            (b"x-request-id", self.request_id.encode("latin-1", "replace")),
+        )
+
+    def log(self) -> None:
+        """Write the line of the access log."""
+        scope = self.scope
+        _access.info(
+            "%s %s %s %s %d %.1fms %s",
+            (scope["client"] or ("-",))[0],
+            scope.get("method", "WEBSOCKET"),
+            scope["path"],
+            self.found.app,
+            self.status,
+            (time.perf_counter() - self.began) * 1e3,
+            self.request_id,
+        )
+
+
+async def _wait(ref: Any) -> Any:
+    return await ref
+
+
+async def _answer(send: Any, status: int, text: str, *more: tuple[bytes, bytes]) -> None:
+    await _send(send, status, [_TEXT, *more], text.encode())
+
+
+async def _send(send: Any, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [*headers, (b"content-length", b"%d" % len(body))],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})

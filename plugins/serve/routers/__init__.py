@@ -1,0 +1,1 @@
+"""Routers: which replica gets a request."""

@@ -1,0 +1,46 @@
+"""From a configuration to a router."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from shoal.errors import ConfigError, PluginBroken, describe
+from shoal.serve.routers.base import Router
+
+if TYPE_CHECKING:
+    from shoal.serve.config import RequestRouterConfig
+
+
+def router_class(config: RequestRouterConfig) -> type[Router]:
+    """Return the class of a configuration: the one given, of an import path, or of the plugin of that name.
+
+    Raises ConfigError, PluginNotFound and PluginBroken.
+    """
+    given: Any = config.request_router_class
+    if isinstance(given, str) and "." in given:
+        from importlib import import_module
+
+        module, _, name = given.replace(":", ".").rpartition(".")
+        given = getattr(import_module(module), name)
+    elif isinstance(given, str):
+        from shoal.registry.drivers import load_driver
+        from shoal.registry.groups import SERVE_ROUTERS
+
+        given = load_driver(SERVE_ROUTERS, given)
+        if not isinstance(given, type) or not issubclass(given, Router):
+            raise PluginBroken(f"the router {config.request_router_class!r} is {given!r}, no class of Router")
+    if not isinstance(given, type) or not issubclass(given, Router):
+        raise ConfigError(
+            "request_router_class must be a Router or a plugin's name of the group shoal.serve.routers, not "
+            f"{describe(given)}"
+        )
+    return given
+
+
+def make_router(config: RequestRouterConfig) -> Router:
+    """Return a new router. Raises as `router_class` does, and ConfigError for arguments that it does not take."""
+    chosen = router_class(config)
+    try:
+        return chosen(**dict(config.request_router_kwargs))
+    except TypeError as error:
+        raise ConfigError(f"request_router_kwargs: {error}") from error
