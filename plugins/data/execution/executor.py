@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,6 +18,8 @@ from shoal.data.execution import worker
 from shoal.data.execution.build import Pipeline, build
 from shoal.data.execution.bundle import BlockFacts, Bundle
 from shoal.data.execution.machine import WINDOW, Machine
+from shoal.data.execution.operators import Source
+from shoal.data.execution.progress import bars_of
 from shoal.data.execution.reporting import Reporter
 from shoal.data.execution.stats import ExecutionStats, OperatorStats
 from shoal.data.execution.work import Action, Cancel, Pull, Stage, Start, StartActor, StopActor, Work
@@ -103,7 +104,14 @@ class Execution:
         self._begun = time.monotonic()
         self.stats = ExecutionStats([OperatorStats(each.name) for each in self._pipeline.operators])
         self._closed = False
-        self._bar = self._make_bar()
+        shown = context.enable_progress_bars
+        made_here = zip(self._pipeline.operators, self.stats.operators, strict=True)
+        self._bars = bars_of(
+            [stats for operator, stats in made_here if not isinstance(operator, Source)],
+            shown,
+            context.execution_options.verbose_progress,
+        )
+        self._handed_out = 0  # rows
         self._reporter = Reporter(" → ".join(each.name for each in self._pipeline.operators)[:200])
 
     def __iter__(self) -> Iterator[Bundle]:
@@ -114,8 +122,7 @@ class Execution:
                     raise self._machine.error
                 bundle = self._machine.take()
                 if bundle is not None:
-                    if self._bar is not None:
-                        self._bar.update(bundle.rows)
+                    self._handed_out += bundle.rows
                     yield bundle
                 elif self._machine.done:
                     return
@@ -137,8 +144,8 @@ class Execution:
             return
         self._closed = True
         self.stats.seconds = time.monotonic() - self._begun
-        if self._bar is not None:
-            self._bar.close()
+        if self._bars is not None:
+            self._bars.close()
         if shoal.is_initialized():
             self._do(self._machine.stop())
             self._reporter.ended(self.stats, self._machine.error)
@@ -160,19 +167,14 @@ class Execution:
                     recipe, options={**recipe.options, "num_cpus": 0}
                 )
 
-    def _make_bar(self) -> Any:
-        if not self._context.enable_progress_bars or not sys.stderr.isatty():
-            return None
-        from shoal.util.tqdm import tqdm
-
-        return tqdm(desc=self._pipeline.operators[-1].name, unit="rows")
-
     # What the machine decided
 
     def _do(self, actions: list[Action]) -> None:
         waiting = self._machine.waiting()
         self.stats.peak = max(self.stats.peak, waiting)
         self._reporter.running(self.stats, waiting, len(self._tasks))
+        if self._bars is not None:
+            self._bars.show(self._handed_out)
         for action in actions:
             if isinstance(action, Start):
                 self._start(action.work)
