@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         from_pandas,
         from_pandas_refs,
         from_polars,
+        from_spark,
         from_tf,
         from_torch,
         range,  # noqa: A004
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         read_audio,
         read_avro,
         read_binary_files,
+        read_clickhouse,
         read_csv,
         read_datasource,
         read_delta,
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from shoal.data.resources import ExecutionResources
     from shoal.data.schema import Schema
     from shoal.data.seeds import RandomSeedConfig
+    from shoal.data.sinks.clickhouse import ClickHouseTableSettings
     from shoal.data.sinks.datasink import Datasink, TaskContext, WriteResult
     from shoal.data.sinks.files import SaveMode, SinkMode
     from shoal.data.sinks.own_files import BlockBasedFileDatasink, RowBasedFileDatasink
@@ -80,6 +83,7 @@ __all__ = [
     "BlockMetadata",
     "Catalog",
     "CatalogAccessMode",
+    "ClickHouseTableSettings",
     "DataContext",
     "DataIterator",
     "Dataset",
@@ -123,6 +127,7 @@ __all__ = [
     "from_pandas",
     "from_pandas_refs",
     "from_polars",
+    "from_spark",
     "from_tf",
     "from_torch",
     "lit",
@@ -132,6 +137,7 @@ __all__ = [
     "read_audio",
     "read_avro",
     "read_binary_files",
+    "read_clickhouse",
     "read_csv",
     "read_datasource",
     "read_delta",
@@ -183,6 +189,7 @@ _HOMES = {
         "from_pandas",
         "from_pandas_refs",
         "from_polars",
+        "from_spark",
         "from_modin",
         "from_daft",
         "from_tf",
@@ -201,6 +208,7 @@ _HOMES = {
         "read_iceberg",
         "read_avro",
         "read_binary_files",
+        "read_clickhouse",
         "read_csv",
         "read_datasource",
         "read_images",
@@ -222,6 +230,7 @@ _HOMES = {
     "shoal.data.seeds": ("RandomSeedConfig",),
     "shoal.data.splitting": ("DataIterator",),
     "shoal.data.summary": ("DatasetSummary",),
+    "shoal.data.sinks.clickhouse": ("ClickHouseTableSettings",),
     "shoal.data.sinks.datasink": ("Datasink", "TaskContext", "WriteResult"),
     "shoal.data.sinks.files": ("SaveMode", "SinkMode"),
     "shoal.data.sources.datasource": ("BlockMetadata", "Datasource", "ReadTask"),

@@ -191,6 +191,22 @@ def from_daft(df: Any) -> MaterializedDataset:
     return from_arrow(df.to_arrow())
 
 
+def from_spark(
+    df: Any, *, parallelism: int | None = None, override_num_blocks: int | None = None
+) -> MaterializedDataset:
+    """Return a dataset of a DataFrame of Spark, which is computed by Spark and comes here as Arrow.
+
+    Parameters: `override_num_blocks` (or `parallelism`) is into how many blocks it is cut.
+
+    Example: `shoal.data.from_spark(spark.range(100))`
+    """
+    if not type(df).__module__.startswith("pyspark"):
+        raise TypeError(f"a DataFrame of Spark is needed, not {describe(df)}")
+    blocks = override_num_blocks if override_num_blocks is not None else parallelism
+    whole = df.toArrow() if hasattr(df, "toArrow") else df.toPandas()  # as Spark before 4 has it
+    return _stored([from_batch(whole)], blocks)
+
+
 def from_tf(dataset: Any) -> MaterializedDataset:
     """Return a dataset of the elements of a tf.data.Dataset, which is read here: mappings are rows, others "item".
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from shoal.data.catalogs import Catalog, ReaderFormat, resolved
-from shoal.data.checks import check_count
+from shoal.data.checks import check_count, check_names
 from shoal.data.compute import TaskPoolStrategy, placement
 from shoal.data.dataset import Dataset
 from shoal.data.expressions import to_arrow
@@ -15,6 +15,7 @@ from shoal.data.keywords import FileKeywords, SourceKeywords, TaskKeywords
 from shoal.data.partitions import wanted_files
 from shoal.data.plan.logical import Read
 from shoal.data.sinks.snowflake import SnowflakeConnection
+from shoal.data.sources.clickhouse import ClickHouseConnection, ClickHouseDatasource, check_order
 from shoal.data.sources.datasource import Datasource
 from shoal.data.sources.files import FileDatasource, FileFormat
 from shoal.data.sources.formats import (
@@ -343,6 +344,32 @@ def read_snowflake(
     """
     connect = SnowflakeConnection(dict(connection_parameters))
     return read_sql(sql, connect, shard_keys=shard_keys, shard_hash_fn="HASH", **how)
+
+
+def read_clickhouse(
+    table: str,
+    dsn: str,
+    *,
+    columns: Sequence[str] | None = None,
+    filter: str | None = None,  # noqa: A002  the reference's name
+    order_by: tuple[Sequence[str], bool] | None = None,
+    client_settings: Mapping[str, Any] | None = None,
+    client_kwargs: Mapping[str, Any] | None = None,
+    **how: Unpack[SourceKeywords],
+) -> Dataset:
+    """Return the rows of a table of ClickHouse, which come as Arrow. Needs clickhouse-connect.
+
+    Parameters: `dsn` is such as "clickhouse://user:password@host:8123/database". `filter` is SQL as it stands behind
+    WHERE. With `order_by`, columns and whether they fall, the table is read in pieces at once; they must leave no doubt
+    about the order. `client_settings` are the server's settings, `client_kwargs` further parameters of
+    `clickhouse_connect.get_client`. Further ones as of `read_datasource`.
+    Raises TypeError or ValueError for wrong parameters.
+
+    Example: `shoal.data.read_clickhouse("rides", "clickhouse://default@localhost:8123/default", columns=["id"])`
+    """
+    names = None if columns is None else tuple(check_names("columns", list(columns)))
+    connect = ClickHouseConnection(dsn, dict(client_settings or {}), dict(client_kwargs or {}))
+    return read_datasource(ClickHouseDatasource(table, connect, names, filter, check_order(order_by)), **how)
 
 
 def read_audio(paths: Paths, **how: Unpack[FileKeywords]) -> Dataset:

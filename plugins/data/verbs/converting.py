@@ -101,6 +101,17 @@ class Converting(Aggregating):
         daft = need("daft", "to_daft")
         return daft.from_arrow(concat(list(self._blocks())))
 
+    def to_spark(self, spark: Any) -> Any:
+        """Return all rows as a DataFrame of a session of Spark, to which they go as Arrow. Raises TypeError.
+
+        Example: `ds.to_spark(SparkSession.builder.getOrCreate()).count()`
+        """
+        if not hasattr(spark, "createDataFrame"):
+            raise TypeError(f"a SparkSession is needed, not {describe(spark)}")
+        table = concat(list(self._blocks()))
+        takes_arrow = int(str(spark.version).split(".")[0]) >= 4
+        return spark.createDataFrame(table if takes_arrow else table.to_pandas())
+
     def to_random_access_dataset(self, key: str, num_workers: int | None = None) -> RandomAccessDataset:
         """Return what looks rows up by a column whose values are all different; they lie in actors' memory.
 

@@ -12,6 +12,7 @@ from shoal.data.checkpoint.writing import go_on
 from shoal.data.compute import placement
 from shoal.data.keywords import FileSinkKeywords
 from shoal.data.plan.logical import Write
+from shoal.data.sinks.clickhouse import ClickHouseDatasink, ClickHouseTableSettings
 from shoal.data.sinks.datasink import Datasink, WriteResult
 from shoal.data.sinks.files import (
     CsvWriter,
@@ -25,6 +26,7 @@ from shoal.data.sinks.files import (
 from shoal.data.sinks.lakes import DeltaDatasink, IcebergDatasink, LanceDatasink
 from shoal.data.sinks.snowflake import SnowflakeConnection, SnowflakeDatasink
 from shoal.data.sinks.writers import OrcWriter, PictureWriter, SqlDatasink, TfRecordWriter, WebDatasetWriter
+from shoal.data.sources.clickhouse import ClickHouseConnection
 from shoal.data.verbs.base import Planned
 from shoal.errors import describe
 
@@ -218,6 +220,32 @@ class Writing(Planned):
         Example: `ds.write_snowflake("rides", {"account": "xy12345", "user": "ada", "password": "…"})`
         """
         sink = SnowflakeDatasink(table, SnowflakeConnection(dict(connection_parameters)))
+        self.write_datasink(sink, ray_remote_args=ray_remote_args, concurrency=concurrency)
+
+    def write_clickhouse(
+        self,
+        table: str,
+        dsn: str,
+        *,
+        mode: Any = SaveMode.CREATE,
+        schema: Any = None,
+        client_settings: Mapping[str, Any] | None = None,
+        client_kwargs: Mapping[str, Any] | None = None,
+        table_settings: ClickHouseTableSettings | None = None,
+        max_insert_block_rows: int | None = None,
+        ray_remote_args: Mapping[str, Any] | None = None,
+        concurrency: int | None = None,
+    ) -> None:
+        """Insert rows into a table of ClickHouse, which is made if it is not there. Needs clickhouse-connect.
+
+        Parameters: those of `ClickHouseDatasink` and `read_clickhouse`.
+        Raises FileExistsError as the mode says, TypeError for columns whose types ClickHouse lacks.
+
+        Example: `ds.write_clickhouse("rides", "clickhouse://default@localhost:8123/default", mode="append")`
+        """
+        connect = ClickHouseConnection(dsn, dict(client_settings or {}), dict(client_kwargs or {}))
+        settings = table_settings or ClickHouseTableSettings()
+        sink = ClickHouseDatasink(table, connect, mode, schema, settings, max_insert_block_rows)
         self.write_datasink(sink, ray_remote_args=ray_remote_args, concurrency=concurrency)
 
     def write_delta(
