@@ -1,7 +1,8 @@
-"""What pyarrow does with the tables of `data` in one process, and torch's loader with two."""
+"""What others do with the tables of `data`: pyarrow in one process, Dask's DataFrame in threads, torch's loader."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from harness.declare import Rows
@@ -102,6 +103,53 @@ def join(bench: Bench) -> Reading:
         left.join(right, "key", join_type="inner")
 
     return bench.once(step, megabytes(bench))
+
+
+def _dask(bench: Bench, step: Callable[[Any, str], Any]) -> Reading:
+    """Run a step of Dask's DataFrames with its threads, one for each CPU, as it chooses itself."""
+    import dask.dataframe as dd
+
+    folder = narrow(bench)
+    return bench.once(lambda: step(dd, folder), megabytes(bench))
+
+
+@ROWS.row("dask: read, map_batches, write", unit="MB/s", seconds=600)
+def dask_batches(bench: Bench) -> Reading:
+    import dask.dataframe as dd
+
+    folder = wide(bench)
+    _, scale = functions()
+
+    def scaled(frame: Any) -> Any:
+        return frame.assign(value=scale({"value": frame["value"]})["value"])
+
+    return bench.once(
+        lambda: dd.read_parquet(folder).map_partitions(scaled).to_parquet(target()), megabytes(bench)
+    )
+
+
+@ROWS.row("dask: sort", unit="MB/s", seconds=600)
+def dask_sort(bench: Bench) -> Reading:
+    return _dask(bench, lambda dd, folder: dd.read_parquet(folder).sort_values("key").persist())
+
+
+@ROWS.row("dask: group-by", unit="MB/s", seconds=600)
+def dask_group_by(bench: Bench) -> Reading:
+    return _dask(
+        bench,
+        lambda dd, folder: (
+            dd.read_parquet(folder, columns=["group", "value"]).groupby("group").value.mean().compute()
+        ),
+    )
+
+
+@ROWS.row("dask: join", unit="MB/s", seconds=600)
+def dask_join(bench: Bench) -> Reading:
+    def step(dd: Any, folder: str) -> Any:
+        right = dd.read_parquet(folder, columns=["key", "value"]).rename(columns={"value": "other"})
+        return dd.read_parquet(folder).merge(right, on="key").persist()
+
+    return _dask(bench, step)
 
 
 @ROWS.row("torch DataLoader with two workers", unit="rows/s", seconds=300)
