@@ -71,6 +71,8 @@ SERVICES: Group[Any] = Group("shoal.services", "web service", None, Picks.ALL)
 ROUTES: Group[Any] = Group("shoal.routes", "routes", None, Picks.ALL)
 TRAIN_BACKENDS: Group[Any] = Group("shoal.train.backends", "backend of training", None, Picks.ALL)
 SERVE_ROUTERS: Group[Any] = Group("shoal.serve.routers", "router of requests", None, Picks.ALL)
+TUNE_SCHEDULERS: Group[Any] = Group("shoal.tune.schedulers", "scheduler of trials", None, Picks.ALL)
+TUNE_SEARCHERS: Group[Any] = Group("shoal.tune.searchers", "searcher", None, Picks.ALL)
 HOOKS: Group[Any] = Group("shoal.hooks", "observer", None, Picks.ALL)
 
 GROUPS: tuple[Group[Any], ...] = (
@@ -93,6 +95,8 @@ GROUPS: tuple[Group[Any], ...] = (
     ROUTES,
     TRAIN_BACKENDS,
     SERVE_ROUTERS,
+    TUNE_SCHEDULERS,
+    TUNE_SEARCHERS,
     HOOKS,
 )
 

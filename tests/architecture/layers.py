@@ -73,6 +73,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shoal.train": LIBRARY | {"shoal.data", "shoal.registry"},
     # metrics, reports; plugin groups of its own
     "shoal.serve": LIBRARY | {"shoal.util", "shoal.registry"},
+    # reports for the dashboard
+    "shoal.tune": LIBRARY | {"shoal.data", "shoal.registry", "shoal.train", "shoal.util"},
     "shoal.compat": LIBRARY
     | {
         "shoal.autoscaler",
@@ -83,6 +85,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "shoal.state",
         "shoal.tensors",
         "shoal.train",
+        "shoal.tune",
         "shoal.util",
     },
     # read by mypy, not by programs

@@ -115,10 +115,12 @@ def test_the_flag_of_pytest(tmp_path: Path) -> None:
         "02_actors",
         "03_objects",
         "05_train_minimal",
+        "06_tune_asha",
         "07_serve_classifier",
         "08_serve_composition",
         "10_train_report",
         "11_train_ddp",
+        "13_tune_trainer",
         "14_batch_inference",
     ],
 )
@@ -130,7 +132,9 @@ def test_a_seed_program_runs_unchanged(name: str, tmp_path: Path) -> None:
         pytest.importorskip("uvicorn")
     done = run("-m", "shoal.compat", str(SEEDS / f"{name}.py"), cwd=tmp_path, HOME=str(tmp_path))
     assert done.returncode == 0, done.stderr
-    said = {"07_serve_classifier": "serve"}.get(name, name.partition("_")[2].replace("_", " "))
+    said = {"06_tune_asha": "tune", "07_serve_classifier": "serve"}.get(
+        name, name.partition("_")[2].replace("_", " ")
+    )
     assert done.stdout.splitlines()[-1] == f"OK {said}"
 
 

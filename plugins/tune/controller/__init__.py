@@ -1,0 +1,1 @@
+"""What an experiment does next: events in, actions out; and the shell around it."""

@@ -1,0 +1,5 @@
+"""Trials."""
+
+from shoal.tune.experiment.trial import Trial
+
+__all__ = ["Trial"]
