@@ -102,6 +102,7 @@ def get_all_reported_checkpoints(
             ReportedCheckpointStatus(session.statuses.get(kept.index, "committed")),
         )
         for kept in session.known
+        if not kept.parts  # those that are in memory only are to go on from
     ]
 
 

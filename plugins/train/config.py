@@ -230,7 +230,9 @@ class CheckpointConfig:
     Parameters: `num_to_keep` is how many (None: all). `checkpoint_score_attribute` is the metric by which the best are
     kept, in the order `checkpoint_score_order` ("max" or "min"); without one the newest are. The newest is always kept,
     to go on from. `checkpoint_frequency` and `checkpoint_at_end` are for trainers with a loop of their own (XGBoost,
-    LightGBM): a checkpoint every so many rounds, and at the end.
+    LightGBM): a checkpoint every so many rounds, and at the end. With `in_memory` every checkpoint is held in the
+    memory of two processes, on two nodes if there are two, and training goes on from there; only those of every
+    `storage_frequency`-th report go to the storage, and the newest when the run ends.
     Raises ConfigError.
 
     Example: `CheckpointConfig(num_to_keep=2, checkpoint_score_attribute="accuracy")`
@@ -241,6 +243,8 @@ class CheckpointConfig:
     checkpoint_score_order: str = "max"
     checkpoint_frequency: int = 0
     checkpoint_at_end: bool | None = None
+    in_memory: bool = False
+    storage_frequency: int = 1
 
     def __attrs_post_init__(self) -> None:
         if self.num_to_keep is not None and (not _is_count(self.num_to_keep) or self.num_to_keep < 1):
@@ -251,6 +255,14 @@ class CheckpointConfig:
             )
         if self.checkpoint_frequency < 0:
             raise ConfigError("checkpoint_frequency must be at least 0")
+        if not _is_count(self.storage_frequency) or self.storage_frequency < 1:
+            raise ConfigError(
+                f"storage_frequency must be a number of at least 1, not {describe(self.storage_frequency)}"
+            )
+        if self.storage_frequency > 1 and not self.in_memory:
+            raise ConfigError(
+                "storage_frequency is for checkpoints that are held in memory: set in_memory=True"
+            )
 
 
 @attrs.frozen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,6 +30,8 @@ from shoal.train.controller.events import (
     Fail,
     Failed,
     Finished,
+    Held,
+    Hold,
     Joined,
     Record,
     Refused,
@@ -48,6 +51,7 @@ from shoal.train.controller.validating import Validating
 from shoal.train.data import DataConfig
 from shoal.train.errors import TrainingFailedError
 from shoal.train.group import CALL_SECONDS, Placer, WorkerGroup, get_within, room_for
+from shoal.train.memory import Keepers, lacking
 from shoal.train.session import Orders
 from shoal.train.storage import Storage
 from shoal.train.validation import ValidationConfig
@@ -97,6 +101,7 @@ class Shell:
         self._outcome: Succeed | Fail | None = None
         self._looked = 0.0  # for room, when last
         self._notes: list[Any] = []  # calls whose results nobody waits for
+        self._keepers = Keepers()
 
     def lead(self) -> Succeed | Fail:
         """Lead the run; return how it ended. Nothing of it runs any more then."""
@@ -109,11 +114,13 @@ class Shell:
                     for event in self._next():
                         actions.extend(self._machine.handle(event))
             self._finish_validating()
+            self._write_memory()
             self._records.clean(self._machine.kept.all)
             return self._outcome
         finally:
             self._end(graceful=False)
             self._placer.free()
+            self._keepers.end()
 
     # Actions
 
@@ -127,6 +134,9 @@ class Shell:
                 self._record(action)
             case Commit():
                 self._commit(action)
+            case Hold():
+                self._tell_known()
+                self._notes += self._keepers.forget(action.kept.index)
             case Discard():
                 self._records.forget(action.kept, self._machine.kept.all)
                 self._tell_known()
@@ -143,10 +153,16 @@ class Shell:
 
     def _start(self, action: Start) -> None:
         job = self._job
+        kept = action.checkpoint
+        if kept is not None and lacking(self._keepers.holders(kept.index) if kept.parts else {}, kept.parts):
+            log.warning("%s: %s was in the memory of processes that are gone", job.name, kept.name)
+            action = attrs.evolve(action, checkpoint=self._machine.lose_memory())
         if action.attempt > 1:
             self._records.begin_again(action.checkpoint, self._machine.kept.all)
         try:
             self._group = group = self._placer.start()
+            if job.run.checkpoint_config.in_memory:
+                self._keepers = self._keepers.with_nodes([each.metadata.node_id for each in group.workers])
             known = action.checkpoint.data if action.checkpoint is not None else None
             positions = job.data.positions(job.datasets, known)
             orders = Orders(
@@ -158,6 +174,8 @@ class Shell:
                 metadata=job.metadata,
                 resume=job.resume,
                 tracked=tuple(positions),
+                keepers=self._keepers if self._keepers.actors else None,
+                storage_frequency=job.run.checkpoint_config.storage_frequency,
                 validates=job.validation is not None,
             )
             nodes = [worker.metadata.node_id for worker in group.workers]
@@ -238,7 +256,24 @@ class Shell:
 
     def _known(self) -> list[Kept]:
         """The checkpoints as workers know them: where the datasets were is the controller's affair."""
-        return [attrs.evolve(each, data=None) for each in self._machine.kept.all]
+        known = list(self._machine.kept.all)
+        if (newest := self._machine.newest) is not None and newest.parts:
+            known.append(newest)
+        return [attrs.evolve(each, data=None) for each in known]
+
+    def _write_memory(self) -> None:
+        """Take the newest checkpoint to the storage, if it is in memory only."""
+        newest = self._machine.newest
+        if newest is None or not newest.parts or lacking(self._keepers.holders(newest.index), newest.parts):
+            return
+        folder = self._keepers.fetch(newest.index)
+        try:
+            self._job.storage.upload(folder, newest.name)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        for gone in self._machine.kept.add(attrs.evolve(newest, path=None, parts=())):
+            self._records.forget(gone, self._machine.kept.all)
+        self._records.save(self._machine.kept.all)
 
     def _running(self) -> Iterable[Any]:
         return self._group.workers if self._group is not None else ()
@@ -338,8 +373,10 @@ class Shell:
 
 def _event(name: str, rank: int, parts: list[Any], now: float) -> Event:
     if name == "reported":
-        metrics, saves, folder, path, validation, data = parts
-        return Reported(rank, metrics, saves, now, folder, path, validation, data)
+        metrics, saves, folder, path, validation, data, holds = parts
+        return Reported(rank, metrics, saves, now, folder, path, validation, data, holds)
+    if name == "held":
+        return Held(rank, parts[0])
     if name == "saved":
         return Saved(rank, parts[0])
     if name == "joined":
