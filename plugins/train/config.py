@@ -185,7 +185,8 @@ class FailureConfig:
     ends the run at the first failure. `hang_timeout_s` is for how long nobody need report: then every rank's place in
     the code is shown, and it counts as a failure (None: for ever); `on_nan` says what a metric that is not a number
     does: "ignore", "stop" (end well) or "fail". `max_preemption_failures` is how many losses of nodes that were
-    announced are not counted (−1: all).
+    announced are not counted (−1: all). `preemption_grace_s` moves training away from nodes that will go (that are
+    drained): with the next checkpoint, or after so many seconds without one; None stays until they are gone.
     What leads the run lives in the program that calls `fit()`, so `controller_failure_limit` can only be −1.
     Raises ConfigError.
 
@@ -212,11 +213,13 @@ class FailureConfig:
             raise ConfigError(
                 "controller_failure_limit can only be -1: the controller lives in the program that calls fit()"
             )
-        if self.relax_collectives_on_preemption or self.preemption_grace_s is not None:
+        if self.relax_collectives_on_preemption:
             raise ConfigError(
-                "relax_collectives_on_preemption and preemption_grace_s cannot be set: workers end with their node; "
-                "ask train.get_preemption_info() in the training function and report a checkpoint"
+                "relax_collectives_on_preemption cannot be set: a group has all of its ranks or begins anew; "
+                "preemption_grace_s moves training away from nodes that will go"
             )
+        if self.preemption_grace_s is not None and not self.preemption_grace_s >= 0:
+            raise ConfigError("preemption_grace_s must be at least 0 seconds, or None")
         if self.hang_timeout_s is not None and not self.hang_timeout_s > 0:
             raise ConfigError("hang_timeout_s must be more than 0 seconds, or None")
         if self.on_nan not in ("ignore", "stop", "fail"):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from shoal.train.controller.kept import Kept
+from shoal.train.errors import PreemptionInfo
 
 if TYPE_CHECKING:
     from shoal.data.positions import ReaderProgress, SplitPosition
@@ -79,11 +80,12 @@ class Joined:
 
 @attrs.frozen
 class Failed:
-    """The group cannot go on. `announced` says that its nodes were to go away."""
+    """The group cannot go on. `announced` says that its nodes were to go away; `error` is what that is called."""
 
     failures: Mapping[int, Exception]
     message: str
     announced: bool = False
+    error: Exception | None = None
 
 
 @attrs.frozen
@@ -98,6 +100,14 @@ class Room:
     """So many workers would fit if the group began anew, those that it has included."""
 
     workers: int
+
+
+@attrs.frozen
+class Leaving:
+    """Nodes that ranks are on will go away."""
+
+    info: PreemptionInfo
+    now: float
 
 
 @attrs.frozen
@@ -121,7 +131,21 @@ class Stop:
     why: str
 
 
-Event = Begun | Reported | Saved | Held | Finished | Joined | Failed | Refused | Room | Stacks | Tick | Stop
+Event = (
+    Begun
+    | Reported
+    | Saved
+    | Held
+    | Finished
+    | Joined
+    | Failed
+    | Refused
+    | Room
+    | Leaving
+    | Stacks
+    | Tick
+    | Stop
+)
 
 
 @attrs.frozen

@@ -25,6 +25,7 @@ from shoal.train.controller.events import (
     Held,
     Hold,
     Joined,
+    Leaving,
     Record,
     Refused,
     Reported,
@@ -39,7 +40,14 @@ from shoal.train.controller.events import (
 )
 from shoal.train.controller.kept import Kept, KeptCheckpoints
 from shoal.train.controller.slow import Laggards
-from shoal.train.errors import ControllerError, TrainingHangError, UnequalReportsError, WorkerGroupError
+from shoal.train.errors import (
+    ControllerError,
+    PreemptionError,
+    PreemptionInfo,
+    TrainingHangError,
+    UnequalReportsError,
+    WorkerGroupError,
+)
 from shoal.train.memory import path_in_memory
 
 NAME = "checkpoint_{:06d}"
@@ -75,6 +83,7 @@ class _Group:
     values: dict[int, Any] = attrs.field(factory=dict)
     joined: dict[int, dict[int, Any]] = attrs.field(factory=dict)
     asked: bool = False  # for the stacks
+    leaving: Leaving | None = None  # what of its nodes will go, if training is to move away
 
     def __attrs_post_init__(self) -> None:
         self.counts = [0] * self.workers
@@ -145,6 +154,8 @@ class Controller:
                 return self._joined(self._group, event)
             case Tick():
                 return self._tick(self._group, event.now)
+            case Leaving():
+                return self._leaving(self._group, event)
             case Stacks():
                 return self._hung(self._group, event.of)
             case Room():
@@ -258,7 +269,9 @@ class Controller:
             return []
         if self._run.should_stop(now.metrics[0], self._reports):
             return [*actions, Say("stop= says that this is enough"), *self._over(Succeed(self._value()))]
-        if self._grow:
+        if group.leaving is not None:
+            actions += self._move(group.leaving.info)
+        elif self._grow:
             actions += self._restart("there is room for more workers")
         return actions
 
@@ -295,15 +308,14 @@ class Controller:
         else:
             self.failures += 1
             if bounds.fail_fast or (bounds.max_failures != -1 and self.failures > bounds.max_failures):
-                error = WorkerGroupError(event.message, event.failures)
+                error = event.error or WorkerGroupError(event.message, event.failures)
                 self.phase = "over"
                 return [*ended, Fail(error)]
         newest = self.newest
         where = f"from {newest.name}" if newest else "from the beginning (there is no checkpoint yet)"
         of = "" if bounds.max_failures == -1 else f" of {bounds.max_failures}"
-        said = Say(
-            f"failure {self.failures}{of}: {event.message.splitlines()[0]}; training begins anew {where}"
-        )
+        which = "" if event.error is not None else f"failure {self.failures}{of}: "
+        said = Say(f"{which}{event.message.splitlines()[0]}; training begins anew {where}")
         return [*ended, said, *self._start()]
 
     def _restart(self, why: str) -> list[Action]:
@@ -318,11 +330,31 @@ class Controller:
     # Watching
 
     def _tick(self, group: _Group, now: float) -> list[Action]:
+        grace = self._run.failure_config.preemption_grace_s
+        if group.leaving is not None and grace is not None and now - group.leaving.now >= grace:
+            return self._move(group.leaving.info, late=True)
         bound = self._run.failure_config.hang_timeout_s
         if bound is None or group.asked or now - group.active < bound:
             return []
         group.asked = True
         return [AskStacks()]
+
+    def _leaving(self, group: _Group, event: Leaving) -> list[Action]:
+        grace = self._run.failure_config.preemption_grace_s
+        if group.leaving is not None or grace is None or group.values:
+            return []
+        group.leaving = event
+        nodes = ", ".join(node[:8] for node in event.info.preempted_node_ids)
+        return [
+            Say(
+                f"nodes {nodes} with ranks {_list(event.info.preempted_ranks)} will go away: training moves with its "
+                f"next checkpoint, in {grace:g} s at the latest"
+            )
+        ]
+
+    def _move(self, info: PreemptionInfo, late: bool = False) -> list[Action]:
+        error = PreemptionError(info, drain_timed_out=late)
+        return self._failed(Failed({}, f"training moves: {error}", announced=True, error=error))
 
     def _hung(self, group: _Group, stacks: Mapping[int, str]) -> list[Action]:
         bound = self._run.failure_config.hang_timeout_s

@@ -33,6 +33,7 @@ from shoal.train.controller.events import (
     Held,
     Hold,
     Joined,
+    Leaving,
     Record,
     Refused,
     Reported,
@@ -49,7 +50,7 @@ from shoal.train.controller.machine import Controller
 from shoal.train.controller.records import Records
 from shoal.train.controller.validating import Validating
 from shoal.train.data import DataConfig
-from shoal.train.errors import TrainingFailedError
+from shoal.train.errors import PreemptionInfo, TrainingFailedError
 from shoal.train.group import CALL_SECONDS, Placer, WorkerGroup, get_within, room_for
 from shoal.train.memory import Keepers, lacking
 from shoal.train.session import Orders
@@ -60,6 +61,7 @@ log = logging.getLogger("shoal.train")
 
 _POLL_SECONDS = 5.0  # for which a worker keeps a question before it answers that nothing happened
 _TICK_SECONDS = 0.5
+_NODES_SECONDS = 0.5  # between two looks at which nodes will go
 _GATHER_SECONDS = 0.2  # after a rank's failure, for those of the others: one death makes all fail
 _STACK_SECONDS = 5.0
 _PRELOAD = ("shoal.train.worker", "pyarrow.fs")  # what each worker needs, whatever the framework
@@ -100,6 +102,7 @@ class Shell:
         self._validating = Validating(job.validation)
         self._outcome: Succeed | Fail | None = None
         self._looked = 0.0  # for room, when last
+        self._asked = 0.0  # which nodes will go, when last
         self._notes: list[Any] = []  # calls whose results nobody waits for
         self._keepers = Keepers()
 
@@ -304,6 +307,7 @@ class Shell:
             self._records.save(self._machine.kept.all)
             self._tell_known()
         yield Tick(time.time())
+        yield from self._leaving()
         yield from self._room()
 
     def _take(self, ref: Any, failures: dict[int, tuple[Exception, str]]) -> list[Event]:
@@ -355,6 +359,20 @@ class Shell:
         assert self._group is not None
         node = self._group.workers[rank].metadata.node_id
         return any(each["NodeID"] == node and each.get("Draining") for each in shoal.nodes())
+
+    def _leaving(self) -> Iterator[Event]:
+        """Look whether nodes of the group will go away, if that is to be acted on."""
+        if self._job.run.failure_config.preemption_grace_s is None or self._group is None:
+            return
+        if time.monotonic() - self._asked < _NODES_SECONDS:
+            return
+        self._asked = time.monotonic()
+        ranks: dict[str, list[int]] = {}
+        for rank, worker in enumerate(self._group.workers):
+            ranks.setdefault(worker.metadata.node_id, []).append(rank)
+        leaving = {node["NodeID"] for node in shoal.nodes() if node.get("Draining")}
+        if gone := {node: there for node, there in ranks.items() if node in leaving}:
+            yield Leaving(PreemptionInfo(None, gone), time.time())
 
     def _room(self) -> Iterator[Event]:
         scaling = self._job.scaling
