@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pathlib
 import queue
 import shutil
 import sys
@@ -187,6 +188,33 @@ class Session:
         else:
             self._later(work, index)
 
+    def keep_trace(self, profile: Any) -> None:
+        """Take a profiler's trace to the run's folder, in the background. Raises TypeError, FileNotFoundError."""
+        folder = tempfile.mkdtemp(prefix="shoal_trace_")
+        name = f"report_{self.orders.first_index + self.reports - 1:06d}_rank{self.place.world_rank}"
+        try:
+            if isinstance(profile, (str, os.PathLike)):
+                file = os.fspath(profile)
+                endings = "".join(pathlib.PurePath(file).suffixes[-2:]) or ".json"
+                shutil.copyfile(file, os.path.join(folder, name + endings))
+            elif callable(getattr(profile, "export_chrome_trace", None)):
+                profile.export_chrome_trace(os.path.join(folder, name + ".json"))
+            else:
+                raise TypeError(
+                    f"profile must be a torch.profiler.profile or the path of a trace, not {describe(profile)}"
+                )
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+        def work() -> None:
+            try:
+                self.orders.storage.upload(folder, "traces")
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+
+        self._enqueue(work)
+
     def meet(self, value: Any, gathers: bool = False) -> Any:
         """Wait until all ranks are here; return rank 0's value, or a list of all. Raises TimeoutError."""
         number = self.meetings
@@ -271,6 +299,9 @@ class Session:
             work()
             self._tell("saved", index)
 
+        self._enqueue(job)
+
+    def _enqueue(self, job: Callable[[], None]) -> None:
         if self._uploader is None:
             self._uploader = threading.Thread(target=self._upload_all, name="shoal-uploads", daemon=True)
             self._uploader.start()

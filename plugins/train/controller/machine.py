@@ -111,6 +111,7 @@ class Controller:
         self.failures = 0
         self.announced = 0
         self.phase = "new"
+        self._workers = 0  # of the newest group
         self._group: _Group | None = None
         self._grow = False  # when the next checkpoint is whole
         self._laggards = Laggards()
@@ -128,6 +129,7 @@ class Controller:
             case Begun():
                 data = {name: SplitProgress(start, event.workers) for name, start in event.positions.items()}
                 self._group = _Group(event.workers, self.next_index, event.now, data)
+                self._workers = event.workers
                 self._laggards = Laggards()
                 self.phase = "running"
                 return []
@@ -168,6 +170,19 @@ class Controller:
         if self.memory is None or (stored is not None and stored.index >= self.memory.index):
             return stored
         return self.memory
+
+    def statistics(self) -> dict[str, int]:
+        """Return how the run stands, in numbers."""
+        return {
+            "workers": self._workers,
+            "checkpoints": len(self.kept.all),
+            "attempts": self.attempt,
+            "failures": self.failures,
+        }
+
+    def counts(self) -> list[int]:
+        """Return how many reports each rank of the group has made."""
+        return list(self._group.counts) if self._group is not None else []
 
     def lose_memory(self) -> Kept | None:
         """Know that what was in memory is gone; return what there is instead."""

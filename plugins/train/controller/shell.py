@@ -53,6 +53,7 @@ from shoal.train.data import DataConfig
 from shoal.train.errors import PreemptionInfo, TrainingFailedError
 from shoal.train.group import CALL_SECONDS, Placer, WorkerGroup, get_within, room_for
 from shoal.train.memory import Keepers, lacking
+from shoal.train.reporting import Reporter
 from shoal.train.session import Orders
 from shoal.train.storage import Storage
 from shoal.train.validation import ValidationConfig
@@ -105,6 +106,7 @@ class Shell:
         self._asked = 0.0  # which nodes will go, when last
         self._notes: list[Any] = []  # calls whose results nobody waits for
         self._keepers = Keepers()
+        self._reporter = Reporter(job.name, job.storage.path)
 
     def lead(self) -> Succeed | Fail:
         """Lead the run; return how it ended. Nothing of it runs any more then."""
@@ -121,6 +123,8 @@ class Shell:
             self._records.clean(self._machine.kept.all)
             return self._outcome
         finally:
+            ended = self._outcome or Fail(RuntimeError("whoever led the run could not go on"))
+            self._reporter.ended(self._machine.statistics(), error_of(ended))
             self._end(graceful=False)
             self._placer.free()
             self._keepers.end()
@@ -151,6 +155,7 @@ class Shell:
                 self._events.append(Stacks(self._stacks()))
             case Say():
                 log.warning("%s: %s", self._job.name, action.text)
+                self._reporter.say(action.text)
             case Succeed() | Fail():
                 self._outcome = action
 
@@ -231,6 +236,7 @@ class Shell:
     def _record(self, action: Record) -> None:
         metrics = [dict(each) for each in action.metrics]
         self._records.add(action.index, metrics[0])
+        self._reporter.report(metrics[0])
         if self._job.run.verbose > 1:
             log.info("%s: report %d: %s", self._job.name, action.index, metrics[0])
         if self._job.run.progress_reporter is not None:
@@ -281,6 +287,15 @@ class Shell:
     def _running(self) -> Iterable[Any]:
         return self._group.workers if self._group is not None else ()
 
+    def _ranks(self) -> list[list[Any]]:
+        """Where each rank is, and how far."""
+        return [
+            [rank, each.info.hostname, each.info.pid, ", ".join(each.info.devices), reports]
+            for rank, (each, reports) in enumerate(
+                zip([worker.metadata for worker in self._running()], self._machine.counts(), strict=False)
+            )
+        ]
+
     def _stacks(self) -> dict[int, str]:
         refs = [worker.actor.stack.remote() for worker in self._running()]
         found = [get_within(ref, _STACK_SECONDS) for ref in refs]
@@ -303,6 +318,7 @@ class Shell:
             yield self._failure(failures)
             return
         self._records.beat()
+        self._reporter.running(self._machine.statistics(), self._ranks())
         if self._validating.look(self._machine.kept):
             self._records.save(self._machine.kept.all)
             self._tell_known()
