@@ -23,6 +23,7 @@ def report(
     delete_local_checkpoint_after_upload: bool | None = None,
     checkpoint_upload_fn: Callable[[Checkpoint, str], Checkpoint] | None = None,
     validation: bool | ValidationTaskConfig = False,
+    profile: Any = None,
 ) -> None:
     """Report metrics, and with them a checkpoint. Every rank must call it, as often as the others; rank 0's metrics are
     the run's.
@@ -31,7 +32,9 @@ def report(
     `checkpoint_dir_name` is the folder's name in the run's, the same on all ranks. `checkpoint_upload_mode` says when
     this returns; `delete_local_checkpoint_after_upload` removes the local folder then. `checkpoint_upload_fn` uploads
     instead: it is given the checkpoint and the folder's name in the run's, and returns the checkpoint there.
-    `validation` has the trainer's `validation_config` validate the checkpoint.
+    `validation` has the trainer's `validation_config` validate the checkpoint. `profile` is a trace to keep in the
+    run's folder `traces`, one file for each rank that gives one: a torch.profiler.profile that has ended, or a file's
+    path; it is uploaded meanwhile.
     Raises SessionMisuseError outside of a training function, TypeError, and FileNotFoundError for a folder that is not
     there.
 
@@ -62,6 +65,8 @@ def report(
             checkpoint_upload_fn,
             validation or None,
         )
+        if profile is not None:
+            session.keep_trace(profile)
 
 
 def get_context() -> TrainContext:
@@ -102,6 +107,7 @@ def get_all_reported_checkpoints(
             ReportedCheckpointStatus(session.statuses.get(kept.index, "committed")),
         )
         for kept in session.known
+        if not kept.parts  # those that are in memory only are to go on from
     ]
 
 

@@ -185,7 +185,8 @@ class FailureConfig:
     ends the run at the first failure. `hang_timeout_s` is for how long nobody need report: then every rank's place in
     the code is shown, and it counts as a failure (None: for ever); `on_nan` says what a metric that is not a number
     does: "ignore", "stop" (end well) or "fail". `max_preemption_failures` is how many losses of nodes that were
-    announced are not counted (−1: all).
+    announced are not counted (−1: all). `preemption_grace_s` moves training away from nodes that will go (that are
+    drained): with the next checkpoint, or after so many seconds without one; None stays until they are gone.
     What leads the run lives in the program that calls `fit()`, so `controller_failure_limit` can only be −1.
     Raises ConfigError.
 
@@ -212,11 +213,13 @@ class FailureConfig:
             raise ConfigError(
                 "controller_failure_limit can only be -1: the controller lives in the program that calls fit()"
             )
-        if self.relax_collectives_on_preemption or self.preemption_grace_s is not None:
+        if self.relax_collectives_on_preemption:
             raise ConfigError(
-                "relax_collectives_on_preemption and preemption_grace_s cannot be set: workers end with their node; "
-                "ask train.get_preemption_info() in the training function and report a checkpoint"
+                "relax_collectives_on_preemption cannot be set: a group has all of its ranks or begins anew; "
+                "preemption_grace_s moves training away from nodes that will go"
             )
+        if self.preemption_grace_s is not None and not self.preemption_grace_s >= 0:
+            raise ConfigError("preemption_grace_s must be at least 0 seconds, or None")
         if self.hang_timeout_s is not None and not self.hang_timeout_s > 0:
             raise ConfigError("hang_timeout_s must be more than 0 seconds, or None")
         if self.on_nan not in ("ignore", "stop", "fail"):
@@ -230,7 +233,9 @@ class CheckpointConfig:
     Parameters: `num_to_keep` is how many (None: all). `checkpoint_score_attribute` is the metric by which the best are
     kept, in the order `checkpoint_score_order` ("max" or "min"); without one the newest are. The newest is always kept,
     to go on from. `checkpoint_frequency` and `checkpoint_at_end` are for trainers with a loop of their own (XGBoost,
-    LightGBM): a checkpoint every so many rounds, and at the end.
+    LightGBM): a checkpoint every so many rounds, and at the end. With `in_memory` every checkpoint is held in the
+    memory of two processes, on two nodes if there are two, and training goes on from there; only those of every
+    `storage_frequency`-th report go to the storage, and the newest when the run ends.
     Raises ConfigError.
 
     Example: `CheckpointConfig(num_to_keep=2, checkpoint_score_attribute="accuracy")`
@@ -241,6 +246,8 @@ class CheckpointConfig:
     checkpoint_score_order: str = "max"
     checkpoint_frequency: int = 0
     checkpoint_at_end: bool | None = None
+    in_memory: bool = False
+    storage_frequency: int = 1
 
     def __attrs_post_init__(self) -> None:
         if self.num_to_keep is not None and (not _is_count(self.num_to_keep) or self.num_to_keep < 1):
@@ -251,6 +258,14 @@ class CheckpointConfig:
             )
         if self.checkpoint_frequency < 0:
             raise ConfigError("checkpoint_frequency must be at least 0")
+        if not _is_count(self.storage_frequency) or self.storage_frequency < 1:
+            raise ConfigError(
+                f"storage_frequency must be a number of at least 1, not {describe(self.storage_frequency)}"
+            )
+        if self.storage_frequency > 1 and not self.in_memory:
+            raise ConfigError(
+                "storage_frequency is for checkpoints that are held in memory: set in_memory=True"
+            )
 
 
 @attrs.frozen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pathlib
 import queue
 import shutil
 import sys
@@ -22,6 +23,7 @@ from shoal.train.checkpoint import Checkpoint
 from shoal.train.controller.kept import Kept
 from shoal.train.controller.machine import NAME
 from shoal.train.errors import SessionMisuseError
+from shoal.train.memory import Keepers
 from shoal.train.storage import Storage, Vanished, local_files
 from shoal.train.uploads import CheckpointUploadMode
 
@@ -42,6 +44,11 @@ class Place:
     node_rank: int
     nodes: Mapping[str, tuple[int, ...]]  # the ranks on each
 
+    @property
+    def node_id(self) -> str:
+        """The node that this is on."""
+        return next(node for node, ranks in self.nodes.items() if self.world_rank in ranks)
+
 
 @attrs.frozen(kw_only=True)
 class Orders:
@@ -55,6 +62,8 @@ class Orders:
     metadata: Mapping[str, Any]
     resume: Checkpoint | None = None  # what the trainer was given to begin from
     tracked: tuple[str, ...] = ()  # datasets that go on in the middle of an epoch
+    keepers: Keepers | None = None  # of checkpoints in memory
+    storage_frequency: int = 1  # every how-many-th report's checkpoint goes to the storage
     validates: bool = False  # whether the trainer has a validation_config
 
 
@@ -71,6 +80,7 @@ class Session:
     known: list[Kept] = attrs.field(factory=list)
     statuses: dict[int, str] = attrs.field(factory=dict)  # of checkpoints that are validated, by number
     thread: threading.Thread | None = None
+    fetched: dict[int, str] = attrs.field(factory=dict)  # folders of checkpoints that came from memory
     stash: dict[str, Any] = attrs.field(factory=dict)  # what integrations keep
     _events: deque[tuple[Any, ...]] = attrs.field(factory=deque)
     _changed: threading.Condition = attrs.field(factory=threading.Condition)
@@ -92,6 +102,9 @@ class Session:
                 self._tell("finished", portable(value, "what the training function returns"))
             except BaseException as error:  # the user's; all of it is to be told
                 self._tell("failed", portable_error(error), traceback.format_exc())
+            finally:
+                for folder in self.fetched.values():
+                    shutil.rmtree(folder, ignore_errors=True)
 
         self.thread = threading.Thread(target=body, name="shoal-train", daemon=True)
         self.thread.start()
@@ -134,13 +147,17 @@ class Session:
         if validation and not self.orders.validates:
             raise ValueError("validation= needs the trainer's validation_config")
         portable(metrics, "what is reported")
-        name_of = name or NAME.format(self.orders.first_index + index)
+        number = self.orders.first_index + index
+        name_of = name or NAME.format(number)
+        keepers = self.orders.keepers if mode is not CheckpointUploadMode.NO_UPLOAD else None
+        holds = checkpoint is not None and keepers is not None
+        saves = checkpoint is not None and (not holds or (number + 1) % self.orders.storage_frequency == 0)
         work: Callable[[], None] | None = None
         if checkpoint is not None:
             if mode is CheckpointUploadMode.NO_UPLOAD:
                 path = checkpoint.path
             else:
-                work = self._upload_of(checkpoint, name_of, mode, delete_after, upload)
+                work = self._upload_of(checkpoint, name_of, mode, delete_after, upload) if saves else None
         shards = {
             name: self.shards.get(name) for name in self.orders.tracked
         }  # a DataConfig of one's own may have others
@@ -149,10 +166,18 @@ class Session:
             for name, shard in shards.items()
             if shard is not None and hasattr(shard, "progress")
         }
-        self._tell("reported", dict(metrics), checkpoint is not None, name, path, validation, data)
+        self._tell("reported", dict(metrics), saves, name, path, validation, data, holds)
         self.reports += 1
         if checkpoint is None:
             return
+        if keepers is not None:
+            with checkpoint.as_directory() as folder:
+                keepers.save(folder, number, self.place.world_rank, self.place.node_id)
+            self._tell("held", index)
+            if not saves:
+                if delete_after and upload is None:
+                    shutil.rmtree(checkpoint.path, ignore_errors=True)
+                return
         if work is None:
             self._tell("saved", index)
         elif mode is CheckpointUploadMode.SYNC or (
@@ -162,6 +187,33 @@ class Session:
             self._tell("saved", index)
         else:
             self._later(work, index)
+
+    def keep_trace(self, profile: Any) -> None:
+        """Take a profiler's trace to the run's folder, in the background. Raises TypeError, FileNotFoundError."""
+        folder = tempfile.mkdtemp(prefix="shoal_trace_")
+        name = f"report_{self.orders.first_index + self.reports - 1:06d}_rank{self.place.world_rank}"
+        try:
+            if isinstance(profile, (str, os.PathLike)):
+                file = os.fspath(profile)
+                endings = "".join(pathlib.PurePath(file).suffixes[-2:]) or ".json"
+                shutil.copyfile(file, os.path.join(folder, name + endings))
+            elif callable(getattr(profile, "export_chrome_trace", None)):
+                profile.export_chrome_trace(os.path.join(folder, name + ".json"))
+            else:
+                raise TypeError(
+                    f"profile must be a torch.profiler.profile or the path of a trace, not {describe(profile)}"
+                )
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+        def work() -> None:
+            try:
+                self.orders.storage.upload(folder, "traces")
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+
+        self._enqueue(work)
 
     def meet(self, value: Any, gathers: bool = False) -> Any:
         """Wait until all ranks are here; return rank 0's value, or a list of all. Raises TimeoutError."""
@@ -187,6 +239,11 @@ class Session:
     def checkpoint_of(self, kept: Kept) -> Checkpoint:
         """Return a checkpoint of the run."""
         storage = self.orders.storage
+        if kept.parts:
+            assert self.orders.keepers is not None
+            if kept.index not in self.fetched:
+                self.fetched[kept.index] = self.orders.keepers.fetch(kept.index)
+            return Checkpoint(self.fetched[kept.index])
         return Checkpoint(kept.path or storage.at(kept.name), storage.filesystem)
 
     def _tell(self, *event: Any) -> None:
@@ -242,6 +299,9 @@ class Session:
             work()
             self._tell("saved", index)
 
+        self._enqueue(job)
+
+    def _enqueue(self, job: Callable[[], None]) -> None:
         if self._uploader is None:
             self._uploader = threading.Thread(target=self._upload_all, name="shoal-uploads", daemon=True)
             self._uploader.start()

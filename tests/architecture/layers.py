@@ -70,7 +70,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shoal.util": LIBRARY | {"shoal.state"},
     "shoal.data": LIBRARY | {"shoal.util"},  # progress bars
     # plugin groups of its own
-    "shoal.train": LIBRARY | {"shoal.data", "shoal.registry"},
+    "shoal.train": LIBRARY | {"shoal.data", "shoal.registry", "shoal.util"},
     # metrics, reports; plugin groups of its own
     "shoal.serve": LIBRARY | {"shoal.util", "shoal.registry"},
     # reports for the dashboard

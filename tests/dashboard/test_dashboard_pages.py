@@ -31,7 +31,7 @@ PAGES = {  # path: what must be on it
     "groups": ["Placement groups", "pair", "created"],
     "jobs": ["Programs", "running", "Jobs cannot be submitted to this session"],
     "serve": ["Nothing tells of Serve here"],
-    "train": ["Nothing tells of Train here"],
+    "train": ["Nothing was trained in this session"],
     "tune": ["Nothing tells of Tune here"],
     "data": ["No dataset was executed for longer than a second"],
     "events": ["Cluster events", "group pair CREATED", "warning"],

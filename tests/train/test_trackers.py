@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shoal import train
-from shoal.train import DataParallelTrainer, RunConfig
+from shoal.train import DataParallelTrainer, RunConfig, ScalingConfig
 from shoal.train.trackers import MLflowLogger, TensorBoardLogger
 
 pytestmark = [pytest.mark.processes, pytest.mark.usefixtures("session")]
@@ -58,7 +58,7 @@ def test_mlflow(run_config: Make, tmp_path: Path) -> None:
 WANDB = """
 import sys
 from shoal import train
-from shoal.train import DataParallelTrainer, RunConfig
+from shoal.train import DataParallelTrainer, RunConfig, ScalingConfig
 from shoal.train.trackers import WandbLogger
 
 def loop():
@@ -85,3 +85,34 @@ def test_wandb_offline(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     [file] = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
     assert b"loss" in file.read_bytes()
+
+
+def profiled_loop(config: dict[str, str]) -> None:
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        torch.randn(64, 64) @ torch.randn(64, 64)
+    train.report({"step": 0}, profile=profiler)
+    path = Path(config["folder"], f"mine_{train.get_context().get_world_rank()}.pt.trace.json")
+    path.write_text("{}")
+    train.report({"step": 1}, profile=path)
+    with pytest.raises(TypeError, match="profile must be"):
+        train.report({"step": 2}, profile=3)  # the report itself is made
+
+
+def test_traces_are_kept_with_the_run(run_config: Make, tmp_path: Path) -> None:
+    import json
+
+    result = DataParallelTrainer(
+        profiled_loop,
+        train_loop_config={"folder": str(tmp_path)},
+        scaling_config=ScalingConfig(num_workers=2),
+        run_config=run_config(name="profiled"),
+    ).fit()
+    traces = Path(result.path, "traces")
+    names = [f"report_{index:06d}_rank{rank}" for index in (0, 1) for rank in (0, 1)]
+    assert sorted(each.name.partition(".")[0] for each in traces.iterdir()) == names
+    events = json.loads((traces / "report_000000_rank1.json").read_text())["traceEvents"]
+    assert any(event.get("name") == "aten::mm" for event in events)
+    assert (traces / "report_000001_rank0.trace.json").exists()

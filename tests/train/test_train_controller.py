@@ -21,6 +21,7 @@ from shoal.train.controller.events import (
     Failed,
     Finished,
     Joined,
+    Leaving,
     Record,
     Reported,
     Room,
@@ -34,7 +35,13 @@ from shoal.train.controller.events import (
 from shoal.train.controller.kept import Kept, KeptCheckpoints
 from shoal.train.controller.machine import Controller
 from shoal.train.controller.slow import Laggards
-from shoal.train.errors import TrainingHangError, UnequalReportsError, WorkerGroupError
+from shoal.train.errors import (
+    PreemptionError,
+    PreemptionInfo,
+    TrainingHangError,
+    UnequalReportsError,
+    WorkerGroupError,
+)
 
 
 def controller(workers: Any = 2, **run: Any) -> Controller:
@@ -138,6 +145,29 @@ def test_room_is_used_with_the_next_checkpoint() -> None:
     actions = machine.handle(Saved(0, 0))
     assert kinds(actions) == [Commit, Say, End, Start]
     assert machine.failures == 0
+
+
+def test_training_moves_with_the_next_checkpoint_or_when_time_is_over() -> None:
+    info = PreemptionInfo(None, {"a" * 56: [1]})
+    bounds = FailureConfig(preemption_grace_s=5.0, max_preemption_failures=2)
+    machine = controller(1, failure_config=bounds)
+    machine.handle(Begun(1, 0.0))
+    assert kinds(machine.handle(Leaving(info, 1.0))) == [Say]
+    assert machine.handle(Leaving(info, 2.0)) == []
+    assert machine.handle(Tick(5.9)) == []
+    reported(machine, 0, True)
+    assert kinds(machine.handle(Saved(0, 0))) == [Commit, End, Say, Start]
+    machine.handle(Begun(1, 6.0))
+    machine.handle(Leaving(info, 6.0))
+    assert kinds(machine.handle(Tick(11.0))) == [End, Say, Start]
+    assert (machine.failures, machine.announced) == (0, 2)
+    machine.handle(Begun(1, 12.0))
+    machine.handle(Leaving(info, 12.0))
+    [_, fail] = machine.handle(Tick(17.0))
+    assert isinstance(fail, Fail)
+    assert isinstance(fail.error, PreemptionError)
+    assert fail.error.drain_timed_out
+    assert fail.error.preemption_info.preempted_ranks == [1]
 
 
 def test_all_ranks_meet() -> None:

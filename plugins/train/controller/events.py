@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from shoal.train.controller.kept import Kept
+from shoal.train.errors import PreemptionInfo
 
 if TYPE_CHECKING:
     from shoal.data.positions import ReaderProgress, SplitPosition
@@ -28,7 +29,7 @@ class Reported:
 
     `saves` says that it has a part of a checkpoint, which is on its way; `name` is the folder's if somebody chose one,
     `path` where it is if not in the run's folder. `validation` is what the rank asked to have done with it. `data`
-    is what it was given of the datasets since its report before.
+    is what it was given of the datasets since its report before. `holds` says that its part goes to memory.
     """
 
     rank: int
@@ -39,6 +40,15 @@ class Reported:
     path: str | None = None
     validation: Any = None
     data: Mapping[str, ReaderProgress] = attrs.field(factory=dict)
+    holds: bool = False
+
+
+@attrs.frozen
+class Held:
+    """A rank's part of the checkpoint of its report of that index, in this attempt, is in memory."""
+
+    rank: int
+    index: int
 
 
 @attrs.frozen
@@ -70,11 +80,12 @@ class Joined:
 
 @attrs.frozen
 class Failed:
-    """The group cannot go on. `announced` says that its nodes were to go away."""
+    """The group cannot go on. `announced` says that its nodes were to go away; `error` is what that is called."""
 
     failures: Mapping[int, Exception]
     message: str
     announced: bool = False
+    error: Exception | None = None
 
 
 @attrs.frozen
@@ -89,6 +100,14 @@ class Room:
     """So many workers would fit if the group began anew, those that it has included."""
 
     workers: int
+
+
+@attrs.frozen
+class Leaving:
+    """Nodes that ranks are on will go away."""
+
+    info: PreemptionInfo
+    now: float
 
 
 @attrs.frozen
@@ -112,7 +131,21 @@ class Stop:
     why: str
 
 
-Event = Begun | Reported | Saved | Finished | Joined | Failed | Refused | Room | Stacks | Tick | Stop
+Event = (
+    Begun
+    | Reported
+    | Saved
+    | Held
+    | Finished
+    | Joined
+    | Failed
+    | Refused
+    | Room
+    | Leaving
+    | Stacks
+    | Tick
+    | Stop
+)
 
 
 @attrs.frozen
@@ -146,6 +179,13 @@ class Commit:
 
     kept: Kept
     validation: Any = None
+
+
+@attrs.frozen
+class Hold:
+    """A checkpoint is whole in memory; those before it are not needed there any more."""
+
+    kept: Kept
 
 
 @attrs.frozen
@@ -189,4 +229,4 @@ class Fail:
     error: Exception
 
 
-Action = Start | End | Record | Commit | Discard | Deliver | AskStacks | Say | Succeed | Fail
+Action = Start | End | Record | Commit | Hold | Discard | Deliver | AskStacks | Say | Succeed | Fail

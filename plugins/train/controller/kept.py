@@ -14,7 +14,8 @@ class Kept:
     """A checkpoint that is whole: the number of its report, its folder's name, and rank 0's metrics.
 
     `path` is where it is in the filesystem, None for the folder `name` in the run's. `data` says where the datasets
-    were, by name; only the newest, from which training goes on, has it.
+    were, by name; only the newest, from which training goes on, has it. `parts` are the ranks whose parts are in
+    memory, of one that is there only.
     """
 
     index: int
@@ -22,6 +23,7 @@ class Kept:
     metrics: Mapping[str, Any]
     path: str | None = None
     data: Mapping[str, Any] | None = None
+    parts: tuple[int, ...] = ()
 
 
 class KeptCheckpoints:

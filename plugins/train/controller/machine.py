@@ -22,7 +22,10 @@ from shoal.train.controller.events import (
     Fail,
     Failed,
     Finished,
+    Held,
+    Hold,
     Joined,
+    Leaving,
     Record,
     Refused,
     Reported,
@@ -37,7 +40,15 @@ from shoal.train.controller.events import (
 )
 from shoal.train.controller.kept import Kept, KeptCheckpoints
 from shoal.train.controller.slow import Laggards
-from shoal.train.errors import ControllerError, TrainingHangError, UnequalReportsError, WorkerGroupError
+from shoal.train.errors import (
+    ControllerError,
+    PreemptionError,
+    PreemptionInfo,
+    TrainingHangError,
+    UnequalReportsError,
+    WorkerGroupError,
+)
+from shoal.train.memory import path_in_memory
 
 NAME = "checkpoint_{:06d}"
 
@@ -49,6 +60,8 @@ class _Round:
     metrics: dict[int, Mapping[str, Any]] = attrs.field(factory=dict)
     saves: set[int] = attrs.field(factory=set)
     saved: set[int] = attrs.field(factory=set)
+    holds: set[int] = attrs.field(factory=set)  # ranks whose parts go to memory, and those that are there
+    held: set[int] = attrs.field(factory=set)
     recorded: bool = False
     name: str | None = None
     path: str | None = None
@@ -70,6 +83,7 @@ class _Group:
     values: dict[int, Any] = attrs.field(factory=dict)
     joined: dict[int, dict[int, Any]] = attrs.field(factory=dict)
     asked: bool = False  # for the stacks
+    leaving: Leaving | None = None  # what of its nodes will go, if training is to move away
 
     def __attrs_post_init__(self) -> None:
         self.counts = [0] * self.workers
@@ -92,10 +106,12 @@ class Controller:
         )
         self.kept.all = sorted(known, key=lambda each: each.index)
         self.next_index = max((each.index + 1 for each in known), default=0)
+        self.memory: Kept | None = None  # the newest that is whole in memory
         self.attempt = 0
         self.failures = 0
         self.announced = 0
         self.phase = "new"
+        self._workers = 0  # of the newest group
         self._group: _Group | None = None
         self._grow = False  # when the next checkpoint is whole
         self._laggards = Laggards()
@@ -113,6 +129,7 @@ class Controller:
             case Begun():
                 data = {name: SplitProgress(start, event.workers) for name, start in event.positions.items()}
                 self._group = _Group(event.workers, self.next_index, event.now, data)
+                self._workers = event.workers
                 self._laggards = Laggards()
                 self.phase = "running"
                 return []
@@ -130,21 +147,52 @@ class Controller:
             case Saved():
                 self._group.rounds[event.index].saved.add(event.rank)
                 return self._commit(self._group, event.index)
+            case Held():
+                self._group.rounds[event.index].held.add(event.rank)
+                return self._commit(self._group, event.index)
             case Finished():
                 return self._finished(self._group, event)
             case Joined():
                 return self._joined(self._group, event)
             case Tick():
                 return self._tick(self._group, event.now)
+            case Leaving():
+                return self._leaving(self._group, event)
             case Stacks():
                 return self._hung(self._group, event.of)
             case Room():
                 return self._room(self._group, event.workers)
 
+    @property
+    def newest(self) -> Kept | None:
+        """The checkpoint to go on from: in memory, or in the storage if that one is newer."""
+        stored = self.kept.newest
+        if self.memory is None or (stored is not None and stored.index >= self.memory.index):
+            return stored
+        return self.memory
+
+    def statistics(self) -> dict[str, int]:
+        """Return how the run stands, in numbers."""
+        return {
+            "workers": self._workers,
+            "checkpoints": len(self.kept.all),
+            "attempts": self.attempt,
+            "failures": self.failures,
+        }
+
+    def counts(self) -> list[int]:
+        """Return how many reports each rank of the group has made."""
+        return list(self._group.counts) if self._group is not None else []
+
+    def lose_memory(self) -> Kept | None:
+        """Know that what was in memory is gone; return what there is instead."""
+        self.memory = None
+        return self.kept.newest
+
     def _start(self) -> list[Action]:
         self.phase = "starting"
         self.attempt += 1
-        return [Start(self.attempt, self.kept.newest, self.next_index)]
+        return [Start(self.attempt, self.newest, self.next_index)]
 
     def _over(self, last: Action) -> list[Action]:
         graceful = isinstance(last, Succeed)
@@ -169,6 +217,8 @@ class Controller:
             now.saves.add(event.rank)
             now.name, now.path = now.name or event.name, now.path or event.path
             now.validation = now.validation or event.validation
+        if event.holds:
+            now.holds.add(event.rank)
         actions: list[Action] = []
         if slow := self._laggards.note(event.rank, index, event.now, group.workers):
             actions.append(Say(slow))
@@ -181,7 +231,7 @@ class Controller:
         for rank, progress in sorted(now.progress.items()):
             for name, part in progress.items():
                 group.data[name].add(rank, part)
-        if now.saves and group.data:
+        if (now.saves or now.holds) and group.data:
             now.data = {name: each.position().to_json() for name, each in group.data.items()}
         self._reports += 1
         metrics = [now.metrics[rank] for rank in range(group.workers)]
@@ -216,18 +266,27 @@ class Controller:
     def _commit(self, group: _Group, index: int) -> list[Action]:
         """Count a report as done with when all ranks made it and all parts of its checkpoint are there."""
         now = group.rounds[index]
-        if not now.recorded or now.saves - now.saved:
-            return []
-        del group.rounds[index]
-        if not now.saves:
+        if not now.recorded:
             return []
         number = group.first_index + index
         kept = Kept(number, now.name or NAME.format(number), now.metrics[0], now.path, now.data)
-        gone = self.kept.add(kept)
-        actions: list[Action] = [Commit(kept, now.validation), *(Discard(each) for each in gone)]
+        actions: list[Action] = []
+        if now.holds and not now.holds - now.held and (self.memory is None or self.memory.index < number):
+            self.memory = attrs.evolve(kept, path=path_in_memory(number), parts=tuple(sorted(now.holds)))
+            actions.append(Hold(self.memory))
+        if now.saves - now.saved or now.holds - now.held:
+            return actions
+        del group.rounds[index]
+        if now.saves:
+            gone = self.kept.add(kept)
+            actions += [Commit(kept, now.validation), *(Discard(each) for each in gone)]
+        elif not now.holds:
+            return []
         if self._run.should_stop(now.metrics[0], self._reports):
             return [*actions, Say("stop= says that this is enough"), *self._over(Succeed(self._value()))]
-        if self._grow:
+        if group.leaving is not None:
+            actions += self._move(group.leaving.info)
+        elif self._grow:
             actions += self._restart("there is room for more workers")
         return actions
 
@@ -264,20 +323,19 @@ class Controller:
         else:
             self.failures += 1
             if bounds.fail_fast or (bounds.max_failures != -1 and self.failures > bounds.max_failures):
-                error = WorkerGroupError(event.message, event.failures)
+                error = event.error or WorkerGroupError(event.message, event.failures)
                 self.phase = "over"
                 return [*ended, Fail(error)]
-        newest = self.kept.newest
+        newest = self.newest
         where = f"from {newest.name}" if newest else "from the beginning (there is no checkpoint yet)"
         of = "" if bounds.max_failures == -1 else f" of {bounds.max_failures}"
-        said = Say(
-            f"failure {self.failures}{of}: {event.message.splitlines()[0]}; training begins anew {where}"
-        )
+        which = "" if event.error is not None else f"failure {self.failures}{of}: "
+        said = Say(f"{which}{event.message.splitlines()[0]}; training begins anew {where}")
         return [*ended, said, *self._start()]
 
     def _restart(self, why: str) -> list[Action]:
         self._grow, self._group = False, None
-        newest = self.kept.newest
+        newest = self.newest
         return [
             Say(f"{why}: training goes on from {newest.name if newest else 'its beginning'}"),
             End(True),
@@ -287,11 +345,31 @@ class Controller:
     # Watching
 
     def _tick(self, group: _Group, now: float) -> list[Action]:
+        grace = self._run.failure_config.preemption_grace_s
+        if group.leaving is not None and grace is not None and now - group.leaving.now >= grace:
+            return self._move(group.leaving.info, late=True)
         bound = self._run.failure_config.hang_timeout_s
         if bound is None or group.asked or now - group.active < bound:
             return []
         group.asked = True
         return [AskStacks()]
+
+    def _leaving(self, group: _Group, event: Leaving) -> list[Action]:
+        grace = self._run.failure_config.preemption_grace_s
+        if group.leaving is not None or grace is None or group.values:
+            return []
+        group.leaving = event
+        nodes = ", ".join(node[:8] for node in event.info.preempted_node_ids)
+        return [
+            Say(
+                f"nodes {nodes} with ranks {_list(event.info.preempted_ranks)} will go away: training moves with its "
+                f"next checkpoint, in {grace:g} s at the latest"
+            )
+        ]
+
+    def _move(self, info: PreemptionInfo, late: bool = False) -> list[Action]:
+        error = PreemptionError(info, drain_timed_out=late)
+        return self._failed(Failed({}, f"training moves: {error}", announced=True, error=error))
 
     def _hung(self, group: _Group, stacks: Mapping[int, str]) -> list[Action]:
         bound = self._run.failure_config.hang_timeout_s
@@ -312,7 +390,7 @@ class Controller:
         if not self._scaling.elasticity_enabled or group.values:
             return []
         more = min(workers, self._scaling.max_workers) > group.workers
-        if more and not self._grow and self._reports == 0 and self.kept.newest is None:
+        if more and not self._grow and self._reports == 0 and self.newest is None:
             return self._restart("there is room for more workers")  # nothing is lost
         self._grow = more
         return []

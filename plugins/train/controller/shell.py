@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,7 +30,10 @@ from shoal.train.controller.events import (
     Fail,
     Failed,
     Finished,
+    Held,
+    Hold,
     Joined,
+    Leaving,
     Record,
     Refused,
     Reported,
@@ -46,8 +50,10 @@ from shoal.train.controller.machine import Controller
 from shoal.train.controller.records import Records
 from shoal.train.controller.validating import Validating
 from shoal.train.data import DataConfig
-from shoal.train.errors import TrainingFailedError
+from shoal.train.errors import PreemptionInfo, TrainingFailedError
 from shoal.train.group import CALL_SECONDS, Placer, WorkerGroup, get_within, room_for
+from shoal.train.memory import Keepers, lacking
+from shoal.train.reporting import Reporter
 from shoal.train.session import Orders
 from shoal.train.storage import Storage
 from shoal.train.validation import ValidationConfig
@@ -56,6 +62,7 @@ log = logging.getLogger("shoal.train")
 
 _POLL_SECONDS = 5.0  # for which a worker keeps a question before it answers that nothing happened
 _TICK_SECONDS = 0.5
+_NODES_SECONDS = 0.5  # between two looks at which nodes will go
 _GATHER_SECONDS = 0.2  # after a rank's failure, for those of the others: one death makes all fail
 _STACK_SECONDS = 5.0
 _PRELOAD = ("shoal.train.worker", "pyarrow.fs")  # what each worker needs, whatever the framework
@@ -96,7 +103,10 @@ class Shell:
         self._validating = Validating(job.validation)
         self._outcome: Succeed | Fail | None = None
         self._looked = 0.0  # for room, when last
+        self._asked = 0.0  # which nodes will go, when last
         self._notes: list[Any] = []  # calls whose results nobody waits for
+        self._keepers = Keepers()
+        self._reporter = Reporter(job.name, job.storage.path)
 
     def lead(self) -> Succeed | Fail:
         """Lead the run; return how it ended. Nothing of it runs any more then."""
@@ -109,11 +119,15 @@ class Shell:
                     for event in self._next():
                         actions.extend(self._machine.handle(event))
             self._finish_validating()
+            self._write_memory()
             self._records.clean(self._machine.kept.all)
             return self._outcome
         finally:
+            ended = self._outcome or Fail(RuntimeError("whoever led the run could not go on"))
+            self._reporter.ended(self._machine.statistics(), error_of(ended))
             self._end(graceful=False)
             self._placer.free()
+            self._keepers.end()
 
     # Actions
 
@@ -127,6 +141,9 @@ class Shell:
                 self._record(action)
             case Commit():
                 self._commit(action)
+            case Hold():
+                self._tell_known()
+                self._notes += self._keepers.forget(action.kept.index)
             case Discard():
                 self._records.forget(action.kept, self._machine.kept.all)
                 self._tell_known()
@@ -138,15 +155,22 @@ class Shell:
                 self._events.append(Stacks(self._stacks()))
             case Say():
                 log.warning("%s: %s", self._job.name, action.text)
+                self._reporter.say(action.text)
             case Succeed() | Fail():
                 self._outcome = action
 
     def _start(self, action: Start) -> None:
         job = self._job
+        kept = action.checkpoint
+        if kept is not None and lacking(self._keepers.holders(kept.index) if kept.parts else {}, kept.parts):
+            log.warning("%s: %s was in the memory of processes that are gone", job.name, kept.name)
+            action = attrs.evolve(action, checkpoint=self._machine.lose_memory())
         if action.attempt > 1:
             self._records.begin_again(action.checkpoint, self._machine.kept.all)
         try:
             self._group = group = self._placer.start()
+            if job.run.checkpoint_config.in_memory:
+                self._keepers = self._keepers.with_nodes([each.metadata.node_id for each in group.workers])
             known = action.checkpoint.data if action.checkpoint is not None else None
             positions = job.data.positions(job.datasets, known)
             orders = Orders(
@@ -158,6 +182,8 @@ class Shell:
                 metadata=job.metadata,
                 resume=job.resume,
                 tracked=tuple(positions),
+                keepers=self._keepers if self._keepers.actors else None,
+                storage_frequency=job.run.checkpoint_config.storage_frequency,
                 validates=job.validation is not None,
             )
             nodes = [worker.metadata.node_id for worker in group.workers]
@@ -210,6 +236,7 @@ class Shell:
     def _record(self, action: Record) -> None:
         metrics = [dict(each) for each in action.metrics]
         self._records.add(action.index, metrics[0])
+        self._reporter.report(metrics[0])
         if self._job.run.verbose > 1:
             log.info("%s: report %d: %s", self._job.name, action.index, metrics[0])
         if self._job.run.progress_reporter is not None:
@@ -238,10 +265,36 @@ class Shell:
 
     def _known(self) -> list[Kept]:
         """The checkpoints as workers know them: where the datasets were is the controller's affair."""
-        return [attrs.evolve(each, data=None) for each in self._machine.kept.all]
+        known = list(self._machine.kept.all)
+        if (newest := self._machine.newest) is not None and newest.parts:
+            known.append(newest)
+        return [attrs.evolve(each, data=None) for each in known]
+
+    def _write_memory(self) -> None:
+        """Take the newest checkpoint to the storage, if it is in memory only."""
+        newest = self._machine.newest
+        if newest is None or not newest.parts or lacking(self._keepers.holders(newest.index), newest.parts):
+            return
+        folder = self._keepers.fetch(newest.index)
+        try:
+            self._job.storage.upload(folder, newest.name)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        for gone in self._machine.kept.add(attrs.evolve(newest, path=None, parts=())):
+            self._records.forget(gone, self._machine.kept.all)
+        self._records.save(self._machine.kept.all)
 
     def _running(self) -> Iterable[Any]:
         return self._group.workers if self._group is not None else ()
+
+    def _ranks(self) -> list[list[Any]]:
+        """Where each rank is, and how far."""
+        return [
+            [rank, each.info.hostname, each.info.pid, ", ".join(each.info.devices), reports]
+            for rank, (each, reports) in enumerate(
+                zip([worker.metadata for worker in self._running()], self._machine.counts(), strict=False)
+            )
+        ]
 
     def _stacks(self) -> dict[int, str]:
         refs = [worker.actor.stack.remote() for worker in self._running()]
@@ -265,10 +318,12 @@ class Shell:
             yield self._failure(failures)
             return
         self._records.beat()
+        self._reporter.running(self._machine.statistics(), self._ranks())
         if self._validating.look(self._machine.kept):
             self._records.save(self._machine.kept.all)
             self._tell_known()
         yield Tick(time.time())
+        yield from self._leaving()
         yield from self._room()
 
     def _take(self, ref: Any, failures: dict[int, tuple[Exception, str]]) -> list[Event]:
@@ -321,6 +376,20 @@ class Shell:
         node = self._group.workers[rank].metadata.node_id
         return any(each["NodeID"] == node and each.get("Draining") for each in shoal.nodes())
 
+    def _leaving(self) -> Iterator[Event]:
+        """Look whether nodes of the group will go away, if that is to be acted on."""
+        if self._job.run.failure_config.preemption_grace_s is None or self._group is None:
+            return
+        if time.monotonic() - self._asked < _NODES_SECONDS:
+            return
+        self._asked = time.monotonic()
+        ranks: dict[str, list[int]] = {}
+        for rank, worker in enumerate(self._group.workers):
+            ranks.setdefault(worker.metadata.node_id, []).append(rank)
+        leaving = {node["NodeID"] for node in shoal.nodes() if node.get("Draining")}
+        if gone := {node: there for node, there in ranks.items() if node in leaving}:
+            yield Leaving(PreemptionInfo(None, gone), time.time())
+
     def _room(self) -> Iterator[Event]:
         scaling = self._job.scaling
         if not scaling.elasticity_enabled or self._group is None or len(self._group) >= scaling.max_workers:
@@ -338,8 +407,10 @@ class Shell:
 
 def _event(name: str, rank: int, parts: list[Any], now: float) -> Event:
     if name == "reported":
-        metrics, saves, folder, path, validation, data = parts
-        return Reported(rank, metrics, saves, now, folder, path, validation, data)
+        metrics, saves, folder, path, validation, data, holds = parts
+        return Reported(rank, metrics, saves, now, folder, path, validation, data, holds)
+    if name == "held":
+        return Held(rank, parts[0])
     if name == "saved":
         return Saved(rank, parts[0])
     if name == "joined":
