@@ -219,7 +219,7 @@ class Dispatcher:
         """The replica of a call has died: none other goes there."""
         with self.lock:
             slot = call.candidate
-            if slot is not None and self._slots.get(slot.replica_id) is slot and len(self._order) > 1:
+            if slot is not None and self._slots.get(slot.replica_id) is slot:
                 del self._slots[slot.replica_id]
                 self._order = list(self._slots.values())
         self.finished(call)

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 import shoal
-from shoal.errors import ActorError, ConfigError, GetTimeout, TaskCancelled, describe
+from shoal.errors import ActorDied, ActorError, ConfigError, GetTimeout, TaskCancelled, describe
 from shoal.interfaces.current import current
 from shoal.serve.callers import callers
 from shoal.serve.context import request_context
@@ -91,7 +91,8 @@ class _Response:
             return RequestCancelledError(self.request_id)
         if isinstance(error, ActorError):
             slot = self._call.candidate
-            self._dispatcher.lost(self._call)
+            if isinstance(error, ActorDied):
+                self._dispatcher.lost(self._call)
             return ReplicaUnavailableError(slot.replica_id if slot else self._dispatcher.key, str(error))
         return error
 

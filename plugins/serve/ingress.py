@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import typing
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -34,6 +35,8 @@ def ingress(app: Any) -> Callable[[C], C]:
                 f"@serve.ingress(app) is for a class, not {describe(cls)}; @serve.deployment stands above it"
             )
         setattr(cls, APP, app)
+        for route in _own_routes(app, cls):
+            _resolve(route.endpoint)
         return cls
 
     return decorate
@@ -51,17 +54,39 @@ def application_of(user: Any) -> Any:
     return app
 
 
+def _own_routes(app: Any, cls: type) -> list[Any]:
+    """Return the routes that are methods of a class."""
+    # By identity: a class that was sent to another process has lost its qualified name.
+    own = {id(value) for each in cls.__mro__ for value in vars(each).values()}
+    mine = []
+    for route in list(getattr(app, "routes", ())):
+        endpoint: Any = getattr(route, "endpoint", None)
+        if id(endpoint) in own and next(iter(inspect.signature(endpoint).parameters), "") == "self":
+            mine.append(route)
+    return mine
+
+
+def _resolve(endpoint: Any) -> None:
+    """Turn annotations that are text into types here: where the method is sent to, their names may mean nothing."""
+    try:
+        hints = typing.get_type_hints(endpoint, include_extras=True)
+    except (NameError, TypeError):
+        return  # FastAPI has complained of what it needs
+    signature = inspect.signature(endpoint)
+    endpoint.__signature__ = signature.replace(
+        parameters=[
+            each.replace(annotation=hints.get(each.name, each.annotation))
+            for each in signature.parameters.values()
+        ],
+        return_annotation=hints.get("return", signature.return_annotation),
+    )
+
+
 def _bind_routes(app: Any, user: Any) -> None:
     """Give methods that are routes the object as `self`: FastAPI took it for a parameter of the query."""
     from fastapi import APIRouter, Depends
 
-    names = {cls.__qualname__ for cls in type(user).__mro__}
-    mine = []
-    for route in list(app.routes):
-        endpoint: Any = getattr(route, "endpoint", None)
-        qualname = getattr(endpoint, "__qualname__", "")
-        if qualname.rpartition(".")[0] in names and "self" in inspect.signature(endpoint).parameters:
-            mine.append(route)
+    mine = _own_routes(app, type(user))
     if not mine:
         return
 

@@ -48,15 +48,16 @@ class Replica:
         self._idle.set()
         self._ended = asyncio.Event()
         self._exchanges: Exchanges | None = None
+        self._ready = False
         self._instruments = ReplicaInstruments(self.replica_id)
 
     # Life
 
-    async def place(self) -> tuple[int, str]:
-        """Return process and node: whoever gets this answer knows that there is room for the replica."""
+    async def place(self) -> tuple[int, str, bool]:
+        """Return process, node and whether the replica can serve: who gets an answer knows that there was room."""
         import shoal
 
-        return os.getpid(), shoal.get_runtime_context().get_node_id()
+        return os.getpid(), shoal.get_runtime_context().get_node_id(), self._ready
 
     async def initialize(self, user_config: Any) -> None:
         """Run the constructor and `reconfigure`. What they raise goes to the controller."""
@@ -84,6 +85,7 @@ class Replica:
         self._exchanges = Exchanges(self._user, self._spec.kind, self._run_sync)
         await self._exchanges.start()
         await self.reconfigure(user_config)
+        self._ready = True
 
     async def _construct(self, target: Any, args: Any, kwargs: Any) -> Any:
         value = await self._run_sync(target, args, kwargs)

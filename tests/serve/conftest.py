@@ -6,18 +6,10 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from asking_services import base_url
 
 import shoal
 from shoal import serve
-from shoal.serve.api import controller_or_none
-
-
-def base_url() -> str:
-    """Return where the proxy of this session listens."""
-    told = shoal.get(controller_or_none().proxies_ready.remote(30.0), timeout=60)
-    [(host, port, message)] = told.values()
-    assert port, message
-    return f"http://{host}:{port}"
 
 
 @pytest.fixture(scope="module")

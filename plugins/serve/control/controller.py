@@ -65,17 +65,23 @@ class Controller:
         self._changed = asyncio.Event()
         self._saving = False
         self._ends = False
-        self._begun = False
+        self._beginning: asyncio.Task[None] | None = None
         self._config: dict[str, Any] | None = None
 
     async def begin(self) -> dict[str, Any]:
-        """Take over what a controller before this one left, and begin to work; once. Returns how it was begun."""
-        if not self._begun:
-            self._begun = True
-            await self._take_over()
-            self._spawn(self._tick())
-            self._proxies.begin(self._spawn)
+        """Take over what a controller before this one left, and begin to work; once. Returns how it was begun.
+
+        Every other method does it first: a controller that was started again is asked by anybody.
+        """
+        if self._beginning is None:
+            self._beginning = asyncio.get_running_loop().create_task(self._begin())
+        await asyncio.shield(self._beginning)
         return {"http": self._http, "grpc": self._grpc}
+
+    async def _begin(self) -> None:
+        await self._take_over()
+        self._spawn(self._tick())
+        self._proxies.begin(self._spawn)
 
     # What callers ask
 
@@ -83,11 +89,12 @@ class Controller:
         self, listener: str, known: dict[str, int], seconds: float
     ) -> dict[str, tuple[int, Any]]:
         """Return what is new to a caller; see News.listen."""
-        await self.begin()  # a controller that was started again is asked by callers first
+        await self.begin()
         return await self._news.listen(listener, known, seconds)
 
     async def queued(self, listener: str, waiting: Mapping[str, int]) -> None:
         """Take note of how many requests wait in a caller."""
+        await self.begin()
         self._scaler.queued(listener, waiting, time.monotonic())
         self._act(self._scaler.look(time.monotonic()))
 
@@ -117,6 +124,7 @@ class Controller:
 
     async def delete(self, names: list[str]) -> list[str]:
         """End applications; returns the names of those that there were."""
+        await self.begin()
         found = [name for name in names if name in self._machine.apps]
         for name in found:
             self._act(self._machine.handle(Delete(name), time.monotonic()))
@@ -127,6 +135,7 @@ class Controller:
         """Give a deployment another number of replicas. Raises ValueError if there is none, or autoscaling
         decides.
         """
+        await self.begin()
         found = self._machine.apps.get(app)
         one = found.deployments.get(deployment) if found is not None else None
         if one is None:
@@ -137,6 +146,7 @@ class Controller:
 
     async def wait_for(self, names: list[str], seconds: float) -> dict[str, tuple[str, str]]:
         """Return the status and message of applications, when they run or have failed, or that many seconds later."""
+        await self.begin()
         end = time.monotonic() + seconds
         while True:
             now = {
@@ -146,6 +156,7 @@ class Controller:
                 for name in names
             }
             if all(status in ("RUNNING", "DEPLOY_FAILED", "NOT_STARTED") for status, _ in now.values()):
+                await self._news.heard(ROUTES, _HEARD_SECONDS)
                 return now
             left = end - time.monotonic()
             if left <= 0:
@@ -157,14 +168,17 @@ class Controller:
 
     async def proxies_ready(self, seconds: float) -> dict[str, tuple[str, int, str]]:
         """Return host, port and message of each node's proxy, when all serve or have failed."""
+        await self.begin()
         return await self._proxies.ready(seconds)
 
     async def status(self) -> dict[str, Any]:
         """Return how everything stands, in plain values."""
+        await self.begin()
         return {"proxies": self._proxies.statuses(), "applications": saved.describe(self._machine)}
 
     async def details(self) -> dict[str, Any]:
         """Return all that is known, in plain values: for the dashboard and the command line."""
+        await self.begin()
         described = saved.describe(self._machine)
         for name, app in described.items():
             for each, one in app["deployments"].items():
@@ -174,6 +188,7 @@ class Controller:
 
     async def ingress_of(self, app: str) -> str:
         """Return the name of an application's first deployment. Raises ValueError if there is no such application."""
+        await self.begin()
         found = self._machine.apps.get(app)
         if found is None or found.deleting:
             names = ", ".join(sorted(self._machine.apps)) or "none"
@@ -182,16 +197,19 @@ class Controller:
 
     async def has(self, app: str, deployment: str) -> bool:
         """Tell whether an application has a deployment of that name."""
+        await self.begin()
         found = self._machine.apps.get(app)
         return found is not None and deployment in found.deployments
 
     async def keep_config(self, config: dict[str, Any] | None) -> None:
         """Remember the config file that was deployed last."""
+        await self.begin()
         self._config = config
         self._save()
 
     async def shutdown(self, seconds: float) -> None:
         """End all applications, then the proxies."""
+        await self.begin()
         await self.delete(list(self._machine.apps))
         end = time.monotonic() + seconds
         while self._machine.apps and time.monotonic() < end:
@@ -274,6 +292,7 @@ class Controller:
                     max_ongoing=each.spec.options.max_ongoing_requests,
                 )
                 for each in running
+                if self._replicas.has(each.replica_id)  # of those taken over some may be gone
             ),
             max_queued=options.max_queued_requests,
             backpressure=options.backpressure_config,
@@ -331,7 +350,7 @@ class Controller:
         for app in apps:
             self._machine.adopt(app)
             for deployment in app.deployments.values():
-                for replica in deployment.replicas.values():
+                for replica in list(deployment.replicas.values()):
                     replica.since = time.monotonic()
                     await self._replicas.adopt(replica, self._spawn)
         for app in list(self._machine.apps.values()):

@@ -256,7 +256,7 @@ class Machine:
         if replica.spec.version == deployment.target.version:
             deployment.failures = 0
             deployment.message = ""
-        actions: list[Action] = [Publish(deployment.app, deployment.name)]
+        actions: list[Action] = [Publish(deployment.app, deployment.name), Save()]
         active = deployment.active
         if active is not None and replica.spec != active and replica.spec.version == active.version:
             actions.append(Reconfigure(replica.replica_id, deployment.app, deployment.name, active))

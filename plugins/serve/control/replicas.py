@@ -60,6 +60,10 @@ class Replicas:
         self._watches: dict[str, list[asyncio.Task[Any]]] = {}
         self._waiting: set[str] = set()  # for a node that may have another replica
 
+    def has(self, replica: str) -> bool:
+        """Tell whether a replica's actor is known."""
+        return replica in self._held
+
     def actor(self, replica: str) -> Any:
         """Return a replica's actor."""
         return self._held[replica].actor
@@ -99,7 +103,7 @@ class Replicas:
         actor, group = made
         held = self._held[name] = _Held(actor, options, group=group)
         try:
-            held.pid, held.node_id = await answer_of(actor.place.remote())
+            held.pid, held.node_id, _ = await answer_of(actor.place.remote())
             self._happened(Placed(name))
             await answer_of(actor.initialize.remote(options.user_config), _START_SECONDS)
         except asyncio.TimeoutError:
@@ -214,15 +218,16 @@ class Replicas:
             spawn(self._gone(name))
             return
         held = self._held[name] = _Held(actor, replica.spec.options)
-        if replica.state == "RUNNING":
-            try:
-                held.pid, held.node_id = await answer_of(actor.place.remote(), 10.0)
-            except (ShoalError, asyncio.TimeoutError) as error:
-                spawn(self._gone(name, str(error)))
-                return
-            self._watch(name, held)
-        else:  # nobody knows how far it was
+        try:
+            held.pid, held.node_id, ready = await answer_of(actor.place.remote(), 10.0)
+        except (ShoalError, asyncio.TimeoutError) as error:
+            spawn(self._gone(name, str(error)))
+            return
+        if not ready or replica.state == "STOPPING":  # nobody waits for its constructor, or its end
             spawn(self._gone(name))
+            return
+        self._watch(name, held)
+        replica.state = "RUNNING"
 
     async def _gone(self, name: str, why: str = "it was not there when the controller came back") -> None:
         self._happened(Died(name, why))

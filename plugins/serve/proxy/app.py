@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import shoal
-from shoal.errors import ActorError, ShoalError, TaskCancelled, WorkerCrashed
+from shoal.errors import ActorDied, ActorError, ShoalError, TaskCancelled, WorkerCrashed
 from shoal.serve.callers import callers
 from shoal.serve.config import HTTPOptions
 from shoal.serve.dispatch import Call, Dispatcher
@@ -233,8 +233,9 @@ class _Request:
             tries -= 1
             try:
                 status, headers, first, stream, ongoing = await self._answer_or_leave(call)
-            except ActorError:
-                self.dispatcher.lost(call)
+            except ActorError as error:
+                if isinstance(error, ActorDied):
+                    self.dispatcher.lost(call)
                 if not tries:
                     raise
                 continue
