@@ -81,6 +81,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "shoal.dag",
         "shoal.data",
         "shoal.jobs",
+        "shoal.rllib",
         "shoal.serve",
         "shoal.state",
         "shoal.tensors",
@@ -88,6 +89,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "shoal.tune",
         "shoal.util",
     },
+    "shoal.rllib": LIBRARY,
     # read by mypy, not by programs
     "shoal.mypy_plugin": set(),
     # 6: commands are the kernel's, so they too ask the registry for a driver and never name its module

@@ -37,7 +37,9 @@ if __name__ == "__main__":
 """
 
 
-def run(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str, cwd: Path, timeout: float = 100, **variables: str
+) -> subprocess.CompletedProcess[str]:
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -50,7 +52,7 @@ def run(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedPro
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=timeout,
         stdin=subprocess.DEVNULL,
     )
 
@@ -136,6 +138,16 @@ def test_a_seed_program_runs_unchanged(name: str, tmp_path: Path) -> None:
         name, name.partition("_")[2].replace("_", " ")
     )
     assert done.stdout.splitlines()[-1] == f"OK {said}"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(not SEEDS.is_dir(), reason="the seed programs are not beside this checkout")
+def test_the_seed_program_of_reinforcement_learning_learns(tmp_path: Path) -> None:
+    pytest.importorskip("gymnasium")
+    done = run("-m", "shoal.compat", str(SEEDS / "09_rllib_ppo.py"), cwd=tmp_path, timeout=500)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "OK rllib"
 
 
 @pytest.mark.skipif(not SEEDS.is_dir(), reason="the seed programs are not beside this checkout")

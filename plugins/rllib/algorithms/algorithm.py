@@ -1,0 +1,211 @@
+"""What all algorithms have in common: runners that sample, a network that learns, and checkpoints."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from shoal.errors import ConfigError
+from shoal.rllib.algorithms.algorithm_config import AlgorithmConfig
+from shoal.rllib.environments import creator_of, flat_observation, size_of_observation
+from shoal.rllib.modules.actor_critic import ActorCritic, ArrayPolicy
+from shoal.rllib.modules.distributions import distribution_of
+from shoal.rllib.sampling.group import RunnerGroup
+from shoal.rllib.sampling.runner import Play, as_action
+
+_VERSION = 1  # of checkpoints
+_EPISODES = 100  # that means are taken over
+_SMALL = (
+    1_000_000  # weights of a network below which one thread is faster than several that wait for one another
+)
+
+
+class Algorithm(ABC):
+    """An algorithm that learns. Made by `config.build()`; `train` is one iteration.
+
+    Example: `algorithm = PPOConfig().environment("CartPole-v1").build(); algorithm.train()`
+    """
+
+    def __init__(self, config: AlgorithmConfig) -> None:
+        self.config = config
+        if config.seed is not None:
+            torch.manual_seed(config.seed)
+        make = creator_of(config.env)
+        looked_at = make(config.env_config)
+        try:
+            self.observation_space, self.action_space = looked_at.observation_space, looked_at.action_space
+        finally:
+            looked_at.close()
+        self.distribution = distribution_of(self.action_space)
+        model = config.model
+        self.device = torch.device("cuda" if config.num_gpus else "cpu")
+        if config.num_gpus and not torch.cuda.is_available():
+            raise ConfigError(f"num_gpus={config.num_gpus}, and torch sees no GPU here; set it to 0")
+        self.module = ActorCritic(
+            size_of_observation(self.observation_space),
+            self.distribution.inputs,
+            tuple(model["fcnet_hiddens"]),
+            model["fcnet_activation"],
+            model["vf_share_layers"],
+        ).to(self.device)
+        self._random = np.random.default_rng(config.seed)
+        self._runners = RunnerGroup(self._play(make), config)
+        self._iteration = 0
+        self._steps = 0
+        self._seconds = 0.0
+        self._episodes: deque[tuple[float, int]] = deque(maxlen=_EPISODES)
+
+    @abstractmethod
+    def training_step(self) -> dict[str, Any]:
+        """Sample and learn once; return what is to be told of the learning."""
+
+    @abstractmethod
+    def learner_state(self) -> dict[str, Any]:
+        """Return what besides the network's weights a checkpoint must have."""
+
+    @abstractmethod
+    def set_learner_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `learner_state` returned."""
+
+    @property
+    def iteration(self) -> int:
+        """How many iterations there were."""
+        return self._iteration
+
+    def train(self) -> dict[str, Any]:
+        """Sample and learn once; return numbers: `episode_reward_mean` (of the last 100 episodes), `episode_len_mean`,
+        `num_env_steps_sampled_lifetime`, `training_iteration`, `learners`, seconds. Raises what environments raise."""
+        begun = time.monotonic()
+        before = len(self._episodes)
+        with _threads(self.module):
+            told = self.training_step()
+        self._iteration += 1
+        seconds = time.monotonic() - begun
+        self._seconds += seconds
+        returns = [each for each, _ in self._episodes] or [float("nan")]
+        lengths: list[float] = [each for _, each in self._episodes] or [float("nan")]
+        runners = {
+            "episode_return_mean": float(np.mean(returns)),
+            "episode_return_max": float(np.max(returns)),
+            "episode_return_min": float(np.min(returns)),
+            "episode_len_mean": float(np.mean(lengths)),
+            "num_episodes": len(self._episodes) - before if before < _EPISODES else None,
+            "num_env_steps_sampled_lifetime": self._steps,
+        }
+        return {
+            "episode_reward_mean": runners["episode_return_mean"],
+            "episode_reward_max": runners["episode_return_max"],
+            "episode_reward_min": runners["episode_return_min"],
+            "episode_len_mean": runners["episode_len_mean"],
+            "env_runners": runners,
+            "learners": {"default_policy": told},
+            "info": {"learner": {"default_policy": told}},
+            "num_env_steps_sampled_lifetime": self._steps,
+            "timesteps_total": self._steps,
+            "training_iteration": self._iteration,
+            "time_this_iter_s": seconds,
+            "time_total_s": self._seconds,
+        }
+
+    def compute_single_action(self, observation: Any, explore: bool = True) -> Any:
+        """Return an action for one observation: drawn, or without `explore` the most likely one."""
+        flat = flat_observation(self.observation_space, observation)[None]
+        inputs, _ = ArrayPolicy(self.module.arrays())(flat)
+        chosen = (
+            self.distribution.sample(inputs, self._random)[0] if explore else self.distribution.best(inputs)
+        )
+        return as_action(self.action_space, chosen[0], self.config.clip_actions)
+
+    def save(self, checkpoint_dir: str | os.PathLike[str]) -> str:
+        """Write a checkpoint into a folder, which is made; return its path. It is whole or not there."""
+        folder = Path(checkpoint_dir).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {
+            "module": {name: value.cpu() for name, value in self.module.state_dict().items()},
+            "learner": self.learner_state(),
+            "random": self._random.bit_generator.state,
+        }
+        unfinished = folder / ".state.pt.part"
+        torch.save(state, unfinished)
+        os.replace(unfinished, folder / "state.pt")
+        about = {
+            "version": _VERSION,
+            "algorithm": type(self).__name__,
+            "iteration": self._iteration,
+            "steps": self._steps,
+            "seconds": self._seconds,
+            "episodes": list(self._episodes),
+        }
+        unfinished = folder / ".algorithm.json.part"
+        unfinished.write_text(json.dumps(about))
+        os.replace(unfinished, folder / "algorithm.json")
+        return str(folder)
+
+    def restore(self, checkpoint_path: str | os.PathLike[str]) -> None:
+        """Go on from a checkpoint. Raises FileNotFoundError, and ConfigError for another algorithm's or version's."""
+        folder = Path(checkpoint_path)
+        if not (folder / "algorithm.json").is_file():
+            raise FileNotFoundError(f"{folder} holds no checkpoint: there is no algorithm.json")
+        about = json.loads((folder / "algorithm.json").read_text())
+        if about["algorithm"] != type(self).__name__ or about["version"] != _VERSION:
+            raise ConfigError(
+                f"{folder} is of {about['algorithm']}, version {about['version']}; this is {type(self).__name__}, "
+                f"version {_VERSION}"
+            )
+        state = torch.load(folder / "state.pt", map_location=self.device, weights_only=True)
+        try:
+            self.module.load_state_dict(state["module"])
+        except RuntimeError as error:
+            raise ConfigError(f"{folder} is of another network or environment: {error}") from error
+        self.set_learner_state(state["learner"])
+        self._random.bit_generator.state = state["random"]
+        self._iteration, self._steps, self._seconds = about["iteration"], about["steps"], about["seconds"]
+        self._episodes = deque(map(tuple, about["episodes"]), maxlen=_EPISODES)
+
+    def stop(self) -> None:
+        """End the runners. Again does nothing."""
+        self._runners.stop()
+
+    def sample(self, steps: int) -> dict[str, Any]:
+        """Return at least `steps` steps of the runners, played with the weights as they are now."""
+        made = self._runners.sample(self.module.arrays(), steps)
+        for each in made:
+            self._episodes.extend(each.pop("episodes"))
+        batch = {name: np.concatenate([each[name] for each in made]) for name in made[0]}
+        self._steps += len(batch["values"])
+        return batch
+
+    def _play(self, make: Any) -> Play:
+        config = self.config
+        return Play(
+            make=make,
+            config=config.env_config,
+            count=config.num_envs_per_env_runner,
+            gamma=config.gamma,
+            lambda_=getattr(config, "lambda_", 1.0),
+            clip_rewards=config.clip_rewards,
+            clip_actions=config.clip_actions,
+            seed=config.seed,
+        )
+
+
+@contextmanager
+def _threads(module: torch.nn.Module) -> Iterator[None]:
+    """Let torch use one thread for a small network, as long as the block of a `with` lasts."""
+    before = torch.get_num_threads()
+    if sum(each.numel() for each in module.parameters()) < _SMALL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,196 @@
+"""What an algorithm is told: settings in families, each a method that returns the configuration itself."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from shoal.errors import ConfigError, describe
+
+if TYPE_CHECKING:
+    from shoal.rllib.algorithms.algorithm import Algorithm
+
+C = TypeVar("C", bound="AlgorithmConfig")
+
+# Names that settings had before, and their present ones.
+OLDER = {
+    "lambda": "lambda_",
+    "num_envs_per_worker": "num_envs_per_env_runner",
+    "num_rollout_workers": "num_env_runners",
+    "num_sgd_iter": "num_epochs",
+    "num_workers": "num_env_runners",
+    "sgd_minibatch_size": "minibatch_size",
+    "num_cpus_per_worker": "num_cpus_per_env_runner",
+}
+
+MODEL = {"fcnet_hiddens": (256, 256), "fcnet_activation": "tanh", "vf_share_layers": False}
+
+
+class AlgorithmConfig:
+    """Settings of an algorithm. Each family of settings is a method with the settings' names; all of them may be read.
+
+    Unknown settings raise ConfigError with the nearest name that there is, wrong values with what is allowed.
+
+    Example: `PPOConfig().environment("CartPole-v1").training(lr=3e-4).env_runners(num_env_runners=2).build()`
+    """
+
+    algo_class: type[Algorithm] | None = None
+
+    families: Mapping[str, Mapping[str, Any]] = {
+        "environment": {"env": None, "env_config": {}, "clip_rewards": None, "clip_actions": False},
+        "framework": {"framework": "torch"},
+        "training": {
+            "gamma": 0.99,
+            "lr": 1e-3,
+            "grad_clip": None,
+            "train_batch_size": 32,
+            "minibatch_size": 128,
+            "num_epochs": 1,
+            "shuffle_batch_per_epoch": True,
+            "model": MODEL,
+        },
+        "env_runners": {
+            "num_env_runners": 0,
+            "num_envs_per_env_runner": 1,
+            "num_cpus_per_env_runner": 1,
+            "rollout_fragment_length": "auto",
+            "sample_timeout_s": 60.0,
+        },
+        "resources": {"num_gpus": 0},
+        "debugging": {"seed": None},
+    }
+
+    def __init__(self, algo_class: type[Algorithm] | None = None) -> None:
+        self._algo_class = algo_class or type(self).algo_class
+        self._settings: dict[str, Any] = {
+            name: copy.deepcopy(value) for family in self.families.values() for name, value in family.items()
+        }
+
+    def __getattr__(self, name: str) -> Any:
+        settings = self.__dict__.get("_settings", {})
+        known = OLDER.get(name, name)
+        if known in settings:
+            return settings[known]
+        raise AttributeError(f"{type(self).__name__} has no setting {name!r}")
+
+    def environment(self: C, env: Any = None, **settings: Any) -> C:
+        """Say what is played: `env` (a name, a class, a function), `env_config` (what it is made with), `clip_rewards`
+        (a bound, or True for 1), `clip_actions` (into the space of actions)."""
+        if env is not None:
+            settings["env"] = env
+        return self._set("environment", settings)
+
+    def framework(self: C, framework: str = "torch", **settings: Any) -> C:
+        """Say what networks are made of; there is "torch"."""
+        return self._set("framework", {"framework": framework, **settings})
+
+    def training(self: C, **settings: Any) -> C:
+        """Say how it learns: `gamma`, `lr`, `grad_clip`, `train_batch_size` (steps), `minibatch_size`, `num_epochs`,
+        `shuffle_batch_per_epoch`, `model` (`fcnet_hiddens`, `fcnet_activation`, `vf_share_layers`), and the algorithm's
+        own settings."""
+        return self._set("training", settings)
+
+    def env_runners(self: C, **settings: Any) -> C:
+        """Say who plays: `num_env_runners` actors (0: this process), `num_envs_per_env_runner`,
+        `num_cpus_per_env_runner`, `rollout_fragment_length` (steps of each environment in one request), and
+        `sample_timeout_s` (seconds)."""
+        return self._set("env_runners", settings)
+
+    def rollouts(self: C, **settings: Any) -> C:
+        """Do as `env_runners`, under the names that these settings had before."""
+        return self._set("env_runners", settings)
+
+    def resources(self: C, **settings: Any) -> C:
+        """Say what the learner uses: `num_gpus`."""
+        runners = {key: settings.pop(key) for key in list(settings) if key == "num_cpus_per_worker"}
+        self._set("env_runners", runners)
+        return self._set("resources", settings)
+
+    def debugging(self: C, **settings: Any) -> C:
+        """Say what makes runs alike: `seed`."""
+        return self._set("debugging", settings)
+
+    def copy(self: C) -> C:
+        """Return a configuration of its own, equal to this one."""
+        made = type(self)(self._algo_class)
+        made._settings = copy.deepcopy(self._settings)
+        return made
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all settings by their names."""
+        return copy.deepcopy(self._settings)
+
+    def validate(self) -> None:
+        """Raise ConfigError for settings that are wrong together."""
+        if self.env is None:
+            raise ConfigError('no environment is named: config.environment("CartPole-v1")')
+
+    def build(self, env: Any = None) -> Algorithm:
+        """Return the algorithm, ready to train. Raises ConfigError for settings that are wrong."""
+        made = self.copy()
+        if env is not None:
+            made.environment(env)
+        made.validate()
+        if made._algo_class is None:
+            raise ConfigError("which algorithm? Use its own configuration, such as PPOConfig()")
+        return made._algo_class(made)
+
+    def build_algo(self, env: Any = None) -> Algorithm:
+        """Do as `build`."""
+        return self.build(env)
+
+    def _set(self: C, family: str, given: Mapping[str, Any]) -> C:
+        known = self.families[family]
+        for name, value in given.items():
+            present = OLDER.get(name, name)
+            if present not in known:
+                raise ConfigError(self._unknown(family, name))
+            self._settings[present] = self._checked(present, value)
+        return self
+
+    def _unknown(self, family: str, name: str) -> str:
+        elsewhere = [other for other, names in self.families.items() if OLDER.get(name, name) in names]
+        if elsewhere:
+            return f"{name} is a setting of .{elsewhere[0]}(), not of .{family}()"
+        near = difflib.get_close_matches(name, [*self.families[family], *OLDER], 1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        return (
+            f".{family}() has no setting {name!r}{meant} It has: {', '.join(sorted(self.families[family]))}"
+        )
+
+    def _checked(self, name: str, value: Any) -> Any:
+        if name == "framework" and value != "torch":
+            raise ConfigError(f'framework must be "torch", not {describe(value)}')
+        if name == "model":
+            unknown = set(value) - set(MODEL)
+            if unknown:
+                raise ConfigError(
+                    f"model has no setting {', '.join(sorted(unknown))}; it has {', '.join(MODEL)}"
+                )
+            return {**MODEL, **value}
+        if name == "clip_rewards":
+            return 1.0 if value is True else (None if value is False else value)
+        if name in _LEAST and not (value is None and name in _MAY_BE_NONE):
+            least = _LEAST[name]
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or value < least:
+                raise ConfigError(f"{name} must be a number ≥ {least}, not {describe(value)}")
+        return value
+
+
+_LEAST = {
+    "gamma": 0,
+    "grad_clip": 0,
+    "lr": 0,
+    "minibatch_size": 1,
+    "num_cpus_per_env_runner": 0,
+    "num_env_runners": 0,
+    "num_envs_per_env_runner": 1,
+    "num_epochs": 1,
+    "num_gpus": 0,
+    "sample_timeout_s": 0,
+    "seed": 0,
+    "train_batch_size": 1,
+}
+_MAY_BE_NONE = ("grad_clip", "seed", "minibatch_size")

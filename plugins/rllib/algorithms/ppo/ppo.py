@@ -1,0 +1,80 @@
+"""PPO: sample, then several epochs of minibatches with a clipped objective."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from shoal.rllib.algorithms.algorithm import Algorithm
+from shoal.rllib.algorithms.algorithm_config import AlgorithmConfig
+from shoal.rllib.algorithms.ppo.loss import Coefficients, ppo_loss
+
+
+class PPO(Algorithm):
+    """Proximal policy optimisation (Schulman et al., 2017), with a penalty for divergence that adapts.
+
+    Example: `PPOConfig().environment("CartPole-v1").build().train()["episode_reward_mean"]`
+    """
+
+    def __init__(self, config: AlgorithmConfig) -> None:
+        super().__init__(config)
+        self._optimizer = torch.optim.Adam(self.module.parameters(), lr=config.lr)
+        self._kl_coeff = float(config.kl_coeff) if config.use_kl_loss else 0.0
+
+    def training_step(self) -> dict[str, Any]:
+        """Sample a batch, and learn from it in epochs of minibatches."""
+        config = self.config
+        batch = self.sample(config.train_batch_size)
+        variance = float(np.var(batch["advantages"] + batch["values"]))
+        explained = 1 - float(np.var(batch["advantages"])) / variance if variance else float("nan")
+        targets = batch["advantages"] + batch["values"]
+        advantages = batch["advantages"]
+        advantages = (advantages - advantages.mean()) / max(1e-4, float(advantages.std()))
+        seen = {
+            name: torch.as_tensor(values, device=self.device)
+            for name, values in {**batch, "advantages": advantages, "targets": targets}.items()
+        }
+        rows = len(targets)
+        size = config.minibatch_size or rows
+        coefficients = Coefficients(
+            clip=config.clip_param,
+            value_clip=config.vf_clip_param,
+            value=config.vf_loss_coeff,
+            entropy=config.entropy_coeff,
+            kl=self._kl_coeff,
+        )
+        told: dict[str, Any] = {}
+        for _ in range(config.num_epochs):
+            order = self._random.permutation(rows) if config.shuffle_batch_per_epoch else np.arange(rows)
+            shuffled = torch.as_tensor(order, device=self.device)
+            for start in range(0, max(1, rows - size + 1), size):
+                chosen = shuffled[start : start + size]
+                part = {name: values[chosen] for name, values in seen.items()}
+                loss, told = ppo_loss(self.module, self.distribution, part, coefficients)
+                self._optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                if config.grad_clip is not None:
+                    torch.nn.utils.clip_grad_norm_(self.module.parameters(), config.grad_clip)
+                self._optimizer.step()
+        numbers = {name: float(value) for name, value in told.items()}
+        if config.use_kl_loss:
+            self._adapt(numbers["mean_kl_loss"])
+        return {**numbers, "vf_explained_var": explained, "curr_kl_coeff": self._kl_coeff}
+
+    def learner_state(self) -> dict[str, Any]:
+        """Return the optimiser's state and the penalty's coefficient."""
+        return {"optimizer": self._optimizer.state_dict(), "kl_coeff": self._kl_coeff}
+
+    def set_learner_state(self, state: dict[str, Any]) -> None:
+        """Go on from them."""
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._kl_coeff = state["kl_coeff"]
+
+    def _adapt(self, divergence: float) -> None:
+        """Move the penalty so that policies diverge as much as is wanted (section 4 of the paper)."""
+        if divergence > 2.0 * self.config.kl_target:
+            self._kl_coeff *= 1.5
+        elif divergence < 0.5 * self.config.kl_target:
+            self._kl_coeff *= 0.5

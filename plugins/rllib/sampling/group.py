@@ -1,0 +1,88 @@
+"""The runners of an algorithm: in this process, or actors that are replaced when they die."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import TYPE_CHECKING, Any
+
+import shoal
+from shoal.errors import ActorDied, GetTimeout
+from shoal.rllib.sampling.runner import EnvRunner, Play
+
+if TYPE_CHECKING:
+    from shoal.rllib.algorithms.algorithm_config import AlgorithmConfig
+
+logger = logging.getLogger(__name__)
+_TRIES = 3  # of one request, each by a runner that is new
+
+
+class RunnerGroup:
+    """Gives steps of all runners at once.
+
+    Example: `RunnerGroup(play, config).sample(module.arrays(), 4000)`
+    """
+
+    def __init__(self, play: Play, config: AlgorithmConfig) -> None:
+        self._play = play
+        self._count: int = config.num_env_runners
+        self._fragment = config.rollout_fragment_length
+        self._timeout: float = config.sample_timeout_s
+        self._here = EnvRunner(play, 0) if not self._count else None
+        self._actors: list[Any] = []
+        self._made = 0
+        if self._count:
+            if not shoal.is_initialized():
+                shoal.init()
+            self._cpus = self._share(config.num_cpus_per_env_runner)
+            self._actors = [self._new() for _ in range(self._count)]
+
+    def sample(self, arrays: dict[str, Any], steps: int) -> list[dict[str, Any]]:
+        """Return what runners saw, at least `steps` steps together. Raises what environments raise."""
+        runners = max(1, self._count)
+        each = math.ceil(steps / (runners * self._play.count))
+        if self._fragment != "auto":
+            each = math.ceil(each / self._fragment) * self._fragment
+        if self._here is not None:
+            return [self._here.sample(arrays, each)]
+        weights = shoal.put(arrays)
+        asked = [actor.sample.remote(weights, each) for actor in self._actors]
+        return [self._answer(place, ref, weights, each) for place, ref in enumerate(asked)]
+
+    def stop(self) -> None:
+        """End the actors."""
+        if shoal.is_initialized():
+            for actor in self._actors:
+                shoal.kill(actor)
+        self._actors = []
+
+    def _answer(self, place: int, ref: Any, weights: Any, steps: int) -> dict[str, Any]:
+        for left in reversed(range(_TRIES)):
+            try:
+                answer: dict[str, Any] = shoal.get(ref, timeout=self._timeout)
+                return answer
+            except (ActorDied, GetTimeout) as error:
+                if not left:
+                    raise
+                logger.warning("env runner %d is replaced: %s", place, str(error).splitlines()[0])
+                shoal.kill(self._actors[place])
+                self._actors[place] = self._new()
+                ref = self._actors[place].sample.remote(weights, steps)
+        raise AssertionError("unreachable")
+
+    def _new(self) -> Any:
+        self._made += 1
+        return shoal.remote(num_cpus=self._cpus)(EnvRunner).remote(self._play, self._made)
+
+    def _share(self, cpus: float) -> float:
+        """CPUs of one runner: as asked, or a share where the session has fewer than all runners want."""
+        have = shoal.cluster_resources().get("CPU", 0.0)
+        if cpus * self._count <= have or not have:
+            return cpus
+        logger.warning(
+            "%d env runners of %g CPUs each want more than the %g that there are: they share them",
+            self._count,
+            cpus,
+            have,
+        )
+        return math.floor(have / self._count * 1000) / 1000
