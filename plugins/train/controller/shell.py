@@ -101,6 +101,7 @@ class Shell:
         self._polls: dict[Any, int] = {}
         self._events: deque[Event] = deque()
         self._validating = Validating(job.validation)
+        self._lost: set[int] | None = None  # ranks that a failure came from, None if nobody knows
         self._outcome: Succeed | Fail | None = None
         self._looked = 0.0  # for room, when last
         self._asked = 0.0  # which nodes will go, when last
@@ -231,7 +232,9 @@ class Shell:
         if graceful:
             with contextlib.suppress(Exception):  # what it is for is over
                 self._backend.on_shutdown(group, self._job.backend)
-        self._placer.keep(group.end(reusable=keep), len(group))
+        lost, self._lost = self._lost, None
+        living = group.survivors(lost, self._job.backend.reset) if keep and lost is not None else {}
+        self._placer.keep(group.end(keep, living), len(group), living)
 
     def _record(self, action: Record) -> None:
         metrics = [dict(each) for each in action.metrics]
@@ -358,6 +361,7 @@ class Shell:
         if others:
             text += f"\nThen ranks {', '.join(map(str, others))} failed; rank {others[0]}: {failures[others[0]][1]}"
         errors = {rank: error for rank, (error, _) in failures.items()}
+        self._lost = {first, *died}
         self._callbacks.tell("after_exception", errors)
         return Failed(
             {first: errors[first], **errors}, text, announced=bool(died) and self._is_leaving(first)
