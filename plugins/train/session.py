@@ -181,14 +181,7 @@ class Session:
                 path = checkpoint.path
             else:
                 work = self._upload_of(checkpoint, name_of, mode, delete_after, upload) if saves else None
-        shards = {
-            name: self.shards.get(name) for name in self.orders.tracked
-        }  # a DataConfig of one's own may have others
-        data = {
-            name: shard.progress()
-            for name, shard in shards.items()
-            if shard is not None and hasattr(shard, "progress")
-        }
+        data = {name: self.shards[name].progress() for name in self.orders.tracked}
         self._tell("reported", dict(metrics), saves, name, path, validation, data, holds)
         self.reports += 1
         if checkpoint is None:

@@ -172,29 +172,20 @@ class Shell:
             self._group = group = self._placer.start()
             if job.run.checkpoint_config.in_memory:
                 self._keepers = self._keepers.with_nodes([each.metadata.node_id for each in group.workers])
-            known = action.checkpoint.data if action.checkpoint is not None else None
-            positions = job.data.positions(job.datasets, known)
+            mesh = job.scaling.mesh(len(group)) if job.scaling.parallel else {"dp": len(group)}
+            shards, positions = self._shards(action.checkpoint, group, mesh)
             orders = Orders(
                 experiment=job.name,
                 storage=job.storage,
                 checkpoint=action.checkpoint and attrs.evolve(action.checkpoint, data=None),
                 first_index=action.first_index,
-                mesh=job.scaling.mesh(len(group)) if job.scaling.parallel else {"dp": len(group)},
+                mesh=mesh,
                 metadata=job.metadata,
                 resume=job.resume,
                 tracked=tuple(positions),
                 keepers=self._keepers if self._keepers.actors else None,
                 storage_frequency=job.run.checkpoint_config.storage_frequency,
                 validates=job.validation is not None,
-            )
-            nodes = [worker.metadata.node_id for worker in group.workers]
-            actors = [worker.actor for worker in group.workers]
-            shards = (
-                job.data.configure(
-                    job.datasets, len(group), actors, nodes, mesh=orders.mesh, positions=positions
-                )
-                if job.datasets
-                else None
             )
             prepared = [
                 worker.actor.prepare.remote(
@@ -224,6 +215,25 @@ class Shell:
         }
         self._looked = time.monotonic()
         self._events.append(Begun(len(group), time.time(), positions))
+
+    def _shards(
+        self, checkpoint: Kept | None, group: WorkerGroup, mesh: Mapping[str, int]
+    ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """Return each rank's parts of the datasets, and where those begin that go on in the middle of an epoch."""
+        job = self._job
+        if not job.datasets:
+            return [], {}
+        known = checkpoint.data if checkpoint is not None else None
+        positions = job.data.positions(job.datasets, known)
+        actors = [worker.actor for worker in group.workers]
+        nodes = [worker.metadata.node_id for worker in group.workers]
+        shards = job.data.configure(job.datasets, len(group), actors, nodes, mesh=mesh, positions=positions)
+        # A DataConfig of the program's own may have dealt otherwise, or from elsewhere on.
+        return shards, {
+            name: start
+            for name, start in positions.items()
+            if all(getattr(shard.get(name), "start", None) == start for shard in shards)
+        }
 
     def _end(self, graceful: bool, keep: bool = False) -> None:
         group, self._group, self._polls = self._group, None, {}
