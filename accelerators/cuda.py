@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from shoal.accelerators.cuda_memory import CudaMemory
-from shoal.accelerators.numbers import is_number
 from shoal.accelerators.nvidia import Gpu, find
-from shoal.errors import ConfigError, describe
+from shoal.accelerators.whole import labelled, refuse_parts_of_several
 from shoal.interfaces.accelerator import Accelerator, Device
 from shoal.interfaces.checks import GOOD, WARNING, Finding
 from shoal.interfaces.tensors import TensorTransport
@@ -52,25 +50,14 @@ class CudaAccelerator(Accelerator):
         return float(len(devices))
 
     def check(self, quantity: float) -> None:
-        if (
-            not is_number(quantity)
-            or not 0 <= quantity < math.inf
-            or (quantity > 1 and quantity != int(quantity))
-        ):
-            raise ConfigError(
-                f"num_gpus must be a whole number, or a share of one GPU that is less than 1, got {describe(quantity)}"
-            )
+        refuse_parts_of_several(quantity, "num_gpus", "GPU")
 
     def environment(self, device_ids: Sequence[str]) -> Mapping[str, str]:
         # Without the order CUDA numbers the fastest device 0, and nvidia-smi the first on the bus.
         return {VISIBLE: ",".join(device_ids), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
     def type_labels(self, devices: Sequence[Device]) -> Mapping[str, str]:
-        types = Counter(device.type for device in devices if device.type)
-        if not types:
-            return {}
-        most = max(sorted(types), key=lambda each: types[each])
-        return {"shoal.io/accelerator-type": most}
+        return labelled(devices)
 
     def tensor_transports(self) -> Sequence[TensorTransport]:
         return (CudaMemory(),)

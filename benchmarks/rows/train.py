@@ -13,6 +13,8 @@ from typing import Any
 from harness.declare import Rows
 from harness.measure import Bench, Reading
 
+from rows.train_floors import PROGRAM
+
 ROWS = Rows()
 WORKERS = 4
 
@@ -78,3 +80,83 @@ def recovery(bench: Bench) -> Reading:
         died = float((Path(folder) / "died").read_text())
         last = max(float(file.read_text()) for file in Path(folder).glob("again_*"))
     return Reading(1.0 / (last - died))
+
+
+@ROWS.row("train: DDP steps, 2 workers", floor="torchrun: DDP steps, 2 workers", share=0.97, seconds=180)
+def steps(bench: Bench) -> Reading:
+    """The same steps as torchrun's, in a training function, with the model that prepare_model makes."""
+    train = importlib.import_module(f"{bench.api.__name__}.train")
+    torch = importlib.import_module(f"{bench.api.__name__}.train.torch")
+
+    def loop(config: dict[str, Any]) -> None:
+        import runpy
+
+        import torch as plain
+
+        plain.set_num_threads(1)
+        library = importlib.import_module(f"{config['library']}.train")
+        rate = runpy.run_path(config["program"])["measure"](
+            config["count"], importlib.import_module(f"{config['library']}.train.torch").prepare_model
+        )
+        library.report({"rate": rate})
+
+    with tempfile.TemporaryDirectory() as folder:
+        result = torch.TorchTrainer(
+            loop,
+            train_loop_config={
+                "library": bench.api.__name__,
+                "program": str(PROGRAM),
+                "count": bench.size(400, 40),
+            },
+            scaling_config=train.ScalingConfig(num_workers=2, resources_per_worker={"CPU": 0.5}),
+            run_config=train.RunConfig(storage_path=folder),
+        ).fit()
+    return Reading(result.metrics["rate"])
+
+
+@ROWS.row(
+    "train: report with a checkpoint of 100 MB, ASYNC",
+    unit="ms",
+    less_is_better=True,
+    only_ours=True,
+    limit=20.0,
+    seconds=180,
+)
+def upload(bench: Bench) -> Reading:
+    """How long a step waits in report(): the upload goes on behind it. The median of the reports of one run."""
+    train = importlib.import_module(f"{bench.api.__name__}.train")
+
+    def loop(config: dict[str, Any]) -> None:
+        library = importlib.import_module(f"{config['library']}.train")
+        mode = importlib.import_module(f"{config['library']}.train.uploads").CheckpointUploadMode.ASYNC
+        waits = []
+        for number in range(config["count"]):
+            folder = Path(config["folder"], f"made_{number}")
+            folder.mkdir()
+            (folder / "model").write_bytes(bytes(100_000_000))
+            began = time.perf_counter()
+            library.report(
+                {"number": number},
+                checkpoint=library.Checkpoint.from_directory(folder),
+                checkpoint_upload_mode=mode,
+            )
+            waits.append(1000 * (time.perf_counter() - began))
+            # The next step computes while the upload goes on; without it the queue of uploads would be measured.
+            deadline = time.monotonic() + 30
+            while folder.exists() and time.monotonic() < deadline:
+                time.sleep(0.01)
+        library.report({"wait": sorted(waits)[len(waits) // 2]})
+
+    with tempfile.TemporaryDirectory() as folder:
+        result = train.DataParallelTrainer(
+            loop,
+            train_loop_config={
+                "library": bench.api.__name__,
+                "folder": folder,
+                "count": bench.size(9, 3),
+            },
+            run_config=train.RunConfig(
+                storage_path=f"{folder}/runs", checkpoint_config=train.CheckpointConfig(num_to_keep=1)
+            ),
+        ).fit()
+    return Reading(result.metrics["wait"])

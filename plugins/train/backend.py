@@ -54,6 +54,13 @@ class BackendConfig:
         """What the training function runs within, in each worker: a function that makes a context manager, or None."""
         return None
 
+    @property
+    def reset(self) -> Callable[[], None] | None:
+        """What makes a worker fit for the next group after another has failed: called in its process once the training
+        function has ended there; it may raise. None: such a worker's process ends with its group.
+        """
+        return nothing if type(self) is BackendConfig else None
+
     def to_dict(self) -> dict[str, Any]:
         """Return the settings."""
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
@@ -81,6 +88,10 @@ def backend_config_of(given: Any) -> BackendConfig:
     if isinstance(given, type) and issubclass(given, BackendConfig):
         return given()
     raise ConfigError(f"backend_config must be a BackendConfig or a plugin's name, not {describe(given)}")
+
+
+def nothing() -> None:
+    """Do nothing: what a worker without a framework needs before its next group."""
 
 
 @contextlib.contextmanager

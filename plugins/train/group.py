@@ -20,6 +20,9 @@ CALL_SECONDS = 600.0  # for which one call of a backend may take
 _SETTLE_SECONDS = 3.0  # for which what an ended group had may take to be free again
 _LOOK_SECONDS = 0.5
 _SAY_SECONDS = 30.0
+_ABANDON_SECONDS = (
+    1.0  # for which a living rank may take to leave a group that failed; a new one takes not much longer
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -52,6 +55,7 @@ class Worker:
 
     actor: Any
     metadata: WorkerMetadata
+    bundle: int = 0  # its place in the placement group
 
 
 class WorkerGroup:
@@ -92,9 +96,29 @@ class WorkerGroup:
         found: list[Any] = shoal.get(refs, timeout=CALL_SECONDS)
         return found
 
-    def end(self, reusable: bool = False) -> Any:
-        """End the workers. Returns the placement group if it is to be used again, else gives that back too."""
+    def survivors(self, lost: set[int], reset: Callable[[], None] | None) -> dict[int, Any]:
+        """Have ranks that are not lost leave what failed; return actors that are fit for another, by place."""
+        if reset is None:
+            return {}
+        asked = [
+            (worker, worker.actor.abandon.remote(reset, _ABANDON_SECONDS))
+            for rank, worker in enumerate(self.workers)
+            if rank not in lost
+        ]
+        deadline = time.monotonic() + _ABANDON_SECONDS + 0.5
+        return {
+            worker.bundle: worker.actor
+            for worker, ref in asked
+            if get_within(ref, max(0.0, deadline - time.monotonic()))
+        }
+
+    def end(self, reusable: bool = False, survivors: Mapping[int, Any] | None = None) -> Any:
+        """End the workers, but for survivors. Returns the placement group if it is to be used again, else gives that
+        back too.
+        """
         for worker in self.workers:
+            if survivors and worker.bundle in survivors:
+                continue
             with contextlib.suppress(ShoalError):
                 shoal.kill(worker.actor)
         if reusable:
@@ -171,24 +195,39 @@ class Placer:
         self._runtime_env = dict(runtime_env)
         self._say = say
         self._kept: tuple[Any, int] | None = None  # a placement group of before, and for how many workers
+        self._living: dict[int, Any] = {}  # workers in it, by their places
 
-    def keep(self, placement: Any, workers: int) -> None:
-        """Keep the placement group of a group that has ended."""
+    def keep(self, placement: Any, workers: int, living: Mapping[int, Any]) -> None:
+        """Keep the placement group of a group that has ended, with the workers that are fit for another."""
         self._kept = (placement, workers) if placement is not None else None
+        self._living = dict(living)
 
     def free(self) -> None:
         """Give back what is kept."""
+        self._end_living()
         if self._kept is not None:
             with contextlib.suppress(ShoalError):
                 shoal.remove_placement_group(self._kept[0])
             self._kept = None
 
+    def _end_living(self) -> None:
+        for actor in self._living.values():
+            with contextlib.suppress(ShoalError):
+                shoal.kill(actor)
+        self._living = {}
+
     def start(self) -> WorkerGroup:
-        """Start as many workers as fit, within the bounds. Raises ConfigError if the least number never can."""
+        """Start as many workers as fit, within the bounds; those that live are among them.
+
+        Raises ConfigError if the least number never can.
+        """
         placement, workers = self._place()
         actor = shoal.remote(TrainWorker)
+        living, self._living = self._living, {}
         actors = [
-            actor.options(
+            living[index]
+            if index in living
+            else actor.options(
                 **_options(self._scaling.bundle()),
                 max_concurrency=8,
                 max_restarts=0,
@@ -212,8 +251,9 @@ class Placer:
         deadline = time.monotonic() + scaling.wait_for_nodes_s
         if self._kept is not None:
             (placement, workers), self._kept = self._kept, None
-            if not scaling.elasticity_enabled and self._is_whole(placement):
+            if workers == scaling.max_workers and self._is_whole(placement):
                 return placement, workers
+            self._end_living()
             with contextlib.suppress(ShoalError):
                 shoal.remove_placement_group(placement)
         began = said = time.monotonic()
@@ -283,15 +323,16 @@ def ranked(actors: Sequence[Any], infos: Sequence[WorkerInfo]) -> list[Worker]:
     Example: `ranked([a, b, c], [on_one, on_two, on_one])  # a, c, b`
     """
     order = {node: rank for rank, node in enumerate(dict.fromkeys(info.node_id for info in infos))}
-    pairs = sorted(zip(actors, infos, strict=True), key=lambda pair: order[pair[1].node_id])
+    pairs = sorted(enumerate(zip(actors, infos, strict=True)), key=lambda pair: order[pair[1][1].node_id])
     sizes = Counter(info.node_id for info in infos)
     ranks: dict[str, list[int]] = defaultdict(list)
-    for rank, (_, info) in enumerate(pairs):
+    for rank, (_, (_, info)) in enumerate(pairs):
         ranks[info.node_id].append(rank)
     nodes = {node: tuple(there) for node, there in ranks.items()}
     return [
         Worker(
             actor=actor,
+            bundle=bundle,
             metadata=WorkerMetadata(
                 rank=rank,
                 info=info,
@@ -305,7 +346,7 @@ def ranked(actors: Sequence[Any], infos: Sequence[WorkerInfo]) -> list[Worker]:
                 ),
             ),
         )
-        for rank, (actor, info) in enumerate(pairs)
+        for rank, (bundle, (actor, info)) in enumerate(pairs)
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import pathlib
 import queue
@@ -67,6 +68,10 @@ class Orders:
     validates: bool = False  # whether the trainer has a validation_config
 
 
+class GroupFailed(BaseException):
+    """What a training function gets when another rank has failed. No error of the program's: it is told to nobody."""
+
+
 @attrs.define(eq=False)
 class Session:
     """One worker's part of one attempt. The training function runs in a thread of its own; actor calls in others."""
@@ -112,7 +117,7 @@ class Session:
     def poll(self, timeout: float) -> list[tuple[Any, ...]]:
         """Wait until there are events, at most so many seconds, and take them."""
         with self._changed:
-            self._changed.wait_for(lambda: self._events, timeout)
+            self._changed.wait_for(lambda: self._events or self.over, timeout)
             taken = list(self._events)
             self._events.clear()
             self._changed.notify_all()
@@ -123,6 +128,24 @@ class Session:
         with self._changed:
             self._given[number] = value
             self._changed.notify_all()
+
+    def abandon(self, seconds: float) -> bool:
+        """Have the training function end, as if an error came from where it is; return whether it did in time."""
+        with self._changed:
+            self.over = True
+            self._changed.notify_all()
+        thread = self.thread
+        if thread is not None and thread.is_alive():
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(thread.ident or 0), ctypes.py_object(GroupFailed)
+            )
+            thread.join(seconds)
+            if thread.is_alive():
+                return False
+        if self._uploader is not None:
+            with contextlib.suppress(queue.Full):
+                self._uploads.put_nowait(None)
+        return True
 
     def stack(self) -> str:
         """Return where the training function is."""
@@ -158,14 +181,7 @@ class Session:
                 path = checkpoint.path
             else:
                 work = self._upload_of(checkpoint, name_of, mode, delete_after, upload) if saves else None
-        shards = {
-            name: self.shards.get(name) for name in self.orders.tracked
-        }  # a DataConfig of one's own may have others
-        data = {
-            name: shard.progress()
-            for name, shard in shards.items()
-            if shard is not None and hasattr(shard, "progress")
-        }
+        data = {name: self.shards[name].progress() for name in self.orders.tracked}
         self._tell("reported", dict(metrics), saves, name, path, validation, data, holds)
         self.reports += 1
         if checkpoint is None:
@@ -221,8 +237,10 @@ class Session:
         self.meetings += 1
         self._tell("joined", number, value if gathers or self.place.world_rank == 0 else None, gathers)
         with self._changed:
-            if not self._changed.wait_for(lambda: number in self._given, _MEET_SECONDS):
+            if not self._changed.wait_for(lambda: number in self._given or self.over, _MEET_SECONDS):
                 raise TimeoutError(f"not all ranks came to the meeting {number} within {_MEET_SECONDS:g} s")
+            if number not in self._given:
+                raise GroupFailed
             return self._given.pop(number)
 
     def note(self, known: list[Kept], statuses: Mapping[int, str]) -> None:
@@ -248,6 +266,8 @@ class Session:
 
     def _tell(self, *event: Any) -> None:
         with self._changed:
+            if self.over:  # nobody listens any more
+                return
             if not self._changed.wait_for(lambda: len(self._events) < _MOST_EVENTS, _REPORT_SECONDS):
                 raise TimeoutError(f"the run's controller has taken no reports for {_REPORT_SECONDS:g} s")
             self._events.append((*event, time.time()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import os
 import socket
@@ -77,9 +78,29 @@ class TrainWorker:
         """Know the run's checkpoints."""
         session_here("note").note(known, statuses)
 
+    def abandon(self, reset: Callable[[], None] | None, seconds: float) -> bool:
+        """End this worker's part of a group that failed; return whether the process is fit for another.
+
+        What the training function waits for in C cannot be ended: then it is not, after so many seconds.
+        """
+        session = session_here("abandon")
+        if reset is None or not session.abandon(seconds):
+            return False
+        if has_devices():
+            return False
+        reset()
+        begin_session(None)
+        gc.collect()  # models of before, which may refer to themselves
+        return True
+
     def stack(self) -> str:
         """Return where the training function is."""
         return session_here("stack").stack()
+
+
+def has_devices() -> bool:
+    """Return whether this worker has GPUs, whose state nobody vouches for after a failure."""
+    return bool(shoal.get_gpu_ids())
 
 
 def bind(function: Callable[..., Any], config: Any) -> Callable[[], Any]:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +54,11 @@ def loop(config: dict[str, Any]) -> None:
                 mark = done / f"{what}_{when}"
                 if rank == 1 and batches == when and not mark.exists():
                     mark.touch()
+                    # What was reported so far is a checkpoint, so that it is known where the next attempt begins.
+                    until = time.monotonic() + 60
+                    while len(train.get_all_reported_checkpoints()) < batches // 3:
+                        assert time.monotonic() < until
+                        time.sleep(0.02)
                     if what == "kill":
                         os.kill(os.getpid(), signal.SIGKILL)
                     raise RuntimeError("broken")
@@ -149,3 +155,25 @@ def test_ranks_that_share_a_model_get_the_same_rows_of_a_dataset(run_config: Mak
     assert rows[0] == rows[2]
     assert rows[1] == rows[3]
     assert Counter(rows[0] + rows[1]) == Counter(list(range(100)) * 2)
+
+
+class Own(train.DataConfig):
+    """As programs written for the reference have it: what was asked for beside the datasets is left out."""
+
+    def configure(
+        self, datasets: Any, world_size: int, worker_handles: Any, worker_node_ids: Any, **kwargs: Any
+    ) -> list[dict[str, Any]]:
+        return super().configure(datasets, world_size, worker_handles, worker_node_ids)
+
+
+def test_a_data_config_of_ones_own_begins_its_epoch_anew(run_config: Make, tmp_path: Path) -> None:
+    result = DataParallelTrainer(
+        loop,
+        train_loop_config={"folder": str(tmp_path), "epochs": 1, "breaks": [(8, "raise")]},
+        scaling_config=ScalingConfig(num_workers=2),
+        run_config=run_config(name="own", failure_config=FailureConfig(max_failures=1)),
+        datasets={"train": numbers("plain")},
+        dataset_config=Own(),
+    ).fit()
+    assert set(learnt(result)[0]) == set(range(ROWS))
+    assert learnt(result)[0].total() == ROWS + 6 * 12 * 2

@@ -20,6 +20,8 @@ from shoal.train.controller.events import (
     Fail,
     Failed,
     Finished,
+    Held,
+    Hold,
     Joined,
     Leaving,
     Record,
@@ -215,10 +217,11 @@ class Runs(RuleBasedStateMachine):
         self.machine = Controller(ScalingConfig(num_workers=self.size), run)
         self.committed: list[Kept] = []
         self.discarded: list[Kept] = []
+        self.held: list[Kept] = []  # in memory
         self.records: list[int] = []
         self.over: list[Action] = []
         self.group: list[int] | None = None  # how often each rank has reported
-        self.unsaved: list[tuple[int, int]] = []
+        self.unsaved: list[tuple[int, int, Any]] = []
         self.done: set[int] = set()
         self.first = 0
         self.starts = 0
@@ -230,7 +233,9 @@ class Runs(RuleBasedStateMachine):
             match action:
                 case Start():
                     assert self.group is None
-                    newest = max(self.committed, key=lambda kept: kept.index, default=None)
+                    # What is in the storage counts before the same in memory.
+                    known = [*self.held, *self.committed]
+                    newest = max(known, key=lambda kept: (kept.index, not kept.parts), default=None)
                     assert action.checkpoint == newest
                     assert action.first_index > max([-1, *self.records])
                     self.first, self.starts = action.first_index, self.starts + 1
@@ -244,6 +249,11 @@ class Runs(RuleBasedStateMachine):
                 case Commit():
                     assert action.kept.index in self.records
                     self.committed.append(action.kept)
+                case Hold():
+                    assert action.kept.index in self.records
+                    assert action.kept.parts
+                    assert all(action.kept.index > kept.index for kept in self.held)
+                    self.held.append(action.kept)
                 case Discard():
                     assert action.kept in self.committed
                     assert action.kept.index < max(kept.index for kept in self.committed)
@@ -258,26 +268,28 @@ class Runs(RuleBasedStateMachine):
         self.apply(self.machine.handle(Begun(self.size, 0.0)))
 
     @precondition(lambda self: self.group is not None)
-    @rule(rank=st.integers(0, 2), saves=st.booleans())
-    def report(self, rank: int, saves: bool) -> None:
+    @rule(rank=st.integers(0, 2), saves=st.booleans(), holds=st.booleans())
+    def report(self, rank: int, saves: bool, holds: bool) -> None:
         if self.group is None or rank in self.done:
             return
         index = self.group[rank]
         self.group[rank] += 1
         if saves:
-            self.unsaved.append((rank, index))
-        self.apply(self.machine.handle(Reported(rank, {"x": index}, saves, 0.0)))
+            self.unsaved.append((rank, index, Saved))
+        if holds:
+            self.unsaved.append((rank, index, Held))
+        self.apply(self.machine.handle(Reported(rank, {"x": index}, saves, 0.0, holds=holds)))
 
     @precondition(lambda self: self.group is not None and self.unsaved)
     @rule(data=st.data())
     def save(self, data: st.DataObject) -> None:
-        rank, index = self.unsaved.pop(data.draw(st.integers(0, len(self.unsaved) - 1)))
-        self.apply(self.machine.handle(Saved(rank, index)))
+        rank, index, done = self.unsaved.pop(data.draw(st.integers(0, len(self.unsaved) - 1)))
+        self.apply(self.machine.handle(done(rank, index)))
 
     @precondition(lambda self: self.group is not None)
     @rule(rank=st.integers(0, 2))
     def finish(self, rank: int) -> None:
-        if self.group is None or rank in self.done or any(who == rank for who, _ in self.unsaved):
+        if self.group is None or rank in self.done or any(who == rank for who, *_ in self.unsaved):
             return
         self.done.add(rank)
         self.apply(self.machine.handle(Finished(rank, rank, 0.0)))

@@ -101,6 +101,7 @@ class Shell:
         self._polls: dict[Any, int] = {}
         self._events: deque[Event] = deque()
         self._validating = Validating(job.validation)
+        self._lost: set[int] | None = None  # ranks that a failure came from, None if nobody knows
         self._outcome: Succeed | Fail | None = None
         self._looked = 0.0  # for room, when last
         self._asked = 0.0  # which nodes will go, when last
@@ -171,29 +172,20 @@ class Shell:
             self._group = group = self._placer.start()
             if job.run.checkpoint_config.in_memory:
                 self._keepers = self._keepers.with_nodes([each.metadata.node_id for each in group.workers])
-            known = action.checkpoint.data if action.checkpoint is not None else None
-            positions = job.data.positions(job.datasets, known)
+            mesh = job.scaling.mesh(len(group)) if job.scaling.parallel else {"dp": len(group)}
+            shards, positions = self._shards(action.checkpoint, group, mesh)
             orders = Orders(
                 experiment=job.name,
                 storage=job.storage,
                 checkpoint=action.checkpoint and attrs.evolve(action.checkpoint, data=None),
                 first_index=action.first_index,
-                mesh=job.scaling.mesh(len(group)) if job.scaling.parallel else {"dp": len(group)},
+                mesh=mesh,
                 metadata=job.metadata,
                 resume=job.resume,
                 tracked=tuple(positions),
                 keepers=self._keepers if self._keepers.actors else None,
                 storage_frequency=job.run.checkpoint_config.storage_frequency,
                 validates=job.validation is not None,
-            )
-            nodes = [worker.metadata.node_id for worker in group.workers]
-            actors = [worker.actor for worker in group.workers]
-            shards = (
-                job.data.configure(
-                    job.datasets, len(group), actors, nodes, mesh=orders.mesh, positions=positions
-                )
-                if job.datasets
-                else None
             )
             prepared = [
                 worker.actor.prepare.remote(
@@ -224,6 +216,25 @@ class Shell:
         self._looked = time.monotonic()
         self._events.append(Begun(len(group), time.time(), positions))
 
+    def _shards(
+        self, checkpoint: Kept | None, group: WorkerGroup, mesh: Mapping[str, int]
+    ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """Return each rank's parts of the datasets, and where those begin that go on in the middle of an epoch."""
+        job = self._job
+        if not job.datasets:
+            return [], {}
+        known = checkpoint.data if checkpoint is not None else None
+        positions = job.data.positions(job.datasets, known)
+        actors = [worker.actor for worker in group.workers]
+        nodes = [worker.metadata.node_id for worker in group.workers]
+        shards = job.data.configure(job.datasets, len(group), actors, nodes, mesh=mesh, positions=positions)
+        # A DataConfig of the program's own may have dealt otherwise, or from elsewhere on.
+        return shards, {
+            name: start
+            for name, start in positions.items()
+            if all(getattr(shard.get(name), "start", None) == start for shard in shards)
+        }
+
     def _end(self, graceful: bool, keep: bool = False) -> None:
         group, self._group, self._polls = self._group, None, {}
         if group is None:
@@ -231,7 +242,9 @@ class Shell:
         if graceful:
             with contextlib.suppress(Exception):  # what it is for is over
                 self._backend.on_shutdown(group, self._job.backend)
-        self._placer.keep(group.end(reusable=keep), len(group))
+        lost, self._lost = self._lost, None
+        living = group.survivors(lost, self._job.backend.reset) if keep and lost is not None else {}
+        self._placer.keep(group.end(keep, living), len(group), living)
 
     def _record(self, action: Record) -> None:
         metrics = [dict(each) for each in action.metrics]
@@ -358,6 +371,7 @@ class Shell:
         if others:
             text += f"\nThen ranks {', '.join(map(str, others))} failed; rank {others[0]}: {failures[others[0]][1]}"
         errors = {rank: error for rank, (error, _) in failures.items()}
+        self._lost = {first, *died}
         self._callbacks.tell("after_exception", errors)
         return Failed(
             {first: errors[first], **errors}, text, announced=bool(died) and self._is_leaving(first)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import socket
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import attrs
@@ -77,6 +78,11 @@ class TorchConfig(BackendConfig):
     def framework(self) -> str | None:
         """The framework's name."""
         return "torch"
+
+    @property
+    def reset(self) -> Callable[[], None] | None:
+        """Leave the process group. Over NCCL a process ends with its group: an operation that hangs holds its GPU."""
+        return part if self.backend in (None, "gloo") else None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings."""
