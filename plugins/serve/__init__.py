@@ -14,16 +14,19 @@ from shoal.serve.api import (
     start,
     status,
 )
+from shoal.serve.batching import batch
 from shoal.serve.config import HTTPOptions
 from shoal.serve.context import get_multiplexed_model_id, get_replica_context, get_trace_context
 from shoal.serve.deployment import Application, Deployment, deployment
 from shoal.serve.ingress import ingress
+from shoal.serve.multiplex import multiplexed
 
 __all__ = [
     "Application",
     "Deployment",
     "HTTPOptions",
     "RunTarget",
+    "batch",
     "delete",
     "deployment",
     "get_app_handle",
@@ -32,6 +35,7 @@ __all__ = [
     "get_replica_context",
     "get_trace_context",
     "ingress",
+    "multiplexed",
     "run",
     "run_many",
     "shutdown",

@@ -8,15 +8,14 @@ import os
 import signal
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from asking_services import base_url
+from asking_services import base_url, until
 
 import shoal
 from shoal import serve
@@ -45,14 +44,6 @@ def services() -> Iterator[None]:
         )
         yield
         serve.shutdown()
-
-
-def until(condition: Callable[[], Any], seconds: float = 20.0) -> None:
-    """Wait for a condition."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come to be"
-        time.sleep(0.02)
 
 
 def _ingress() -> Any:
