@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import pickle
 import time
@@ -12,6 +13,7 @@ from typing import Any
 
 import cloudpickle
 
+from shoal.errors import ShoalError
 from shoal.interfaces.current import current
 from shoal.serve.config import HTTPOptions
 from shoal.serve.control import saved
@@ -43,9 +45,11 @@ from shoal.serve.messages import (
     RouteSeen,
     key_of,
 )
+from shoal.util.reports import tell
 
 _log = logging.getLogger("shoal.serve")
 _TICK_SECONDS = 0.1
+_TELL_SECONDS = 2.0
 _STATE_KEY = b"state"
 _HEARD_SECONDS = 5.0
 
@@ -82,6 +86,7 @@ class Controller:
         await self._take_over()
         self._spawn(self._tick())
         self._proxies.begin(self._spawn)
+        self._spawn(self._tell())
 
     # What callers ask
 
@@ -240,6 +245,21 @@ class Controller:
                 self._act(self._scaler.look(now))
             except Exception:  # a policy of a user, a fault of ours: the next tick tries again
                 _log.exception("the controller of shoal.serve failed in a tick")
+
+    async def _tell(self) -> None:
+        """Tell the dashboard's page how things are, when they have changed."""
+        before = ""
+        while not self._ends:
+            facts = await self.details()
+            facts.pop("config")
+            now = json.dumps(facts, default=str)
+            if now != before:
+                before = now
+                try:
+                    await asyncio.to_thread(tell, "serve", "services", json.loads(now))
+                except (ShoalError, ValueError) as error:  # too many applications for a report, or no head
+                    _log.debug("the dashboard is not told: %s", error)
+            await asyncio.sleep(_TELL_SECONDS)
 
     def _happened(self, event: Event) -> None:
         self._act(self._machine.handle(event, time.monotonic()))
