@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from shoal.serve.api import (
+    ProxyAddress,
     RunTarget,
     delete,
     get_app_handle,
     get_deployment_handle,
+    proxies,
     run,
     run_many,
     shutdown,
@@ -25,6 +27,7 @@ __all__ = [
     "Application",
     "Deployment",
     "HTTPOptions",
+    "ProxyAddress",
     "RunTarget",
     "batch",
     "delete",
@@ -36,6 +39,7 @@ __all__ = [
     "get_trace_context",
     "ingress",
     "multiplexed",
+    "proxies",
     "run",
     "run_many",
     "shutdown",
