@@ -51,6 +51,33 @@ class TestPrefix(RouterContract):
         assert router.choose(there, Asked("f", ({"prompt": "you are a helpful shoal"},))) is not first
 
 
+class TestRoundRobin(RouterContract):
+    @pytest.fixture
+    def router(self) -> Router:
+        return make_router(RequestRouterConfig(request_router_class="round_robin"))
+
+    def test_one_after_the_other(self, router: Router) -> None:
+        there = candidates(3)
+        chosen = [router.choose(there, Asked("f")) for _ in range(6)]
+        assert chosen == [*there, *there]
+
+
+class TestConsistentHash(RouterContract):
+    @pytest.fixture
+    def router(self) -> Router:
+        return make_router(RequestRouterConfig(request_router_class="consistent_hash"))
+
+    def test_only_the_sessions_of_a_lost_replica_move(self, router: Router) -> None:
+        there = candidates(5, most=1000)
+        sessions = [Asked("f", session_id=f"s{number}") for number in range(200)]
+        before = [router.choose(there, each) for each in sessions]
+        assert len({id(each) for each in before}) == 5
+        lost = there.pop(2)
+        router.update(there)
+        after = [router.choose(there, each) for each in sessions]
+        assert all(one is other for one, other in zip(before, after, strict=True) if one is not lost)
+
+
 def test_a_router_that_is_not_there_or_is_none_is_refused() -> None:
     with pytest.raises(PluginNotFound, match="power_of_two"):
         make_router(RequestRouterConfig(request_router_class="power_of_too"))

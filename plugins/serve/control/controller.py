@@ -161,7 +161,7 @@ class Controller:
                 for name in names
             }
             if all(status in ("RUNNING", "DEPLOY_FAILED", "NOT_STARTED") for status, _ in now.values()):
-                await self._news.heard(ROUTES, _HEARD_SECONDS)
+                await self._until_heard(names)
                 return now
             left = end - time.monotonic()
             if left <= 0:
@@ -170,6 +170,17 @@ class Controller:
                 await asyncio.wait_for(self._changed.wait(), min(left, 1.0))
             except asyncio.TimeoutError:
                 continue
+
+    async def _until_heard(self, names: list[str]) -> None:
+        """Wait until all callers know what these applications are now, within a bound."""
+        deployments = [
+            (name, each)
+            for name in names
+            if (app := self._machine.apps.get(name))
+            for each in app.deployments
+        ]
+        keys = [ROUTES, *(key_of(name, each) for name, each in deployments)]
+        await asyncio.gather(*(self._news.heard(key, _HEARD_SECONDS) for key in keys))
 
     async def proxies_ready(self, seconds: float) -> dict[str, tuple[str, int, str]]:
         """Return host, port and message of each node's proxy, when all serve or have failed."""
