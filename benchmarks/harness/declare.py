@@ -23,6 +23,7 @@ FAMILIES = (
     "utilities",
     "data",
     "train",
+    "serve",
     "scale",
     "scheduling",
     "cluster",

@@ -134,6 +134,17 @@ MODULES: dict[str, tuple[Source, ...]] = {
     "ray.runtime_context": (_of("shoal", "RuntimeContext get_runtime_context"),),
     "ray.job_submission": (_of("shoal.jobs"),),
     "ray.runtime_env": (_of("shoal.compat.runtime_env", "RuntimeEnv RuntimeEnvConfig"),),
+    "ray.serve.exceptions": (
+        _of("shoal.serve.exceptions"),
+        _of("shoal.serve.exceptions", "RayServeException=ServeError"),
+    ),
+    "ray.serve.dag": (_of("shoal.dag", "InputNode"),),
+    "ray.serve.experimental": (),  # has sub-modules only
+    "ray.serve.experimental.consistent_hash_router": (
+        _of("shoal.serve.routers.others", "ConsistentHashRouter"),
+    ),
+    "ray.serve.experimental.round_robin_router": (_of("shoal.serve.routers.others", "RoundRobinRouter"),),
+    "ray.serve.request_router": (_of("shoal.serve.context", "ReplicaID"),),
     "ray.train.backend": (_of("shoal.train.backend", "Backend BackendConfig"),),
     "ray.train.base_trainer": (
         _of("shoal.train.trainer", "BaseTrainer=DataParallelTrainer format_datasets_for_repr"),

@@ -233,6 +233,31 @@ def status() -> ServeStatus:
     return status_of(shoal.get(controller.status.remote(), timeout=_BEGIN_SECONDS))
 
 
+@attrs.frozen
+class ProxyAddress:
+    """Where one node's proxy listens; `message` says why it does not."""
+
+    node_id: str
+    host: str
+    port: int
+    url: str
+    message: str
+
+
+def proxies() -> list[ProxyAddress]:
+    """Return where the proxies listen, when all serve or have failed. Raises ServeError if services were not started.
+
+    Example: `serve.proxies()[0].url`
+    """
+    told = shoal.get(_controller().proxies_ready.remote(_BEGIN_SECONDS), timeout=2 * _BEGIN_SECONDS)
+    options = shoal.get(_controller().begin.remote(), timeout=_BEGIN_SECONDS)["http"]
+    scheme = "https" if options.ssl_certfile else "http"
+    return [
+        ProxyAddress(node, host, port, f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}", message)
+        for node, (host, port, message) in told.items()
+    ]
+
+
 def get_app_handle(name: str = "default") -> DeploymentHandle:
     """Return a handle of an application's first deployment. Raises ServeError if there is no such application."""
     try:

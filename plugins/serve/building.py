@@ -75,16 +75,19 @@ def spec_of(
             f"deployment {options.name!r} cannot be sent: {type(error).__name__}: {error}. Make what cannot be pickled "
             "(locks, connections, open files) in its constructor"
         ) from error
-    heavy = {name: value for name, value in attrs.asdict(options, recurse=False).items() if name not in LIGHT}
-    version = options.version
-    if version is None:
-        version = hashlib.sha256(
-            code + repr(sorted(heavy.items(), key=lambda each: each[0])).encode()
-        ).hexdigest()[:16]
+    version = version_of(options, code)
     kind = "asgi" if hasattr(target, APP) else "class" if inspect.isclass(target) else "function"
     return DeploymentSpec(
         options=options, code=code, version=version, kind=kind, docs_path=docs_path_of(target)
     )
+
+
+def version_of(options: DeploymentOptions, code: bytes) -> str:
+    """Return what changes when a deployment needs new replicas: the version given, or a hash of code and options."""
+    if options.version is not None:
+        return options.version
+    heavy = {name: value for name, value in attrs.asdict(options, recurse=False).items() if name not in LIGHT}
+    return hashlib.sha256(code + repr(sorted(heavy.items())).encode()).hexdigest()[:16]
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]

@@ -183,3 +183,29 @@ class AutoscalingConfig:
     def default(cls) -> AutoscalingConfig:
         """Return what `num_replicas="auto"` means."""
         return cls(min_replicas=1, max_replicas=100, target_ongoing_requests=2)
+
+
+@attrs.frozen(kw_only=True)
+class AutoscalingContext:
+    """What a policy knows. Times are in seconds, of a clock that does not go back.
+
+    `total_num_requests` are those that run or wait, aggregated over the look-back period;
+    `total_queued_requests` wait in callers now, `total_running_requests` are at replicas now. `policy_state` is
+    what the policy gave back before.
+    """
+
+    deployment_name: str
+    app_name: str
+    config: AutoscalingConfig
+    current_num_replicas: int
+    target_num_replicas: int
+    total_num_requests: float
+    total_queued_requests: float
+    total_running_requests: float
+    capacity_adjusted_min_replicas: int
+    capacity_adjusted_max_replicas: int
+    current_time: float
+    last_scale_up_time: float | None = None
+    last_scale_down_time: float | None = None
+    policy_state: Mapping[str, Any] = attrs.field(factory=dict)
+    raw_metrics: Mapping[str, Any] = attrs.field(factory=dict)

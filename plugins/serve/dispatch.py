@@ -16,6 +16,7 @@ from shoal.serve.messages import DeploymentSeen
 from shoal.serve.routers.base import Asked, Candidate, Router
 from shoal.serve.routers.loading import make_router
 
+_MODELS = 16  # of one replica that a caller remembers
 _REAP_AT = 256  # calls whose ends nobody has looked at
 
 
@@ -45,6 +46,11 @@ class _Slot(Candidate):
 
     actor: Any = None  # its handle
     methods: dict[str, Any] = attrs.field(factory=dict)
+
+    def note_model(self, name: str) -> None:
+        """Remember that a model was asked for there, the last few of them."""
+        known = [each for each in self.models if each != name]
+        self.models = (*known[-(_MODELS - 1) :], name)
 
 
 class Dispatcher:
@@ -160,6 +166,8 @@ class Dispatcher:
             call.over = True
             raise
         self._flying[id(call)] = call
+        if call.asked.multiplexed_model_id:
+            slot.note_model(call.asked.multiplexed_model_id)
         waiter = call.waiter
         if waiter is not None and waiter.set_running_or_notify_cancel():
             waiter.set_result(call.ref)

@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -20,6 +20,8 @@ from shoal.serve.dispatch import Call, Dispatcher
 from shoal.serve.exceptions import ReplicaUnavailableError, RequestCancelledError, ServeError
 from shoal.serve.messages import key_of
 from shoal.serve.routers.base import Asked
+
+_KNOWN_SECONDS = 30.0
 
 
 @attrs.frozen(kw_only=True)
@@ -217,6 +219,44 @@ class DeploymentResponseGenerator(_Response, Iterator[Any], AsyncIterator[Any]):
         return f"DeploymentResponseGenerator({self._dispatcher.key}, {self.request_id})"
 
 
+class DeploymentBroadcastResponse:
+    """The results of a call of all replicas."""
+
+    def __init__(self, refs: Mapping[str, Any]) -> None:
+        self._refs = refs
+
+    def results(self, timeout_s: float | None = None, return_exceptions: bool = False) -> dict[str, Any]:
+        """Wait for all and return the results by replica; with `return_exceptions` also what was raised.
+
+        Raises what the first of them raised, and GetTimeout.
+        """
+        _refuse_in_loop("results()", "await results_async()")
+        found: dict[str, Any] = {}
+        for replica, ref in self._refs.items():
+            try:
+                found[replica] = shoal.get(ref, timeout=timeout_s)
+            except Exception as error:  # of the user's method
+                if not return_exceptions:
+                    raise
+                found[replica] = error
+        return found
+
+    async def results_async(
+        self, timeout_s: float | None = None, return_exceptions: bool = False
+    ) -> dict[str, Any]:
+        """Do as `results` in async code."""
+
+        async def wait(ref: Any) -> Any:
+            return await ref
+
+        waits = asyncio.gather(*map(wait, self._refs.values()), return_exceptions=return_exceptions)
+        try:
+            values = await asyncio.wait_for(waits, timeout_s)
+        except asyncio.TimeoutError:
+            raise GetTimeout(f"not all replicas answered within {timeout_s:g} s") from None
+        return dict(zip(self._refs, values, strict=True))
+
+
 class DeploymentHandle:
     """Calls a deployment: `handle.remote(...)` its `__call__`, `handle.method.remote(...)` another method.
 
@@ -302,6 +342,12 @@ class DeploymentHandle:
         self.__dict__[name] = made
         return made
 
+    def _known_dispatcher(self) -> Dispatcher:
+        dispatcher = self._dispatcher
+        if dispatcher is None or dispatcher.engine is not current.engine:
+            dispatcher = self._dispatcher = callers().dispatcher(self.deployment_id)
+        return dispatcher
+
     def remote(self, *args: Any, **kwargs: Any) -> Any:
         """Call the method and return a `DeploymentResponse` at once; with `stream=True` a
         `DeploymentResponseGenerator`.
@@ -309,9 +355,7 @@ class DeploymentHandle:
         A response among the arguments arrives as its value, which goes there directly.
         Raises BackPressureError, DeploymentUnavailableError, NotSerializable.
         """
-        dispatcher = self._dispatcher
-        if dispatcher is None or dispatcher.engine is not current.engine:
-            dispatcher = self._dispatcher = callers().dispatcher(self.deployment_id)
+        dispatcher = self._known_dispatcher()
         options, now = self._options, request_context.get()
         meta = (
             options.method_name,
@@ -326,6 +370,21 @@ class DeploymentHandle:
         if not _passes_on(call, dispatcher):
             dispatcher.start(call)
         return (DeploymentResponseGenerator if streams else DeploymentResponse)(dispatcher, call)
+
+    def broadcast(self, method_name: str, *args: Any, **kwargs: Any) -> DeploymentBroadcastResponse:
+        """Call a method of every replica that is known now, whatever it has to do, and return all their results.
+
+        Raises GetTimeout if nobody tells of the replicas within 30 seconds.
+
+        Example: `handle.broadcast("forget_cache").results()`
+        """
+        dispatcher = self._known_dispatcher()
+        if not dispatcher.is_known.wait(_KNOWN_SECONDS):
+            raise GetTimeout(f"nobody told of the replicas of {dispatcher.key} within {_KNOWN_SECONDS:g} s")
+        meta = (method_name, uuid.uuid4().hex, "", self._options.multiplexed_model_id, "")
+        return DeploymentBroadcastResponse(
+            {each.replica_id: each.actor.call.remote(meta, *args, **kwargs) for each in dispatcher.replicas}
+        )
 
     def __reduce__(self) -> Any:
         return DeploymentHandle, (self._name, self._app, self._options)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shoal.serve.context import ReplicaID
 
+_FLUSH_SECONDS = 0.5
+_MOST_TIMES = 2000  # of one flush that go into the histogram
 BOUNDARIES_MS = (
     1.0,
     2.0,
@@ -50,16 +53,31 @@ class ReplicaInstruments:
         self.requests = 0
         self.errors = 0
         self.seconds = 0.0
+        self._told = (0, 0)
+        self._times: list[float] = []
+        self._flushing = False
 
-    def finished(self, meta: Any, seconds: float, failed: bool) -> None:
-        """Count a request."""
+    def finished(self, seconds: float, failed: bool) -> None:
+        """Count a request. The metrics get it with others, a little later: they take as long as a small request."""
         self.requests += 1
         self.seconds += seconds
-        self._requests.inc()
-        self._latency.observe(max(seconds * 1e3, 1e-6))
+        self._times.append(seconds)
         if failed:
             self.errors += 1
-            self._errors.inc()
+        if not self._flushing:
+            self._flushing = True
+            asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        times, self._times = self._times, []
+        requests, errors = self._told
+        self._told = (self.requests, self.errors)
+        self._requests.inc(self.requests - requests)
+        if self.errors > errors:
+            self._errors.inc(self.errors - errors)
+        for seconds in times[:_MOST_TIMES]:
+            self._latency.observe(max(seconds * 1e3, 1e-6))
 
     def numbers(self) -> dict[str, Any]:
         """Return the totals."""

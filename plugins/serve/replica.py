@@ -27,6 +27,7 @@ from shoal.serve.exchange import Exchanges
 from shoal.serve.instruments import ReplicaInstruments
 from shoal.serve.messages import DeploymentSpec
 from shoal.serve.running import in_thread, kind_of
+from shoal.serve.scopes import unpack
 
 Meta = tuple[str, str, str, str, str]  # method, request, route, model, traceparent
 
@@ -181,7 +182,7 @@ class Replica:
                 failed = False
                 return value
         finally:
-            self._end(meta, started, failed)
+            self._end(started, failed)
 
     async def stream(self, meta: Meta, /, *args: Any, **kwargs: Any) -> Any:
         """Run a generator for a handle and yield what it yields."""
@@ -206,9 +207,9 @@ class Replica:
                     )
                 failed = False
         finally:
-            self._end(meta, started, failed)
+            self._end(started, failed)
 
-    async def http(self, meta: Meta, scope: dict[str, Any], body: bytes) -> Any:
+    async def http(self, meta: Meta, packed: bytes, body: bytes) -> Any:
         """Answer an HTTP request: with all of it, or with its beginning and the number of a stream to pull."""
         started = self._begin(meta)
         exchanges = self._exchanges
@@ -218,31 +219,31 @@ class Replica:
         try:
             await self._room.acquire()
             try:
-                head = await exchanges.answer(meta, scope, body)
+                head = await exchanges.answer(meta, unpack(packed), body)
                 failed = head.status >= 500
                 if head.stream is not None:
                     kept = True
-                    exchanges.when_over(head.stream, functools.partial(self._over, meta, started))
+                    exchanges.when_over(head.stream, functools.partial(self._over, started))
                 return head.status, head.headers, head.body, head.stream, self.ongoing
             finally:
                 if not kept:
                     self._room.release()
         finally:
             if not kept:
-                self._end(meta, started, failed)
+                self._end(started, failed)
 
-    def _over(self, meta: Meta, started: float, failed: bool) -> None:
+    def _over(self, started: float, failed: bool) -> None:
         self._room.release()
-        self._end(meta, started, failed)
+        self._end(started, failed)
 
-    async def open(self, meta: Meta, scope: dict[str, Any]) -> Any:
+    async def open(self, meta: Meta, packed: bytes) -> Any:
         """Begin a websocket: returns the number of its stream."""
         started = self._begin(meta)
         exchanges = self._exchanges
         assert exchanges is not None, "requests come after initialize"
         await self._room.acquire()
-        number = exchanges.open(meta, scope)
-        exchanges.when_over(number, functools.partial(self._over, meta, started))
+        number = exchanges.open(meta, unpack(packed))
+        exchanges.when_over(number, functools.partial(self._over, started))
         return number
 
     async def pull(self, stream: int) -> Any:
@@ -276,9 +277,9 @@ class Replica:
         )
         return time.perf_counter()
 
-    def _end(self, meta: Meta, started: float, failed: bool) -> None:
+    def _end(self, started: float, failed: bool) -> None:
         self.ongoing -= 1
-        self._instruments.finished(meta, time.perf_counter() - started, failed)
+        self._instruments.finished(time.perf_counter() - started, failed)
         if not self.ongoing:
             self._idle.set()
 

@@ -30,7 +30,7 @@ PAGES = {  # path: what must be on it
     "objects": ["Objects and memory", "local reference", "Who holds most"],
     "groups": ["Placement groups", "pair", "created"],
     "jobs": ["Programs", "running", "Jobs cannot be submitted to this session"],
-    "serve": ["Nothing tells of Serve here"],
+    "serve": ["Nothing is served in this session"],
     "train": ["Nothing was trained in this session"],
     "tune": ["Nothing tells of Tune here"],
     "data": ["No dataset was executed for longer than a second"],

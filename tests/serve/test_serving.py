@@ -14,6 +14,8 @@ import shoal
 from shoal import serve
 from shoal.errors import ConfigError, GetTimeout, NotSerializable
 from shoal.serve.exceptions import DeployFailedError, RequestCancelledError
+from shoal.serve.metrics import Counter
+from shoal.util.metrics import collect, flush
 
 pytest.importorskip("uvicorn")
 pytestmark = pytest.mark.processes
@@ -163,6 +165,38 @@ def test_wrong_options_and_targets_are_refused_at_once(client: httpx.Client) -> 
         serve.run(Echo.bind(), route_prefix="echo")
     with pytest.raises(NotSerializable, match="Make what cannot be pickled"):
         serve.run(Sum.bind([__import__("threading").Lock()]))
+
+
+def test_all_replicas_can_be_called_at_once(client: httpx.Client) -> None:
+    handle = serve.run(Echo.bind(), route_prefix=None)
+    results = handle.broadcast("double", 4).results(timeout_s=30)
+    assert len(results) == 2
+    assert set(results.values()) == {8}
+    failed = handle.broadcast("fail").results(timeout_s=30, return_exceptions=True)
+    assert all(isinstance(each, KeyError) for each in failed.values())
+
+
+def test_numbers_of_ones_own_know_their_replica(client: httpx.Client) -> None:
+    @serve.deployment
+    class Counting:
+        def __init__(self) -> None:
+            self.words = Counter("words_of_services", "words", ("kind",))
+
+        def __call__(self, request: Any) -> str:
+            self.words.inc(2, {"kind": "short"})
+            flush()
+            return serve.get_replica_context().replica_tag
+
+    serve.run(Counting.bind(), name="counting", route_prefix="/counting")
+    tag = client.get("/counting").text
+    [sample] = [each for each in collect() if each.name == "words_of_services"]
+    assert sample.value == 2
+    assert dict(sample.tags) == {
+        "kind": "short",
+        "application": "counting",
+        "deployment": "Counting",
+        "replica": tag,
+    }
 
 
 def test_two_applications_cannot_have_one_route(client: httpx.Client) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import pickle
 import time
@@ -12,6 +13,7 @@ from typing import Any
 
 import cloudpickle
 
+from shoal.errors import ShoalError
 from shoal.interfaces.current import current
 from shoal.serve.config import HTTPOptions
 from shoal.serve.control import saved
@@ -43,9 +45,11 @@ from shoal.serve.messages import (
     RouteSeen,
     key_of,
 )
+from shoal.util.reports import tell
 
 _log = logging.getLogger("shoal.serve")
 _TICK_SECONDS = 0.1
+_TELL_SECONDS = 2.0
 _STATE_KEY = b"state"
 _HEARD_SECONDS = 5.0
 
@@ -82,6 +86,7 @@ class Controller:
         await self._take_over()
         self._spawn(self._tick())
         self._proxies.begin(self._spawn)
+        self._spawn(self._tell())
 
     # What callers ask
 
@@ -156,7 +161,7 @@ class Controller:
                 for name in names
             }
             if all(status in ("RUNNING", "DEPLOY_FAILED", "NOT_STARTED") for status, _ in now.values()):
-                await self._news.heard(ROUTES, _HEARD_SECONDS)
+                await self._until_heard(names)
                 return now
             left = end - time.monotonic()
             if left <= 0:
@@ -165,6 +170,17 @@ class Controller:
                 await asyncio.wait_for(self._changed.wait(), min(left, 1.0))
             except asyncio.TimeoutError:
                 continue
+
+    async def _until_heard(self, names: list[str]) -> None:
+        """Wait until all callers know what these applications are now, within a bound."""
+        deployments = [
+            (name, each)
+            for name in names
+            if (app := self._machine.apps.get(name))
+            for each in app.deployments
+        ]
+        keys = [ROUTES, *(key_of(name, each) for name, each in deployments)]
+        await asyncio.gather(*(self._news.heard(key, _HEARD_SECONDS) for key in keys))
 
     async def proxies_ready(self, seconds: float) -> dict[str, tuple[str, int, str]]:
         """Return host, port and message of each node's proxy, when all serve or have failed."""
@@ -240,6 +256,21 @@ class Controller:
                 self._act(self._scaler.look(now))
             except Exception:  # a policy of a user, a fault of ours: the next tick tries again
                 _log.exception("the controller of shoal.serve failed in a tick")
+
+    async def _tell(self) -> None:
+        """Tell the dashboard's page how things are, when they have changed."""
+        before = ""
+        while not self._ends:
+            facts = await self.details()
+            facts.pop("config")
+            now = json.dumps(facts, default=str)
+            if now != before:
+                before = now
+                try:
+                    await asyncio.to_thread(tell, "serve", "services", json.loads(now))
+                except (ShoalError, ValueError) as error:  # too many applications for a report, or no head
+                    _log.debug("the dashboard is not told: %s", error)
+            await asyncio.sleep(_TELL_SECONDS)
 
     def _happened(self, event: Event) -> None:
         self._act(self._machine.handle(event, time.monotonic()))

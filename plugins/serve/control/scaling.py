@@ -1,27 +1,117 @@
-"""Autoscaling in the controller."""
+"""Autoscaling in the controller: asks replicas what they have to do, and has the machine scale."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Mapping
 from typing import Any
 
-from shoal.serve.control.events import Action
+from shoal.errors import ShoalError
+from shoal.serve.control.autoscaling import Autoscaler
+from shoal.serve.control.events import Action, Scale
+from shoal.serve.control.machine import DeploymentState, Machine
+from shoal.serve.control.replicas import Replicas, answer_of
+from shoal.serve.messages import key_of
+
+_log = logging.getLogger("shoal.serve")
+_QUEUED_SECONDS = 1.5  # callers tell twice a second while something waits
+_ASK_SECONDS = 5.0
 
 
 class Scaler:
-    """Looks at the load of autoscaled deployments."""
+    """The autoscalers of all deployments that have one."""
 
-    def __init__(self, machine: Any, replicas: Any) -> None:
+    def __init__(self, machine: Machine, replicas: Replicas) -> None:
         self._machine = machine
         self._replicas = replicas
+        self._queued: dict[str, dict[str, tuple[float, int]]] = {}  # by deployment and caller
+        self._autoscalers: dict[str, Autoscaler] = {}
+        self._looked: dict[str, float] = {}
+        self._asking: set[asyncio.Task[None]] = set()
+        self._errors: dict[str, str] = {}
 
     def queued(self, listener: str, waiting: Mapping[str, int], now: float) -> None:
-        """Take note of what waits in a caller."""
+        """Take note of how many requests wait in a caller; a deployment without replicas is looked at at once."""
+        for key, count in waiting.items():
+            self._queued.setdefault(key, {})[listener] = (now, count)
+            app, _, name = key.partition("#")
+            found = self._machine.apps.get(app)
+            deployment = found.deployments.get(name) if found is not None else None
+            if deployment is not None and deployment.wanted == 0:
+                self._looked.pop(key, None)
+
+    def waiting(self, key: str, now: float) -> int:
+        """Return how many requests wait for a deployment in all callers."""
+        told = self._queued.get(key, {})
+        for listener in [each for each, (at, _) in told.items() if now - at > _QUEUED_SECONDS]:
+            del told[listener]
+        return sum(count for _, count in told.values())
 
     def look(self, now: float) -> list[Action]:
-        """Return what is to be done."""
-        return []
+        """Return what is to be done for deployments whose time has come."""
+        actions: list[Action] = []
+        for app in list(self._machine.apps.values()):
+            for deployment in list(app.deployments.values()):
+                config = deployment.target.options.autoscaling_config
+                key = key_of(deployment.app, deployment.name)
+                if config is None or deployment.deleted:
+                    self._autoscalers.pop(key, None)
+                    continue
+                if now - self._looked.get(key, float("-inf")) >= config.metrics_interval_s:
+                    self._looked[key] = now
+                    actions += self._look_at(deployment, key, now)
+                    self._ask(key)
+        return actions
+
+    def _look_at(self, deployment: DeploymentState, key: str, now: float) -> list[Action]:
+        config = deployment.target.options.autoscaling_config
+        assert config is not None, "only autoscaled deployments are looked at"
+        scaler = self._autoscalers.setdefault(key, Autoscaler(deployment.app, deployment.name))
+        held = self._replicas.of(key)
+        running = deployment.of("RUNNING")
+        ongoing = {
+            each.replica_id: held[each.replica_id].told.get("ongoing", 0)
+            for each in running
+            if each.replica_id in held
+        }
+        try:
+            wanted = scaler.look(
+                config,
+                now,
+                target=deployment.wanted,
+                running=len(running),
+                ongoing=sum(ongoing.values()),
+                queued=self.waiting(key, now),
+                raw={"ongoing": ongoing},
+            )
+        except Exception as error:  # a policy of a user
+            if self._errors.get(key) != str(error):
+                _log.exception(
+                    "the autoscaling policy of %s failed; it stays at %d replicas", key, deployment.wanted
+                )
+            self._errors[key] = str(error)
+            return []
+        self._errors.pop(key, None)
+        if wanted == deployment.wanted:
+            return []
+        return self._machine.handle(Scale(deployment.app, deployment.name, wanted, "autoscaling"), now)
+
+    def _ask(self, key: str) -> None:
+        for held in self._replicas.of(key).values():
+            task = asyncio.get_running_loop().create_task(self._hear(held))
+            self._asking.add(task)
+            task.add_done_callback(self._asking.discard)
+
+    async def _hear(self, held: Any) -> None:
+        try:
+            held.told = await answer_of(held.actor.told.remote(), _ASK_SECONDS)
+        except (ShoalError, asyncio.TimeoutError) as error:  # the watch of the replica deals with that
+            _log.debug("a replica does not tell its load: %s", error)
 
     def details(self, key: str) -> Any:
-        """Return what is known."""
-        return None
+        """Return the last decisions for a deployment, None without autoscaling."""
+        scaler = self._autoscalers.get(key)
+        if scaler is None:
+            return None
+        return {"decisions": [dict(each) for each in scaler.decisions], "error": self._errors.get(key, "")}

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import threading
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from shoal.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from shoal.serve.messages import RouteSeen, key_of
 from shoal.serve.proxy.routes import Found, Routes
 from shoal.serve.routers.base import Asked
+from shoal.serve.scopes import pack
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -143,29 +145,10 @@ class _Request:
         self.model, self.session = model, session
         self._started = False
 
-    def plain_scope(self) -> dict[str, Any]:
-        """Return the scope as plain data, its root_path that of the application."""
-        scope = self.scope
-        prefix = self.found.prefix
-        root = scope.get("root_path", "")
-        plain = {
-            "type": scope["type"],
-            "asgi": scope["asgi"],
-            "http_version": scope["http_version"],
-            "scheme": scope["scheme"],
-            "path": scope["path"],
-            "raw_path": scope.get("raw_path") or scope["path"].encode(),
-            "query_string": scope["query_string"],
-            "root_path": root if prefix == "/" else root + prefix,
-            "headers": [tuple(each) for each in scope["headers"]],
-            "client": scope["client"],
-            "server": scope["server"],
-        }
-        if scope["type"] == "http":
-            plain["method"] = scope["method"]
-        else:
-            plain["subprotocols"] = list(scope.get("subprotocols", ()))
-        return plain
+    def packed_scope(self) -> bytes:
+        """Return the scope for the replica, its root_path that of the application."""
+        root, prefix = self.scope.get("root_path", ""), self.found.prefix
+        return pack(self.scope, root if prefix == "/" else root + prefix)
 
     async def serve(self) -> None:
         """Pass the request on and its answer back."""
@@ -226,7 +209,7 @@ class _Request:
         return b"".join(parts)
 
     async def _ask(self, body: bytes) -> None:
-        scope = self.plain_scope()
+        scope = self.packed_scope()
         tries = _TRIES if self.scope["method"] in _IDEMPOTENT else 1
         while True:
             call = Call("http", self.meta, (scope, body), {}, self.asked(body), False)
@@ -261,34 +244,38 @@ class _Request:
     async def _answer_or_leave(self, call: Call) -> Any:
         """Return the replica's answer; a client that leaves before it comes cancels the request there."""
         self.dispatcher.start(call)
-        work = asyncio.ensure_future(self._result(call))
-        try:
-            done, _ = await asyncio.wait({work}, timeout=_WATCH_AFTER_SECONDS)
-            if not done:
-                leaves = asyncio.ensure_future(self._until_left())
-                try:
-                    await asyncio.wait({work, leaves}, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    leaves.cancel()
-                if not work.done():
-                    raise _Left
-            return work.result()
-        finally:
-            if not work.done():
-                work.cancel()
-                if not self.dispatcher.cancel(call) and call.ref is not None:
-                    shoal.cancel(call.ref)
-                self.dispatcher.finished(call)
-
-    async def _result(self, call: Call) -> Any:
-        if call.ref is None:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Any] = loop.create_future()
+        if call.ref is not None:
+            _settle_with(answer, call.ref, loop)
+        else:
             assert call.waiter is not None, "a call was sent, or waits"
-            await asyncio.wrap_future(call.waiter)
+            asyncio.wrap_future(call.waiter).add_done_callback(
+                lambda sent: _settle_when_sent(answer, sent, loop)
+            )
+        watch: list[asyncio.Task[None]] = []
+
+        def begin_watching() -> None:
+            watch.append(loop.create_task(self._watch(answer)))
+
+        timer = loop.call_later(_WATCH_AFTER_SECONDS, begin_watching)
         try:
-            return await call.ref
-        except BaseException:
+            return await answer
+        except BaseException as error:
+            left = isinstance(error, (_Left, asyncio.CancelledError))
+            if left and not self.dispatcher.cancel(call) and call.ref is not None:
+                shoal.cancel(call.ref)
             self.dispatcher.finished(call)
             raise
+        finally:
+            timer.cancel()
+            for each in watch:
+                each.cancel()
+
+    async def _watch(self, answer: asyncio.Future[Any]) -> None:
+        await self._until_left()
+        if not answer.done():
+            answer.set_exception(_Left())
 
     async def _until_left(self) -> None:
         while (await self.receive())["type"] != "http.disconnect":
@@ -343,6 +330,45 @@ class _Request:
             (time.perf_counter() - self.began) * 1e3,
             self.request_id,
         )
+
+
+def _settle_with(answer: asyncio.Future[Any], ref: Any, loop: asyncio.AbstractEventLoop) -> None:
+    """Give a future the value of a reference. In this loop's thread, where most come, without a detour."""
+    here = threading.get_ident()
+
+    def settled(done: Any) -> None:
+        if threading.get_ident() == here:
+            _copy(answer, done)
+        else:
+            loop.call_soon_threadsafe(_copy, answer, done)
+
+    ref.future().add_done_callback(settled)
+
+
+def _settle_when_sent(
+    answer: asyncio.Future[Any], sent: asyncio.Future[Any], loop: asyncio.AbstractEventLoop
+) -> None:
+    if answer.done():
+        if not sent.cancelled():
+            sent.exception()  # nobody else will ask, and asyncio complains of what nobody asked for
+        return
+    if sent.cancelled() or sent.exception() is not None:
+        _copy(answer, sent)
+    else:
+        _settle_with(answer, sent.result(), loop)
+
+
+def _copy(answer: asyncio.Future[Any], done: Any) -> None:
+    if answer.done():
+        return
+    if done.cancelled():
+        answer.cancel()
+        return
+    error = done.exception()
+    if error is not None:
+        answer.set_exception(error)
+    else:
+        answer.set_result(done.result())
 
 
 async def _wait(ref: Any) -> Any:

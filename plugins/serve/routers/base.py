@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, ClassVar
 
 import attrs
@@ -19,7 +19,7 @@ class Candidate:
     is_local: bool
     ongoing: int = 0
     told: int = 0  # requests of other callers, as of the replica's last answer
-    models: frozenset[str] = frozenset()
+    models: Collection[str] = ()  # that this caller has sent there lately
 
     @property
     def load(self) -> int:

@@ -1,0 +1,215 @@
+"""`shoal serve`: applications from the command line."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@click.group("serve")
+def serve_command() -> None:
+    """Deploy applications, and see how they are."""
+
+
+def _address(function: F) -> F:
+    return click.option(
+        "--address", metavar="ADDRESS", help="The cluster. Default: SHOAL_ADDRESS, or the only cluster here."
+    )(function)
+
+
+def _json(function: F) -> F:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+@contextlib.contextmanager
+def _session(address: str | None, own: bool = False) -> Iterator[None]:
+    """Join a cluster, or with `own` begin a session if none is named."""
+    import shoal
+    from shoal.errors import ShoalError
+
+    sys.path.insert(0, os.getcwd())
+    try:
+        address = address or os.environ.get("SHOAL_ADDRESS")
+        with shoal.init(address=address or (None if own else "auto"), log_to_driver=own):
+            yield
+    except (ShoalError, ValueError, ConnectionError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _read(path: str) -> Any:
+    import yaml
+
+    from shoal.serve.schema import read_config
+
+    try:
+        return read_config(yaml.safe_load(Path(path).read_text()))
+    except OSError as error:
+        raise click.ClickException(f"{path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise click.ClickException(f"{path} is no YAML: {error}") from error
+    except ValueError as error:
+        raise click.ClickException(f"{path}: {error}") from error
+
+
+@serve_command.command()
+@click.argument("target", metavar="CONFIG_FILE|MODULE:NAME")
+@_address
+@click.option("--name", default="default", show_default=True, help="The application's name.")
+@click.option("--route-prefix", default="/", show_default=True, help="Where HTTP finds it.")
+@click.option("--port", type=int, help="The port of the proxy.")
+@click.option("--host", help="The address the proxy listens at.")
+@click.option(
+    "--blocking/--non-blocking", default=True, help="Stay until Ctrl-C; without it a cluster is needed."
+)
+def run(
+    target: str,
+    address: str | None,
+    name: str,
+    route_prefix: str,
+    port: int | None,
+    host: str | None,
+    blocking: bool,
+) -> None:
+    """Serve a config file or an application, here or on a cluster."""
+    from shoal.serve import api
+    from shoal.serve.deploying import deploy_config, import_application
+
+    with _session(address, own=blocking):
+        options = {key: value for key, value in (("port", port), ("host", host)) if value is not None}
+        if target.endswith((".yaml", ".yml")):
+            config = _read(target)
+            if options:
+                api.start(http_options=options)
+            deploy_config(config)
+        else:
+            api.start(http_options=options or None)
+            api.run(import_application(target), name=name, route_prefix=route_prefix)
+        for host_, port_ in _addresses():
+            click.echo(f"serving at http://{host_}:{port_}")
+        if blocking:
+            with contextlib.suppress(KeyboardInterrupt):
+                threading.Event().wait()
+            api.shutdown()
+
+
+def _addresses() -> list[tuple[str, int]]:
+    import shoal
+    from shoal.serve.api import controller_or_none
+
+    told = shoal.get(controller_or_none().proxies_ready.remote(30.0), timeout=60.0)
+    return [(host, port) for host, port, _ in told.values() if port]
+
+
+@serve_command.command()
+@click.argument("config_file")
+@_address
+@_json
+def deploy(config_file: str, address: str | None, as_json: bool) -> None:
+    """Have exactly the applications of a config file run on a cluster."""
+    from shoal.serve.deploying import deploy_config
+
+    config = _read(config_file)
+    with _session(address):
+        deploy_config(config)
+        names = [each.name for each in config.applications]
+        click.echo(json.dumps({"applications": names}) if as_json else f"{', '.join(names)} run")
+
+
+@serve_command.command()
+@click.argument("import_paths", nargs=-1, required=True, metavar="MODULE:NAME…")
+@click.option("--output-path", "-o", help="The file to write; without it the config is printed.")
+@_json
+def build(import_paths: tuple[str, ...], output_path: str | None, as_json: bool) -> None:
+    """Write a config file for applications."""
+    import yaml
+
+    from shoal.errors import ShoalError
+    from shoal.serve.deploying import config_of
+
+    sys.path.insert(0, os.getcwd())
+    try:
+        config = config_of(list(import_paths))
+    except ShoalError as error:
+        raise click.ClickException(str(error)) from error
+    text = json.dumps(config) if as_json else yaml.safe_dump(config, sort_keys=False)
+    if output_path is None:
+        click.echo(text)
+    else:
+        Path(output_path).write_text(text)
+
+
+@serve_command.command()
+@_address
+@_json
+def status(address: str | None, as_json: bool) -> None:
+    """Print how applications and proxies are."""
+    import yaml
+
+    with _session(address):
+        told = _details()
+        plain = {
+            "proxies": {node: each["status"] for node, each in told["proxies"].items()},
+            "applications": {
+                name: {
+                    "status": app["status"],
+                    "message": app["message"],
+                    "deployments": {
+                        each: {key: one[key] for key in ("status", "replica_states", "message")}
+                        for each, one in app["deployments"].items()
+                    },
+                }
+                for name, app in told["applications"].items()
+            },
+        }
+        click.echo(json.dumps(plain) if as_json else yaml.safe_dump(plain, sort_keys=False).rstrip())
+
+
+def _details() -> dict[str, Any]:
+    import shoal
+    from shoal.serve.api import controller_or_none
+
+    controller = controller_or_none()
+    if controller is None:
+        return {"proxies": {}, "applications": {}, "config": None}
+    told: dict[str, Any] = shoal.get(controller.details.remote(), timeout=60.0)
+    return told
+
+
+@serve_command.command()
+@_address
+@_json
+def config(address: str | None, as_json: bool) -> None:
+    """Print the config that was deployed last."""
+    import yaml
+
+    with _session(address):
+        found = _details()["config"]
+        if found is None:
+            raise click.ClickException("no config was deployed; `shoal serve deploy FILE` does that")
+        click.echo(json.dumps(found) if as_json else yaml.safe_dump(found, sort_keys=False).rstrip())
+
+
+@serve_command.command()
+@_address
+@_json
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+def shutdown(address: str | None, as_json: bool, yes: bool) -> None:
+    """End all applications and the proxies."""
+    from shoal.serve import api
+
+    if not yes:
+        click.confirm("End all applications of the cluster?", abort=True)
+    with _session(address):
+        there = api.controller_or_none() is not None
+        api.shutdown()
+        click.echo(json.dumps({"ended": there}) if as_json else "ended" if there else "nothing was served")
