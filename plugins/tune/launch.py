@@ -222,6 +222,7 @@ class Launch:
                     checkpoints=plan.run.checkpoint_config,
                     time_budget=tune.time_budget_s,
                     prefix=prefix,
+                    resources=self._resources(),
                     names=self._name,
                 ),
                 known,
@@ -248,6 +249,8 @@ class Launch:
                 error = shell.lead()
                 status = "finished" if error is None else "failed"
             finally:
+                for name_of_file, text in self.scheduler.files().items():
+                    storage.write(name_of_file, text.encode())
                 file.put_meta(status=status, ended=time.time(), snapshot=self._snapshot(machine, file))
                 file.commit()
                 callbacks.on_experiment_end(machine.trials)
@@ -270,19 +273,6 @@ class Launch:
 
     def _job(self, name: str, storage: Storage) -> Job:
         plan, tune = self._plan, self._plan.tune
-        given = getattr(plan.trainable, RESOURCES, None)
-        request = getattr(plan.trainable, "default_resource_request", None)
-        resources: Any
-        if given is not None:
-            resources = (
-                given
-                if isinstance(given, PlacementGroupFactory)
-                else lambda config: resources_of(given(config))
-            )
-        elif request is not None:
-            resources = lambda config: resources_of(request(config))  # noqa: E731
-        else:
-            resources = resources_of(None)
         limit = tune.max_concurrent_trials or None
         own = getattr(self.source, "max_concurrent", 0)
         if own:
@@ -301,18 +291,25 @@ class Launch:
                 checkpoint_at_end=bool(checkpoints.checkpoint_at_end),
                 reuse=tune.reuse_actors is not False,
             ),
-            resources=resources,
             limit=limit,
             shares=simple
             and not self.scheduler.needs_every_report
             and tune.reuse_actors is not False
             and is_function_trainable(plan.trainable)
-            and isinstance(resources, PlacementGroupFactory),
+            and isinstance(self._resources(), PlacementGroupFactory),
             reuse=tune.reuse_actors,
             waits=waits,
             seed=tune.seed,
             environment=plan.run.worker_runtime_env,
         )
+
+    def _resources(self) -> Any:
+        """Return what a trial gets, or the function that says it."""
+        trainable = self._plan.trainable
+        given = getattr(trainable, RESOURCES, None)
+        if given is None:
+            given = getattr(trainable, "default_resource_request", None)
+        return resources_of(None) if given is None else given
 
     def _name(self, trial: Trial) -> tuple[str, str]:
         tune = self._plan.tune
