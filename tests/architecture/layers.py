@@ -103,7 +103,13 @@ ONLY_FOR: dict[str, tuple[str, ...]] = {
     "grpc": ("shoal.native",),
     "hypothesis": ("shoal.testing",),
     "mypy": ("shoal.mypy_plugin",),
-    "pytest": ("shoal.testing", "shoal.compat.pytest_plugin", "shoal.data.testing", "shoal.train.testing"),
+    "pytest": (
+        "shoal.testing",
+        "shoal.compat.pytest_plugin",
+        "shoal.data.testing",
+        "shoal.train.testing",
+        "shoal.tune.testing",
+    ),
     "stevedore": ("shoal.registry.discover",),
 }
 

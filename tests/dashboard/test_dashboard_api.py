@@ -214,8 +214,9 @@ def test_bad_questions_are_refused_in_words(asker: Asker, path: str) -> None:
 
 
 def test_pages_of_libraries_that_are_not_there_say_so(asker: Asker) -> None:
-    for name in ("serve", "train", "tune"):
+    for name in ("serve", "train"):
         assert asker.ask(f"/api/pages/{name}").json == {"absent": True}
+    assert "No experiment was run" in asker.ask("/api/pages/tune").json["text"]
     assert "No dataset was executed" in asker.ask("/api/pages/data").json["text"]
 
 

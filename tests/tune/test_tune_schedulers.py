@@ -342,7 +342,9 @@ def test_pb2_finds_where_the_gain_is() -> None:
     ).run()
     assert scheduler.num_perturbations > 10
     assert median(abs(trial.config["x"] - 0.7) for trial in trials) < 0.2
-    assert max(trial.last_result["score"] for trial in trials) > 20  # of at most 60; a configuration of the beginning comes to 1
+    assert (
+        max(trial.last_result["score"] for trial in trials) > 20
+    )  # of at most 60; a configuration of the beginning comes to 1
 
 
 # Resources
