@@ -23,9 +23,11 @@ if TYPE_CHECKING:
         TuneConfig,
     )
     from shoal.tune.errors import TrialStopped, TuneError
+    from shoal.tune.progress_reporter import CLIReporter, JupyterNotebookReporter, ProgressReporter
     from shoal.tune.registry import register_env, register_trainable
     from shoal.tune.resources import PlacementGroupFactory
     from shoal.tune.result_grid import ResultGrid
+    from shoal.tune.run import run
     from shoal.tune.schedulers.plugins import create_scheduler
     from shoal.tune.search.plugins import create_searcher
     from shoal.tune.search.sample import (
@@ -49,12 +51,15 @@ if TYPE_CHECKING:
     from shoal.tune.tuner import Tuner
 
 __all__ = [
+    "CLIReporter",
     "Callback",
     "Checkpoint",
     "CheckpointConfig",
     "ExperimentAnalysis",
     "FailureConfig",
+    "JupyterNotebookReporter",
     "PlacementGroupFactory",
+    "ProgressReporter",
     "Result",
     "ResultGrid",
     "ResumeConfig",
@@ -85,6 +90,7 @@ __all__ = [
     "register_env",
     "register_trainable",
     "report",
+    "run",
     "sample_from",
     "schedulers",
     "search",
@@ -108,9 +114,11 @@ _HOMES = {
         "TuneConfig",
     ),
     "shoal.tune.errors": ("TrialStopped", "TuneError"),
+    "shoal.tune.progress_reporter": ("CLIReporter", "JupyterNotebookReporter", "ProgressReporter"),
     "shoal.tune.registry": ("register_env", "register_trainable"),
     "shoal.tune.resources": ("PlacementGroupFactory",),
     "shoal.tune.result_grid": ("ResultGrid",),
+    "shoal.tune.run": ("run",),
     "shoal.tune.schedulers.plugins": ("create_scheduler",),
     "shoal.tune.search.plugins": ("create_searcher",),
     "shoal.tune.search.sample": (

@@ -13,18 +13,19 @@ from uuid import uuid4
 
 import attrs
 
-from shoal.errors import ConfigError
+from shoal.errors import ConfigError, describe
 from shoal.train.config import RunConfig
 from shoal.train.controller.records import living
 from shoal.train.storage import Storage, locate
 from shoal.train.trainer import DataParallelTrainer
 from shoal.tune.analysis import ExperimentAnalysis
-from shoal.tune.callback import CallbackList
+from shoal.tune.callback import Callback, CallbackList
 from shoal.tune.config import ResumeConfig, TuneConfig
 from shoal.tune.controller.machine import Controller, Setup
 from shoal.tune.controller.shell import Job, Shell
 from shoal.tune.errors import TuneError
 from shoal.tune.experiment.trial import Trial
+from shoal.tune.page import facts_of
 from shoal.tune.registry import check_trainable, is_function_trainable, name_of, source_of, trainable_named
 from shoal.tune.resources import PlacementGroupFactory, resources_of
 from shoal.tune.schedulers.plugins import scheduler_of
@@ -36,10 +37,13 @@ from shoal.tune.stopper import NoopStopper, stopper_of
 from shoal.tune.trainable.given import RESOURCES
 from shoal.tune.trainable.of_trainer import of_trainer
 from shoal.tune.worker import Task
+from shoal.util.reports import tell
 
 log = logging.getLogger("shoal.tune")
 
 _LONGEST_NAME = 100
+_TELL_SECONDS = 1.0  # between two times that the dashboard is told
+_MOST_POINTS = 500  # of the curve of the best
 _STORE_SECONDS = 0.2  # at least between two times that a searcher's state is stored
 
 
@@ -174,6 +178,10 @@ class Launch:
         self._plan = plan
         self._stored = 0.0  # when the snapshot was taken last, and how long that took
         self._storing = 0.0
+        self._began = time.time()
+        self._called = ""
+        self._curve: list[tuple[float, float]] = []  # the best value so far, by seconds
+        self._told_at = time.monotonic()
         self._told: set[str] = set()  # whose state cannot be stored
         tune, run = plan.tune, plan.run
         logging.getLogger("shoal.tune").setLevel(
@@ -208,6 +216,7 @@ class Launch:
         else:
             storage = plan.restored
             name = os.path.basename(storage.path)
+        self._called = name
         with ExperimentFile(storage) as file:
             known = self._known(file)
             prefix = known[0].trial_id.rpartition("_")[0] if known else uuid4().hex[:5]
@@ -222,13 +231,14 @@ class Launch:
                     checkpoints=plan.run.checkpoint_config,
                     time_budget=tune.time_budget_s,
                     prefix=prefix,
+                    resources=self._resources(),
                     names=self._name,
                 ),
                 known,
             )
             self._join(machine, file)
             self._describe(file, name)
-            callbacks = CallbackList(plan.run.callbacks)
+            callbacks = CallbackList([*plan.run.callbacks, *self._reporters()])
             callbacks.setup(
                 stop=plan.run.stop,
                 num_samples=tune.num_samples,
@@ -248,6 +258,9 @@ class Launch:
                 error = shell.lead()
                 status = "finished" if error is None else "failed"
             finally:
+                self._tell(machine, status)
+                for name_of_file, text in self.scheduler.files().items():
+                    storage.write(name_of_file, text.encode())
                 file.put_meta(status=status, ended=time.time(), snapshot=self._snapshot(machine, file))
                 file.commit()
                 callbacks.on_experiment_end(machine.trials)
@@ -270,19 +283,6 @@ class Launch:
 
     def _job(self, name: str, storage: Storage) -> Job:
         plan, tune = self._plan, self._plan.tune
-        given = getattr(plan.trainable, RESOURCES, None)
-        request = getattr(plan.trainable, "default_resource_request", None)
-        resources: Any
-        if given is not None:
-            resources = (
-                given
-                if isinstance(given, PlacementGroupFactory)
-                else lambda config: resources_of(given(config))
-            )
-        elif request is not None:
-            resources = lambda config: resources_of(request(config))  # noqa: E731
-        else:
-            resources = resources_of(None)
         limit = tune.max_concurrent_trials or None
         own = getattr(self.source, "max_concurrent", 0)
         if own:
@@ -301,18 +301,25 @@ class Launch:
                 checkpoint_at_end=bool(checkpoints.checkpoint_at_end),
                 reuse=tune.reuse_actors is not False,
             ),
-            resources=resources,
             limit=limit,
             shares=simple
             and not self.scheduler.needs_every_report
             and tune.reuse_actors is not False
             and is_function_trainable(plan.trainable)
-            and isinstance(resources, PlacementGroupFactory),
+            and isinstance(self._resources(), PlacementGroupFactory),
             reuse=tune.reuse_actors,
             waits=waits,
             seed=tune.seed,
             environment=plan.run.worker_runtime_env,
         )
+
+    def _resources(self) -> Any:
+        """Return what a trial gets, or the function that says it."""
+        trainable = self._plan.trainable
+        given = getattr(trainable, RESOURCES, None)
+        if given is None:
+            given = getattr(trainable, "default_resource_request", None)
+        return resources_of(None) if given is None else given
 
     def _name(self, trial: Trial) -> tuple[str, str]:
         tune = self._plan.tune
@@ -331,6 +338,34 @@ class Launch:
         if not folder or "/" in folder or folder in (".", ".."):
             raise ConfigError(f"trial_dirname_creator must return a folder's name, not {folder!r}")
         return tag, folder
+
+    def _reporters(self) -> list[Callback]:
+        """Return what shows the progress: what was given, or a table where somebody looks at the terminal."""
+        given: Any = self._plan.run.progress_reporter
+        if given is None and (self._plan.run.verbose == 0 or not sys.stdout.isatty()):
+            return []
+        from shoal.tune.progress_reporter import CLIReporter, ProgressReporter, ReporterCallback
+
+        if given is not None and not isinstance(given, ProgressReporter):
+            raise ConfigError(f"progress_reporter must be a ProgressReporter, not {describe(given)}")
+        return [ReporterCallback(given or CLIReporter())]
+
+    def _tell(self, machine: Controller, state: str) -> None:
+        """Tell the dashboard how the experiment stands."""
+        if isinstance(self.metric, str) and self.mode in ("max", "min"):
+            sign = 1.0 if self.mode == "max" else -1.0
+            best = [trial.best[self.metric] for trial in machine.trials if self.metric in trial.best]
+            if best:
+                value = max(high for _, high, _, _ in best) if sign > 0 else min(low for low, _, _, _ in best)
+                if not self._curve or self._curve[-1][1] != value:
+                    self._curve.append((round(time.time() - self._began, 1), value))
+                    del self._curve[:-_MOST_POINTS]
+        tell(
+            "tune",
+            self._called,
+            facts_of(machine.trials, self.metric, self.mode, state, self._began, self._curve),
+        )
+        self._told_at = time.monotonic()
 
     # What is stored, and what was
 
@@ -362,6 +397,8 @@ class Launch:
     def _watch(self, machine: Controller, file: ExperimentFile) -> None:
         """Store what the searcher and the scheduler know, now and then: a twentieth of the time at most."""
         now = time.monotonic()
+        if now - self._told_at >= _TELL_SECONDS:
+            self._tell(machine, "running")
         if now - self._stored >= max(_STORE_SECONDS, 20 * self._storing):
             file.put_meta(beat=time.time(), snapshot=self._snapshot(machine, file))
             file.commit()

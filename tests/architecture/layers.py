@@ -111,6 +111,7 @@ ONLY_FOR: dict[str, tuple[str, ...]] = {
         "shoal.data.testing",
         "shoal.train.testing",
         "shoal.serve.testing",
+        "shoal.tune.testing",
     ),
     "stevedore": ("shoal.registry.discover",),
 }

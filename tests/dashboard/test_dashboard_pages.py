@@ -32,7 +32,7 @@ PAGES = {  # path: what must be on it
     "jobs": ["Programs", "running", "Jobs cannot be submitted to this session"],
     "serve": ["Nothing is served in this session"],
     "train": ["Nothing was trained in this session"],
-    "tune": ["Nothing tells of Tune here"],
+    "tune": ["No experiment was run in this session"],
     "data": ["No dataset was executed for longer than a second"],
     "events": ["Cluster events", "group pair CREATED", "warning"],
     "logs": ["Logs", "the total is 435"],

@@ -32,6 +32,7 @@ from shoal.tune.controller.events import (
 )
 from shoal.tune.errors import TuneError
 from shoal.tune.experiment.trial import Trial
+from shoal.tune.resources import PlacementGroupFactory, resources_of
 from shoal.tune.schedulers.trial_scheduler import AUTO, TrialScheduler, missing_metric
 from shoal.tune.search.search_algorithm import DONE, WAIT, SearchAlgorithm, Suggestion
 from shoal.tune.stopper import NoopStopper, Stopper
@@ -52,6 +53,7 @@ class Setup:
     checkpoints: CheckpointConfig = attrs.field(factory=CheckpointConfig)
     time_budget: float | None = None
     prefix: str = "trial"
+    resources: Any = None  # of a trial: a PlacementGroupFactory, or a function from its configuration to one
     names: NAMES | None = None
 
 
@@ -75,6 +77,10 @@ class Controller:
             self._waiting[Trial.PENDING][trial.trial_id] = trial
         self.placed: dict[str, Trial] = {}  # those that have a process
         self.alone: set[str] = set()  # those that may have killed a process they shared
+        self.nodes_have: dict[str, float] = {}  # set by whoever looks at them
+        self._held: list[
+            tuple[Trial, Kept]
+        ] = []  # checkpoints that are to go, which another trial begins from
         self.over = False
         self.error: BaseException | None = None
         self._began: float | None = None
@@ -123,10 +129,16 @@ class Controller:
         """Have a trial save a checkpoint when it is answered."""
         self._saves.add(trial.trial_id)
 
-    def requeue(self, trial: Trial) -> None:
-        """Have a paused trial count as pending again."""
-        if trial.status == Trial.PAUSED:
-            self._move(trial, Trial.PENDING)
+    def cluster_resources(self) -> dict[str, float]:
+        """Return what the nodes have in all, as it was seen last."""
+        return dict(self.nodes_have)
+
+    def resources_of_trial(self, trial: Trial) -> PlacementGroupFactory:
+        """Return what a trial gets."""
+        given = trial.resources or self._setup.resources
+        if not callable(given) or isinstance(given, PlacementGroupFactory):
+            return resources_of(given)
+        return resources_of(given(trial.config))
 
     @property
     def finished(self) -> bool:
@@ -284,8 +296,10 @@ class Controller:
         trial.update_last_result(result)
         kept = self._kept(trial, event.checkpoint, event.path, result) if event.checkpoint else None
         self._actions.append(Record(trial, result, kept))
-        self._source.on_trial_result(trial.trial_id, result)
+        begins_from = trial.restore_path
         decision = self._decide(trial, result)
+        if not trial.is_finished() and decision != TrialScheduler.STOP:
+            self._source.on_trial_result(trial.trial_id, result)
         self._actions.append(Tell("on_trial_result", trial, {"result": result}))
         if decision == TrialScheduler.NOOP and trial.is_finished():
             return  # the scheduler has stopped it, with a Kill
@@ -299,7 +313,7 @@ class Controller:
         elif decision == TrialScheduler.PAUSE:
             self._move(trial, Trial.PAUSED)
             self._actions.append(Changed(trial))
-            save = trial.restore_path is None
+            save = trial.restore_path == begins_from  # else it goes on as another, from that one's checkpoint
         if event.waits:
             self._actions.append(Answer(trial, decision, save))
         elif decision != TrialScheduler.CONTINUE:
@@ -359,10 +373,20 @@ class Controller:
         trial.restore_path = None  # it has one of its own now
         said = {key: value for key, value in result.items() if isinstance(value, (int, float, str))}
         kept = Kept(index, name or f"checkpoint_{index:06d}", said, path)
-        for gone in trial.kept.add(kept):
-            self._actions.append(Discard(trial, gone))
+        self._held += [(trial, gone) for gone in trial.kept.add(kept)]
+        self._discard()
         self._actions.append(Tell("on_checkpoint", trial, {"checkpoint": kept}))
         return kept
+
+    def _discard(self) -> None:
+        """Have checkpoints deleted that are too many, but for those that a trial is to begin from."""
+        needed = {each.restore_path for each in self._live.values() if each.restore_path is not None}
+        held, self._held = self._held, []
+        for trial, gone in held:
+            if needed and (gone.path or f"{trial.dirname}/{gone.name}") in needed:
+                self._held.append((trial, gone))
+            else:
+                self._actions.append(Discard(trial, gone))
 
     def _left(self, trial_id: str) -> None:
         trial = self.placed.pop(trial_id, None)

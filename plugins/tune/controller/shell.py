@@ -36,7 +36,6 @@ from shoal.tune.controller.machine import Controller
 from shoal.tune.controller.slots import Slot, Slots
 from shoal.tune.errors import TuneError
 from shoal.tune.experiment.trial import Trial
-from shoal.tune.resources import PlacementGroupFactory
 from shoal.tune.session import Reply, Run
 from shoal.tune.state import ExperimentFile
 from shoal.tune.worker import Task
@@ -56,7 +55,6 @@ class Job:
 
     name: str
     task: Task
-    resources: Any  # a PlacementGroupFactory, or a function from a configuration to one
     limit: int | None  # of trials at once
     shares: bool  # whether several trials may be given to a process at once
     reuse: bool | None
@@ -128,12 +126,13 @@ class Shell:
     def _fill(self) -> None:
         """Give free processes trials, as long as there are any."""
         refused: list[Trial] = []
+        self._machine.nodes_have = self._slots.nodes_have()
         while not self._machine.over and self._slots.has_room():
             trial = self._machine.next_trial()
             self._do(self._machine.take())
             if trial is None:
                 break
-            resources = self._resources_of(trial)
+            resources = self._machine.resources_of_trial(trial)
             slot = self._slots.take(resources, fresh=trial.trial_id in self._machine.alone)
             if slot is None:
                 refused.append(trial)
@@ -177,15 +176,13 @@ class Shell:
                 )
             )
 
-    def _resources_of(self, trial: Trial) -> PlacementGroupFactory:
-        given = trial.resources or self._job.resources
-        return given(trial.config) if not isinstance(given, PlacementGroupFactory) else given
-
     def _launch(self, slot: Slot, trial: Trial) -> None:
         newest = trial.checkpoint
         path = trial.restore_path
         if path is None and newest is not None:
-            path = newest.path or self._job.task.storage.at(trial.dirname, newest.name)
+            path = newest.path or f"{trial.dirname}/{newest.name}"
+        if path is not None:
+            path = self._job.task.storage.at(path)  # what is absolute stays so
         seed = self._job.seed
         slot.trials[trial.trial_id] = trial
         slot.orders.append(

@@ -48,7 +48,7 @@ class Slots:
         self._free: list[Slot] = []
         self._nodes: list[Mapping[str, Any]] = []
         self._looked = -_LOOK_SECONDS
-        self._full = False
+        self._total: dict[str, float] = {}
 
     def all(self) -> list[Slot]:
         """Return the processes that run trials."""
@@ -62,11 +62,21 @@ class Slots:
             return True
         return self._fits(self._busy[-1].resources)
 
-    def _fits(self, resources: PlacementGroupFactory) -> bool:
-        need = resources.required_resources
+    def nodes_have(self) -> dict[str, float]:
+        """Return what the nodes have in all, as of a second ago."""
         now = time.monotonic()
         if now - self._looked >= _LOOK_SECONDS:
             self._nodes, self._looked = list(shoal.nodes()), now
+            self._total = {}
+            for node in self._nodes:
+                if node["Alive"] and not node.get("Draining"):
+                    for name, amount in node["Resources"].items():
+                        self._total[name] = self._total.get(name, 0.0) + amount
+        return self._total
+
+    def _fits(self, resources: PlacementGroupFactory) -> bool:
+        need = resources.required_resources
+        total = self.nodes_have()
         if not need:
             return len(self._busy) < _MOST_FREE
         held: dict[str, float] = dict(need)
@@ -76,11 +86,6 @@ class Slots:
         alone = all(slot.resources == resources for slot in self._busy) and len(resources.bundles) == 1
         if alone:
             return len(self._busy) < fits(need, self._nodes)
-        total: dict[str, float] = {}
-        for node in self._nodes:
-            if node["Alive"] and not node.get("Draining"):
-                for name, amount in node["Resources"].items():
-                    total[name] = total.get(name, 0.0) + amount
         return all(total.get(name, 0.0) + 1e-6 >= held[name] for name in need)
 
     def take(self, resources: PlacementGroupFactory, fresh: bool = False) -> Slot | None:

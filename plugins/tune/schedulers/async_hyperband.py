@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,7 +48,7 @@ def _percentile(ordered: list[float], share: float) -> float:
     at = share * (len(ordered) - 1)
     low = int(at)
     high = min(low + 1, len(ordered) - 1)
-    if ordered[low] == ordered[high]:  # of two infinities the difference is no number
+    if ordered[low] == ordered[high] or ordered[low] == -math.inf:  # a difference of infinities is no number
         return ordered[low]
     return ordered[low] + (ordered[high] - ordered[low]) * (at - low)
 

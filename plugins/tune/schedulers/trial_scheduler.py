@@ -39,6 +39,14 @@ class TrialView(Protocol):
         """Have a trial save a checkpoint with its present report, if it can."""
         ...
 
+    def cluster_resources(self) -> dict[str, float]:
+        """Return what the nodes have in all, as it was seen last."""
+        ...
+
+    def resources_of_trial(self, trial: Trial) -> Any:
+        """Return what a trial gets, as a PlacementGroupFactory."""
+        ...
+
 
 class TrialScheduler:
     """Decides, at each report of a trial, whether it goes on, and which trial runs next.
@@ -103,6 +111,10 @@ class TrialScheduler:
             for trial in tune_controller.waiting(status):
                 return trial
         return None
+
+    def files(self) -> dict[str, str]:
+        """Return texts that are to lie in the experiment's folder, by name."""
+        return {}
 
     def debug_string(self) -> str:
         """Return what it does, in a line."""
