@@ -154,7 +154,7 @@ def _environment_file(path: str) -> dict[str, Any]:
             text = file.read()
         if path.endswith(".json"):
             return _table(text, path)
-        import yaml  # type: ignore[import-untyped]
+        import yaml
 
         found = yaml.safe_load(text)
     except ImportError:
