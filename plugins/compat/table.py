@@ -54,6 +54,7 @@ _ACTOR = _of("shoal", "ActorClass ActorHandle ActorMethod exit_actor method")
 _CLIENT = _of(
     "shoal.compat.client", "ClientBuilder ClientContext=SessionContext client", "connect disconnect"
 )
+_AIR = _of("shoal.train", "ScalingConfig")
 
 MODULES: dict[str, tuple[Source, ...]] = {
     "ray": (
@@ -174,6 +175,24 @@ MODULES: dict[str, tuple[Source, ...]] = {
         _of("shoal.train.xgboost", "XGBoostCheckpoint XGBoostConfig XGBoostTrainer"),
         _of("shoal.train.xgboost", "RayTrainReportCallback=ReportCallback"),
     ),
+    "ray.air": (_of("shoal.tune", "CheckpointConfig FailureConfig Result RunConfig"), _AIR),
+    "ray.air.config": (_of("shoal.tune", "CheckpointConfig FailureConfig RunConfig"), _AIR),
+    "ray.air.integrations": (),  # has sub-modules only
+    "ray.air.integrations.mlflow": (_of("shoal.tune.logger.trackers", "MLflowLoggerCallback"),),
+    "ray.air.integrations.wandb": (_of("shoal.tune.logger.trackers", "WandbLoggerCallback"),),
+    "ray.air.result": (_of("shoal.tune", "Result"),),
+    "ray.tune.context": (_of("shoal.tune", "TuneContext get_context"),),
+    "ray.tune.error": (_of("shoal.tune", "TuneError"),),
+    "ray.tune.execution": (),  # has sub-modules only
+    "ray.tune.execution.placement_groups": (_of("shoal.tune.resources"),),
+    "ray.tune.impl": (),  # has sub-modules only
+    "ray.tune.impl.config": (_of("shoal.tune", "CheckpointConfig FailureConfig RunConfig"),),
+    "ray.tune.logger.mlflow": (_of("shoal.tune.logger.trackers", "MLflowLoggerCallback"),),
+    "ray.tune.logger.wandb": (_of("shoal.tune.logger.trackers", "WandbLoggerCallback"),),
+    "ray.tune.syncer": (_of("shoal.tune", "SyncConfig"),),
+    "ray.tune.trainable.util": (_of("shoal.tune", "with_parameters with_resources"),),
+    "ray.tune.tune": (_of("shoal.tune", "run"),),
+    "ray.tune.tune_config": (_of("shoal.tune", "ResumeConfig TuneConfig"),),
     "ray.types": (_of("shoal", "ObjectRef"),),
     "ray.util": (
         _of("shoal.util"),
@@ -229,6 +248,17 @@ SAME_AS: dict[str, str] = {
     "ray.experimental.multiprocessing.pool": "ray.util.multiprocessing",
     "ray.experimental.queue": "ray.util.queue",
     "ray.runtime_env.runtime_env": "ray.runtime_env",
+    "ray.tune.analysis.experiment_analysis": "ray.tune.analysis",
+    "ray.tune.experiment.experiment": "ray.tune.experiment",
+    "ray.tune.logger.csv": "ray.tune.logger",
+    "ray.tune.logger.json": "ray.tune.logger",
+    "ray.tune.logger.tensorboardx": "ray.tune.logger",
+    "ray.tune.stopper.experiment_plateau": "ray.tune.stopper",
+    "ray.tune.stopper.function_stopper": "ray.tune.stopper",
+    "ray.tune.stopper.maximum_iteration": "ray.tune.stopper",
+    "ray.tune.stopper.noop": "ray.tune.stopper",
+    "ray.tune.stopper.timeout": "ray.tune.stopper",
+    "ray.tune.stopper.trial_plateau": "ray.tune.stopper",
     "ray.util.collective.backend_registry": "ray.util.collective",
     "ray.util.collective.collective": "ray.util.collective",
     "ray.util.dask.optimizations": "ray.util.dask",

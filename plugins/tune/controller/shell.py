@@ -318,4 +318,5 @@ class Shell:
             yield Lost(lost, str(error))
 
 
-_LONG_SECONDS = 1.0  # a trial that takes longer has a process of its own
+# A trial that takes longer has a process of its own. A new process imports everything again, which may be seconds.
+_LONG_SECONDS = 30.0
