@@ -1,75 +1,18 @@
-"""Serving: requests over HTTP and by handles. The load comes from `wrk` (Debian's package), in a process of its
-own.
-"""
+"""Serving: requests over HTTP and by handles. The load comes from `wrk` (Debian's package), in a process of its own."""
 
 from __future__ import annotations
 
 import importlib
-import re
-import shutil
-import socket
-import subprocess
-import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 from harness.declare import Rows
 from harness.measure import Bench, Reading
 
+from rows.serve_floors import free_port, load
+
 ROWS = Rows()
 CALLS = 2000
-SECONDS = 5
-CONNECTIONS = 32
-_BARE = """
-from starlette.applications import Starlette
-from starlette.responses import JSONResponse
-from starlette.routing import Route
-
-
-async def root(request):
-    return JSONResponse({"ok": True})
-
-
-app = Starlette(routes=[Route("/", root)])
-"""
-
-
-def free_port() -> int:
-    """Return a port that nobody listens at."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
-def load(url: str, connections: int = CONNECTIONS) -> float:
-    """Return the answers a second that `wrk` gets. Raises RuntimeError without it, or if answers were errors."""
-    wrk = shutil.which("wrk")
-    if wrk is None:
-        raise RuntimeError("these rows need wrk: apt-get install wrk")
-    done = subprocess.run(
-        [wrk, "-t1", f"-c{connections}", f"-d{SECONDS}s", url],
-        capture_output=True,
-        text=True,
-        timeout=SECONDS + 30,
-        check=True,
-    )
-    found = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
-    if found is None or "Non-2xx" in done.stdout:
-        raise RuntimeError(done.stdout)
-    return float(found[1])
-
-
-def until_it_answers(port: int) -> None:
-    """Wait until somebody listens at a port."""
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        with socket.socket() as sock:
-            if sock.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise RuntimeError(f"nobody listens at {port}")
 
 
 def _serve(bench: Bench) -> Any:
@@ -80,35 +23,10 @@ def _serve(bench: Bench) -> Any:
     return serve
 
 
-@ROWS.row("floor: bare uvicorn, no-op JSON", required=None, seconds=60)
-def bare(bench: Bench) -> Reading:
-    """One process of uvicorn with Starlette."""
-    port = free_port()
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "bare_site.py").write_text(_BARE)
-        words = [
-            "-m",
-            "uvicorn",
-            "bare_site:app",
-            "--port",
-            str(port),
-            "--no-access-log",
-            "--log-level",
-            "error",
-        ]
-        process = subprocess.Popen([sys.executable, *words], cwd=folder)
-        try:
-            until_it_answers(port)
-            return Reading(load(f"http://127.0.0.1:{port}/"))
-        finally:
-            process.terminate()
-            process.wait()
-
-
 @ROWS.row(
     "serve: no-op JSON through the proxy",
     required=6,
-    floor="floor: bare uvicorn, no-op JSON",
+    floor="bare uvicorn, no-op JSON",
     share=0.5,
     seconds=120,
 )

@@ -46,9 +46,14 @@ def _session(address: str | None, own: bool = False) -> Iterator[None]:
         raise click.ClickException(str(error)) from error
 
 
-def _read(path: str) -> Any:
+def _yaml() -> Any:
     import yaml
 
+    return yaml
+
+
+def _read(path: str) -> Any:
+    yaml = _yaml()
     from shoal.serve.schema import read_config
 
     try:
@@ -131,8 +136,7 @@ def deploy(config_file: str, address: str | None, as_json: bool) -> None:
 @_json
 def build(import_paths: tuple[str, ...], output_path: str | None, as_json: bool) -> None:
     """Write a config file for applications."""
-    import yaml
-
+    yaml = _yaml()
     from shoal.errors import ShoalError
     from shoal.serve.deploying import config_of
 
@@ -153,8 +157,7 @@ def build(import_paths: tuple[str, ...], output_path: str | None, as_json: bool)
 @_json
 def status(address: str | None, as_json: bool) -> None:
     """Print how applications and proxies are."""
-    import yaml
-
+    yaml = _yaml()
     with _session(address):
         told = _details()
         plain = {
@@ -190,8 +193,7 @@ def _details() -> dict[str, Any]:
 @_json
 def config(address: str | None, as_json: bool) -> None:
     """Print the config that was deployed last."""
-    import yaml
-
+    yaml = _yaml()
     with _session(address):
         found = _details()["config"]
         if found is None:
