@@ -251,7 +251,8 @@ class Placer:
         deadline = time.monotonic() + scaling.wait_for_nodes_s
         if self._kept is not None:
             (placement, workers), self._kept = self._kept, None
-            if workers == scaling.max_workers and self._is_whole(placement):
+            # A node's death may be known later than its workers': a group that can shrink looks for places anew.
+            if not scaling.elasticity_enabled and self._is_whole(placement):
                 return placement, workers
             self._end_living()
             with contextlib.suppress(ShoalError):
