@@ -141,7 +141,7 @@ LATE: dict[str, tuple[str, ...]] = {
     "xgboost": ("shoal.train.xgboost.callback",),
     "joblib": ("shoal.util.joblib.backend",),
     "mypy": ("shoal.mypy_plugin",),
-    "numpy": ("shoal.serial.numpy", "shoal.data."),
+    "numpy": ("shoal.serial.numpy", "shoal.data.", "shoal.rllib."),
     "opentelemetry": (),
     "PIL": (),
     "pandas": ("shoal.data.extensions.",),
@@ -153,6 +153,7 @@ LATE: dict[str, tuple[str, ...]] = {
     "starlette": (),
     "torch": (
         "shoal.serial.tensor",
+        "shoal.rllib.",
         "shoal.train.huggingface.transformers.callback",
         "shoal.train.lightning.callback",
         "shoal.train.lightning.strategies",
