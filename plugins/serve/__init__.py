@@ -1,27 +1,35 @@
-"""Shoal's services: models and other code behind HTTP and handles, in as many processes as the work needs."""
+"""Shoal's services: models and other code behind HTTP and handles, in as many processes as the work needs.
+
+The verbs are imported when they are first used: `shoal --help` needs no controller.
+"""
 
 from __future__ import annotations
 
-from shoal.serve.api import (
-    ProxyAddress,
-    RunTarget,
-    delete,
-    get_app_handle,
-    get_deployment_handle,
-    proxies,
-    run,
-    run_many,
-    shutdown,
-    shutdown_async,
-    start,
-    status,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from shoal.serve.batching import batch
 from shoal.serve.config import HTTPOptions
 from shoal.serve.context import get_multiplexed_model_id, get_replica_context, get_trace_context
 from shoal.serve.deployment import Application, Deployment, deployment
 from shoal.serve.ingress import ingress
 from shoal.serve.multiplex import multiplexed
+
+if TYPE_CHECKING:
+    from shoal.serve.api import (
+        ProxyAddress,
+        RunTarget,
+        delete,
+        get_app_handle,
+        get_deployment_handle,
+        proxies,
+        run,
+        run_many,
+        shutdown,
+        shutdown_async,
+        start,
+        status,
+    )
 
 __all__ = [
     "Application",
@@ -47,3 +55,15 @@ __all__ = [
     "start",
     "status",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module("shoal.serve.api"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -76,6 +76,7 @@ def _read(path: str) -> Any:
 @click.option(
     "--blocking/--non-blocking", default=True, help="Stay until Ctrl-C; without it a cluster is needed."
 )
+@_json
 def run(
     target: str,
     address: str | None,
@@ -84,6 +85,7 @@ def run(
     port: int | None,
     host: str | None,
     blocking: bool,
+    as_json: bool,
 ) -> None:
     """Serve a config file or an application, here or on a cluster."""
     from shoal.serve import api
@@ -99,8 +101,8 @@ def run(
         else:
             api.start(http_options=options or None)
             api.run(import_application(target), name=name, route_prefix=route_prefix)
-        for host_, port_ in _addresses():
-            click.echo(f"serving at http://{host_}:{port_}")
+        urls = [f"http://{at}:{number}" for at, number in _addresses()]
+        click.echo(json.dumps({"urls": urls}) if as_json else "\n".join(f"serving at {url}" for url in urls))
         if blocking:
             with contextlib.suppress(KeyboardInterrupt):
                 threading.Event().wait()

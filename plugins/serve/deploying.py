@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -14,7 +14,9 @@ from shoal.serve.api import controller_or_none, deploy_and_wait, start
 from shoal.serve.building import build, version_of
 from shoal.serve.deployment import Application, make_options
 from shoal.serve.messages import ApplicationSpec
-from shoal.serve.schema import ServeApplicationSchema, ServeDeploySchema
+
+if TYPE_CHECKING:
+    from shoal.serve.schema import ServeApplicationSchema, ServeDeploySchema
 
 _BUILD_SECONDS = 600.0
 _CALL_SECONDS = 60.0
@@ -49,6 +51,8 @@ def import_application(path: str, args: Mapping[str, Any] | None = None) -> Appl
 
 def _build_there(plain: dict[str, Any]) -> ApplicationSpec:
     """Runs in a task, in the application's environment."""
+    from shoal.serve.schema import ServeApplicationSchema
+
     return built(ServeApplicationSchema.model_validate(plain))
 
 

@@ -32,12 +32,12 @@ def routes(context):
         rows = [["bayes", "RUNNING", 3]]
         table = {"name": "Experiments", "columns": ["name", "state", "trials"], "rows": rows}
         series = {"loss": [[1.0, 3.0], [2.0, 1.5]]}
-        return {"title": "Train", "tables": [table], "charts": [{"name": "Loss", "series": series}]}
+        return {"title": "Harvest", "tables": [table], "charts": [{"name": "Loss", "series": series}]}
 
     return Contribution(
         routes=[Route("/api/crash", crash), Route("/api/upload", upload, methods=["POST"])],
         paths={"/api/crash": {"get": {"summary": "It fails.", "responses": {"500": {"description": "No."}}}}},
-        pages={"train": page},
+        pages={"harvest": page},
         body_limits={"/api/upload": 3_000_000},
     )
 
@@ -72,7 +72,7 @@ def test_routes_and_pages_of_another_package(plugged: Asker) -> None:
     assert plugged.ask("/api/upload", "POST", b"x" * 3_500_000).status == 413
     assert plugged.ask("/api/crash", with_token=False).status == 401
     assert "/api/crash" in plugged.ask("/api/openapi.json").json["paths"]
-    assert plugged.ask("/api/pages/train").json["tables"][0]["rows"] == [["bayes", "RUNNING", 3]]
+    assert plugged.ask("/api/pages/harvest").json["tables"][0]["rows"] == [["bayes", "RUNNING", 3]]
 
 
 def test_a_log_of_ten_gigabytes_is_shown_and_searched_at_once(tmp_path: Path) -> None:
