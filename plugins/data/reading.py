@@ -29,6 +29,7 @@ from shoal.data.sources.formats import (
 )
 from shoal.data.sources.lakes import DeltaDatasource, IcebergDatasource, LanceDatasource
 from shoal.data.sources.media import AudioFormat, VideoFormat
+from shoal.data.sources.mongo import MongoCollection, MongoDatasource
 from shoal.data.sources.paths import Partitioning, check_paths, check_shuffle, find_files
 from shoal.data.sources.records import AvroFormat, OrcFormat, TfRecordFormat, WebDatasetFormat
 from shoal.data.sources.scientific import McapFormat, TimeRange, ZarrDatasource, texts
@@ -370,6 +371,32 @@ def read_clickhouse(
     names = None if columns is None else tuple(check_names("columns", list(columns)))
     connect = ClickHouseConnection(dsn, dict(client_settings or {}), dict(client_kwargs or {}))
     return read_datasource(ClickHouseDatasource(table, connect, names, filter, check_order(order_by)), **how)
+
+
+def read_mongo(
+    uri: str,
+    database: str,
+    collection: str,
+    *,
+    pipeline: Sequence[Mapping[str, Any]] | None = None,
+    schema: Any = None,
+    mongo_args: Mapping[str, Any] | None = None,
+    **how: Unpack[SourceKeywords],
+) -> Dataset:
+    """Return the documents of a collection of MongoDB, or what an aggregation gives. Needs pymongo.
+
+    Identifiers come as 24 hexadecimal digits. The collection is read in pieces at once; an aggregation is, if all its
+    stages look at one document at a time.
+
+    Parameters: `uri` is such as "mongodb://user:password@host:27017"; `pipeline` are an aggregation's stages; `schema`
+    (Arrow's) are the columns and types to give, where the documents' own differ; `mongo_args` are further parameters of
+    `pymongo.MongoClient`. Further ones as of `read_datasource`.
+    Raises TypeError or ValueError for wrong parameters; TypeError, when read, for fields that columns cannot hold.
+
+    Example: `shoal.data.read_mongo("mongodb://localhost:27017", "city", "rides", pipeline=[{"$match": {"fare": 5}}])`
+    """
+    where = MongoCollection(uri, database, collection, dict(mongo_args or {}))
+    return read_datasource(MongoDatasource(where, pipeline, schema), **how)
 
 
 def read_audio(paths: Paths, **how: Unpack[FileKeywords]) -> Dataset:

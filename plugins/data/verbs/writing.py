@@ -24,9 +24,11 @@ from shoal.data.sinks.files import (
     SaveMode,
 )
 from shoal.data.sinks.lakes import DeltaDatasink, IcebergDatasink, LanceDatasink
+from shoal.data.sinks.mongo import MongoDatasink
 from shoal.data.sinks.snowflake import SnowflakeConnection, SnowflakeDatasink
 from shoal.data.sinks.writers import OrcWriter, PictureWriter, SqlDatasink, TfRecordWriter, WebDatasetWriter
 from shoal.data.sources.clickhouse import ClickHouseConnection
+from shoal.data.sources.mongo import MongoCollection
 from shoal.data.verbs.base import Planned
 from shoal.errors import describe
 
@@ -246,6 +248,27 @@ class Writing(Planned):
         connect = ClickHouseConnection(dsn, dict(client_settings or {}), dict(client_kwargs or {}))
         settings = table_settings or ClickHouseTableSettings()
         sink = ClickHouseDatasink(table, connect, mode, schema, settings, max_insert_block_rows)
+        self.write_datasink(sink, ray_remote_args=ray_remote_args, concurrency=concurrency)
+
+    def write_mongo(
+        self,
+        uri: str,
+        database: str,
+        collection: str,
+        *,
+        mode: Any = SaveMode.APPEND,
+        mongo_args: Mapping[str, Any] | None = None,
+        ray_remote_args: Mapping[str, Any] | None = None,
+        concurrency: int | None = None,
+    ) -> None:
+        """Insert rows into a collection of MongoDB; a row with an `_id` takes the place of the document that has it.
+
+        Parameters: those of `MongoDatasink` and `read_mongo`. Needs pymongo.
+        Raises FileExistsError as the mode says.
+
+        Example: `ds.write_mongo("mongodb://localhost:27017", "city", "rides")`
+        """
+        sink = MongoDatasink(MongoCollection(uri, database, collection, dict(mongo_args or {})), mode)
         self.write_datasink(sink, ray_remote_args=ray_remote_args, concurrency=concurrency)
 
     def write_delta(
