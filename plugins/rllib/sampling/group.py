@@ -20,15 +20,18 @@ _TRIES = 3  # of one request, each by a runner that is new
 class RunnerGroup:
     """Gives steps of all runners at once.
 
+    `kind` is the class of the runners; it is made of `play` and the runner's number.
+
     Example: `RunnerGroup(play, config).sample(module.arrays(), 4000)`
     """
 
-    def __init__(self, play: Play, config: AlgorithmConfig) -> None:
+    def __init__(self, play: Play, config: AlgorithmConfig, kind: type[Any] = EnvRunner) -> None:
+        self._kind = kind
         self._play = play
         self._count: int = config.num_env_runners
         self._fragment = config.rollout_fragment_length
         self._timeout: float = config.sample_timeout_s
-        self._here = EnvRunner(play, 0) if not self._count else None
+        self._here = kind(play, 0) if not self._count else None
         self._actors: list[Any] = []
         self._made = 0
         if self._count:
@@ -72,7 +75,7 @@ class RunnerGroup:
 
     def _new(self) -> Any:
         self._made += 1
-        return shoal.remote(num_cpus=self._cpus)(EnvRunner).remote(self._play, self._made)
+        return shoal.remote(num_cpus=self._cpus)(self._kind).remote(self._play, self._made)
 
     def _share(self, cpus: float) -> float:
         """CPUs of one runner: as asked, or a share where the session has fewer than all runners want."""
