@@ -52,6 +52,18 @@ class RunnerGroup:
         asked = [actor.sample.remote(weights, each) for actor in self._actors]
         return [self._answer(place, ref, weights, each) for place, ref in enumerate(asked)]
 
+    @property
+    def actors(self) -> list[Any]:
+        """The runners that are actors, for who asks them apart."""
+        return list(self._actors)
+
+    def replace(self, place: int, why: Exception) -> Any:
+        """Put a new runner in the place of one that died or gives no answer; return it."""
+        logger.warning("env runner %d is replaced: %s", place, str(why).splitlines()[0])
+        shoal.kill(self._actors[place])
+        self._actors[place] = self._new()
+        return self._actors[place]
+
     def stop(self) -> None:
         """End the actors."""
         if shoal.is_initialized():
@@ -67,10 +79,7 @@ class RunnerGroup:
             except (ActorDied, GetTimeout) as error:
                 if not left:
                     raise
-                logger.warning("env runner %d is replaced: %s", place, str(error).splitlines()[0])
-                shoal.kill(self._actors[place])
-                self._actors[place] = self._new()
-                ref = self._actors[place].sample.remote(weights, steps)
+                ref = self.replace(place, error).sample.remote(weights, steps)
         raise AssertionError("unreachable")
 
     def _new(self) -> Any:
