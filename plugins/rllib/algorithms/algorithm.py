@@ -47,23 +47,31 @@ class Algorithm(ABC):
         finally:
             looked_at.close()
         self.distribution = distribution_of(self.action_space)
-        model = config.model
         self.device = torch.device("cuda" if config.num_gpus else "cpu")
         if config.num_gpus and not torch.cuda.is_available():
             raise ConfigError(f"num_gpus={config.num_gpus}, and torch sees no GPU here; set it to 0")
-        self.module = ActorCritic(
+        self.module = self.make_module().to(self.device)
+        self._random = np.random.default_rng(config.seed)
+        self._runners = self.make_runners(make)
+        self._iteration = 0
+        self._steps = 0
+        self._seconds = 0.0
+        self._episodes: deque[tuple[float, int]] = deque(maxlen=_EPISODES)
+
+    def make_module(self) -> Any:
+        """Return the network that learns. Algorithms with another network than a policy with values override it."""
+        model = self.config.model
+        return ActorCritic(
             size_of_observation(self.observation_space),
             self.distribution.inputs,
             tuple(model["fcnet_hiddens"]),
             model["fcnet_activation"],
             model["vf_share_layers"],
-        ).to(self.device)
-        self._random = np.random.default_rng(config.seed)
-        self._runners = RunnerGroup(self._play(make), config)
-        self._iteration = 0
-        self._steps = 0
-        self._seconds = 0.0
-        self._episodes: deque[tuple[float, int]] = deque(maxlen=_EPISODES)
+        )
+
+    def make_runners(self, make: Any) -> Any:
+        """Return who plays environments that `make` makes. Algorithms that see other things in steps override it."""
+        return RunnerGroup(self._play(make), self.config)
 
     @abstractmethod
     def training_step(self) -> dict[str, Any]:

@@ -20,15 +20,18 @@ _TRIES = 3  # of one request, each by a runner that is new
 class RunnerGroup:
     """Gives steps of all runners at once.
 
+    `kind` is the class of the runners; it is made of `play` and the runner's number.
+
     Example: `RunnerGroup(play, config).sample(module.arrays(), 4000)`
     """
 
-    def __init__(self, play: Play, config: AlgorithmConfig) -> None:
+    def __init__(self, play: Play, config: AlgorithmConfig, kind: type[Any] = EnvRunner) -> None:
+        self._kind = kind
         self._play = play
         self._count: int = config.num_env_runners
         self._fragment = config.rollout_fragment_length
         self._timeout: float = config.sample_timeout_s
-        self._here = EnvRunner(play, 0) if not self._count else None
+        self._here = kind(play, 0) if not self._count else None
         self._actors: list[Any] = []
         self._made = 0
         if self._count:
@@ -49,6 +52,18 @@ class RunnerGroup:
         asked = [actor.sample.remote(weights, each) for actor in self._actors]
         return [self._answer(place, ref, weights, each) for place, ref in enumerate(asked)]
 
+    @property
+    def actors(self) -> list[Any]:
+        """The runners that are actors, for who asks them apart."""
+        return list(self._actors)
+
+    def replace(self, place: int, why: Exception) -> Any:
+        """Put a new runner in the place of one that died or gives no answer; return it."""
+        logger.warning("env runner %d is replaced: %s", place, str(why).splitlines()[0])
+        shoal.kill(self._actors[place])
+        self._actors[place] = self._new()
+        return self._actors[place]
+
     def stop(self) -> None:
         """End the actors."""
         if shoal.is_initialized():
@@ -64,15 +79,12 @@ class RunnerGroup:
             except (ActorDied, GetTimeout) as error:
                 if not left:
                     raise
-                logger.warning("env runner %d is replaced: %s", place, str(error).splitlines()[0])
-                shoal.kill(self._actors[place])
-                self._actors[place] = self._new()
-                ref = self._actors[place].sample.remote(weights, steps)
+                ref = self.replace(place, error).sample.remote(weights, steps)
         raise AssertionError("unreachable")
 
     def _new(self) -> Any:
         self._made += 1
-        return shoal.remote(num_cpus=self._cpus)(EnvRunner).remote(self._play, self._made)
+        return shoal.remote(num_cpus=self._cpus)(self._kind).remote(self._play, self._made)
 
     def _share(self, cpus: float) -> float:
         """CPUs of one runner: as asked, or a share where the session has fewer than all runners want."""
