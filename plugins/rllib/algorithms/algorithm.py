@@ -95,8 +95,11 @@ class Algorithm(ABC):
         `num_env_steps_sampled_lifetime`, `training_iteration`, `learners`, seconds. Raises what environments raise."""
         begun = time.monotonic()
         before = len(self._episodes)
+        steps = self._steps + self.config.min_sample_timesteps_per_iteration
         with _threads(self.module):
             told = self.training_step()
+            while time.monotonic() - begun < self.config.min_time_s_per_iteration or self._steps < steps:
+                told = self.training_step()
         self._iteration += 1
         seconds = time.monotonic() - begun
         self._seconds += seconds

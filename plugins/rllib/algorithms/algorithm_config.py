@@ -59,6 +59,7 @@ class AlgorithmConfig:
             "sample_timeout_s": 60.0,
         },
         "resources": {"num_gpus": 0},
+        "reporting": {"min_time_s_per_iteration": 0.0, "min_sample_timesteps_per_iteration": 0},
         "debugging": {"seed": None},
     }
 
@@ -107,6 +108,10 @@ class AlgorithmConfig:
         runners = {key: settings.pop(key) for key in list(settings) if key == "num_cpus_per_worker"}
         self._set("env_runners", runners)
         return self._set("resources", settings)
+
+    def reporting(self: C, **settings: Any) -> C:
+        """Say how long an iteration is at least: `min_time_s_per_iteration`, `min_sample_timesteps_per_iteration`."""
+        return self._set("reporting", settings)
 
     def debugging(self: C, **settings: Any) -> C:
         """Say what makes runs alike: `seed`."""
@@ -183,6 +188,9 @@ _LEAST = {
     "gamma": 0,
     "grad_clip": 0,
     "lr": 0,
+    "max_requests_in_flight_per_env_runner": 1,
+    "min_sample_timesteps_per_iteration": 0,
+    "min_time_s_per_iteration": 0,
     "minibatch_size": 1,
     "num_cpus_per_env_runner": 0,
     "num_env_runners": 0,

@@ -33,6 +33,25 @@ class Play:
     seed: int | None
 
 
+class Seen:
+    """What was seen in `steps` steps (rows) of `count` environments (columns).
+
+    `next_values` are of what came of a step: where an episode was cut short, of its last observation, which is in
+    `cuts` with its step and environment; where it terminated they mean nothing. `last` is what is acted on next.
+    """
+
+    def __init__(self, steps: int, count: int, size: int) -> None:
+        self.observations = np.empty((steps, count, size), np.float32)
+        self.rewards, self.values, self.next_values = (np.zeros((steps, count), np.float32) for _ in range(3))
+        self.terminated, self.ended = (np.zeros((steps, count), np.float32) for _ in range(2))
+        self.actions: list[Any] = []
+        self.log_probabilities: list[Any] = []
+        self.inputs: list[Any] = []
+        self.episodes: list[tuple[float, int]] = []
+        self.cuts: list[tuple[int, int, Any]] = []
+        self.last: Any = None
+
+
 class EnvRunner:
     """Plays on where it stopped, whenever it is asked for steps."""
 
@@ -58,47 +77,56 @@ class EnvRunner:
 
         Raises ValueError for an environment that breaks its own rules, naming the step.
         """
-        policy = ArrayPolicy(arrays)
-        count = self._play.count
-        seen = np.empty((steps, count, self._observations.shape[1]), np.float32)
-        rewards, values, next_values = (np.zeros((steps, count), np.float32) for _ in range(3))
-        terminated, ended = (np.zeros((steps, count), np.float32) for _ in range(2))
-        actions, logs, inputs = [], [], []
-        episodes: list[tuple[float, int]] = []
-        for step in range(steps):
-            seen[step] = self._observations
-            outputs, values[step] = policy(self._observations)
-            chosen, log = self._distribution.sample(outputs, self._random)
-            actions.append(chosen)
-            logs.append(log)
-            inputs.append(outputs)
-            if step:
-                next_values[step - 1] = np.where(ended[step - 1] > 0, next_values[step - 1], values[step])
-            for place in range(count):
-                reward, terminated[step, place], cut = self._step(place, chosen[place])
-                rewards[step, place] = reward
-                if terminated[step, place] or cut is not None:
-                    ended[step, place] = 1.0
-                    episodes.append((float(self._returns[place]), int(self._lengths[place])))
-                    self._returns[place], self._lengths[place] = 0.0, 0
-                    if cut is not None:
-                        next_values[step, place] = policy(cut[None])[1][0]
-        _, last = policy(self._observations)
-        next_values[-1] = np.where(ended[-1] > 0, next_values[-1], last)
+        seen = self.play(ArrayPolicy(arrays), steps)
         play = self._play
         advantages = generalised_advantages(
-            rewards, values, next_values, terminated, ended, play.gamma, play.lambda_
+            seen.rewards,
+            seen.values,
+            seen.next_values,
+            seen.terminated,
+            seen.ended,
+            play.gamma,
+            play.lambda_,
         )
-        flat = steps * count
+        flat = steps * play.count
         return {
-            "observations": seen.reshape(flat, -1),
-            "actions": np.concatenate(actions),
-            "log_probabilities": np.concatenate(logs).astype(np.float32),
-            "inputs": np.concatenate(inputs).astype(np.float32),
-            "values": values.reshape(flat),
+            "observations": seen.observations.reshape(flat, -1),
+            "actions": np.concatenate(seen.actions),
+            "log_probabilities": np.concatenate(seen.log_probabilities).astype(np.float32),
+            "inputs": np.concatenate(seen.inputs).astype(np.float32),
+            "values": seen.values.reshape(flat),
             "advantages": advantages.reshape(flat),
-            "episodes": episodes,
+            "episodes": seen.episodes,
         }
+
+    def play(self, policy: ArrayPolicy, steps: int) -> Seen:
+        """Play `steps` steps of each environment. Raises ValueError as `sample`."""
+        count = self._play.count
+        made = Seen(steps, count, self._observations.shape[1])
+        values, next_values, ended = made.values, made.next_values, made.ended
+        for step in range(steps):
+            made.observations[step] = self._observations
+            outputs, values[step] = policy(self._observations)
+            chosen, log = self._distribution.sample(outputs, self._random)
+            made.actions.append(chosen)
+            made.log_probabilities.append(log)
+            made.inputs.append(outputs)
+            for place in range(count):
+                reward, terminated, cut = self._step(place, chosen[place])
+                made.rewards[step, place] = reward
+                if terminated or cut is not None:
+                    made.terminated[step, place] = terminated
+                    ended[step, place] = 1.0
+                    made.episodes.append((float(self._returns[place]), int(self._lengths[place])))
+                    self._returns[place], self._lengths[place] = 0.0, 0
+                    if cut is not None:
+                        made.cuts.append((step, place, cut))
+                        next_values[step, place] = policy(cut[None])[1][0]
+        _, last = policy(self._observations)
+        made.last = self._observations.copy()
+        following = np.concatenate([values[1:], last[None]])
+        np.copyto(next_values, following, where=ended == 0)
+        return made
 
     def _step(self, place: int, action: Any) -> tuple[float, bool, Any]:
         """Act in one environment: the reward, whether it terminated, and the last observation of one that was cut."""

@@ -10,6 +10,7 @@ import torch
 from shoal.rllib.algorithms.algorithm import Algorithm
 from shoal.rllib.algorithms.algorithm_config import AlgorithmConfig
 from shoal.rllib.algorithms.ppo.loss import Coefficients, ppo_loss
+from shoal.rllib.modules.optimizers import adam, step
 
 
 class PPO(Algorithm):
@@ -20,7 +21,7 @@ class PPO(Algorithm):
 
     def __init__(self, config: AlgorithmConfig) -> None:
         super().__init__(config)
-        self._optimizer = torch.optim.Adam(self.module.parameters(), lr=config.lr)
+        self._optimizer = adam(self.module.parameters(), config.lr)
         self._kl_coeff = float(config.kl_coeff) if config.use_kl_loss else 0.0
 
     def training_step(self) -> dict[str, Any]:
@@ -53,14 +54,10 @@ class PPO(Algorithm):
                 chosen = shuffled[start : start + size]
                 part = {name: values[chosen] for name, values in seen.items()}
                 loss, told = ppo_loss(self.module, self.distribution, part, coefficients)
-                self._optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                if config.grad_clip is not None:
-                    torch.nn.utils.clip_grad_norm_(self.module.parameters(), config.grad_clip)
-                self._optimizer.step()
+                step(self._optimizer, loss, config.grad_clip)
         numbers = {name: float(value) for name, value in told.items()}
         if config.use_kl_loss:
-            self._adapt(numbers["mean_kl_loss"])
+            self._kl_coeff = adapted(self._kl_coeff, numbers["mean_kl_loss"], config.kl_target)
         return {**numbers, "vf_explained_var": explained, "curr_kl_coeff": self._kl_coeff}
 
     def learner_state(self) -> dict[str, Any]:
@@ -72,9 +69,12 @@ class PPO(Algorithm):
         self._optimizer.load_state_dict(state["optimizer"])
         self._kl_coeff = state["kl_coeff"]
 
-    def _adapt(self, divergence: float) -> None:
-        """Move the penalty so that policies diverge as much as is wanted (section 4 of the paper)."""
-        if divergence > 2.0 * self.config.kl_target:
-            self._kl_coeff *= 1.5
-        elif divergence < 0.5 * self.config.kl_target:
-            self._kl_coeff *= 0.5
+
+def adapted(coefficient: float, divergence: float, target: float) -> float:
+    """Return the penalty's coefficient, moved so that policies diverge as much as is wanted (section 4 of the paper).
+
+    Example: `adapted(0.2, 0.03, target=0.01)  # 0.30000000000000004`
+    """
+    if divergence > 2.0 * target:
+        return coefficient * 1.5
+    return coefficient * 0.5 if divergence < 0.5 * target else coefficient
