@@ -24,6 +24,7 @@ FAMILIES = (
     "data",
     "train",
     "serve",
+    "rllib",
     "scale",
     "scheduling",
     "cluster",

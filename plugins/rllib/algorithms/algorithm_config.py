@@ -22,6 +22,7 @@ OLDER = {
     "num_sgd_iter": "num_epochs",
     "num_workers": "num_env_runners",
     "sgd_minibatch_size": "minibatch_size",
+    "train_batch_size_per_learner": "train_batch_size",
     "num_cpus_per_worker": "num_cpus_per_env_runner",
 }
 
@@ -108,6 +109,12 @@ class AlgorithmConfig:
         runners = {key: settings.pop(key) for key in list(settings) if key == "num_cpus_per_worker"}
         self._set("env_runners", runners)
         return self._set("resources", settings)
+
+    def rl_module(self: C, *, model_config: Mapping[str, Any] | None = None) -> C:
+        """Say what network there is: `model_config` has the keys of `model` in `training`, those that are given."""
+        if model_config is None:
+            return self
+        return self._set("training", {"model": {**self._settings["model"], **model_config}})
 
     def reporting(self: C, **settings: Any) -> C:
         """Say how long an iteration is at least: `min_time_s_per_iteration`, `min_sample_timesteps_per_iteration`."""
