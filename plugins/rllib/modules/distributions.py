@@ -60,7 +60,7 @@ class Choices(Distribution):
 
     def log_probability(self, inputs: Any, actions: Any) -> Any:
         """Return the logarithms of the choices' probabilities."""
-        return torch.log_softmax(inputs, -1).gather(1, actions.long()[:, None]).squeeze(1)
+        return -torch.nn.functional.cross_entropy(inputs, actions.long(), reduction="none")
 
     def entropy(self, inputs: Any) -> Any:
         """Return the entropies."""

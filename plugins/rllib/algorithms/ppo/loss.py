@@ -22,9 +22,13 @@ class Coefficients:
 
 
 def ppo_loss(
-    module: Any, distribution: Distribution, batch: dict[str, Any], coefficients: Coefficients
+    module: Any,
+    distribution: Distribution,
+    batch: dict[str, Any],
+    coefficients: Coefficients,
+    tells: bool = True,
 ) -> tuple[Any, dict[str, Any]]:
-    """Return the loss of a minibatch, and its parts.
+    """Return the loss of a minibatch, and with `tells` its parts.
 
     Equation 7 of Schulman et al. (2017) with the penalty of equation 8 added to it.
 
@@ -37,11 +41,16 @@ def ppo_loss(
     clipped = ratio.clamp(1 - coefficients.clip, 1 + coefficients.clip)
     policy_loss = -torch.min(ratio * advantages, clipped * advantages).mean()
     value_loss = (values - batch["targets"]).square().clamp(max=coefficients.value_clip).mean()
-    entropy = distribution.entropy(inputs).mean()
-    divergence = distribution.divergence(batch["inputs"], inputs).mean()
-    loss = policy_loss + coefficients.value * value_loss - coefficients.entropy * entropy
-    if coefficients.kl:
-        loss = loss + coefficients.kl * divergence
+    loss = policy_loss + coefficients.value * value_loss
+    # Small networks spend their time in calls: what has no weight is made only to be told.
+    if coefficients.entropy or tells:
+        entropy = distribution.entropy(inputs).mean()
+        loss = loss - coefficients.entropy * entropy if coefficients.entropy else loss
+    if coefficients.kl or tells:
+        divergence = distribution.divergence(batch["inputs"], inputs).mean()
+        loss = loss + coefficients.kl * divergence if coefficients.kl else loss
+    if not tells:
+        return loss, {}
     parts = {
         "total_loss": loss.detach(),
         "policy_loss": policy_loss.detach(),

@@ -47,13 +47,14 @@ class PPO(Algorithm):
             kl=self._kl_coeff,
         )
         told: dict[str, Any] = {}
-        for _ in range(config.num_epochs):
+        for epoch in range(config.num_epochs):
             order = self._random.permutation(rows) if config.shuffle_batch_per_epoch else np.arange(rows)
             shuffled = torch.as_tensor(order, device=self.device)
+            epoch_rows = {name: values[shuffled] for name, values in seen.items()}
             for start in range(0, max(1, rows - size + 1), size):
-                chosen = shuffled[start : start + size]
-                part = {name: values[chosen] for name, values in seen.items()}
-                loss, told = ppo_loss(self.module, self.distribution, part, coefficients)
+                part = {name: values[start : start + size] for name, values in epoch_rows.items()}
+                last = epoch == config.num_epochs - 1 and start + 2 * size > rows
+                loss, told = ppo_loss(self.module, self.distribution, part, coefficients, tells=last)
                 step(self._optimizer, loss, config.grad_clip)
         numbers = {name: float(value) for name, value in told.items()}
         if config.use_kl_loss:
