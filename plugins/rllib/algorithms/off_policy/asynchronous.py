@@ -54,7 +54,6 @@ class _Asked:
     """One request to a runner."""
 
     place: int
-    actor: Any
     rows: Any
     since: float
     updates: int  # how many batches the policy had learned from
@@ -74,6 +73,9 @@ class Apex(OffPolicy):
         self._sizes: dict[int, int] = {}
         self._policy: tuple[int, bool, Any] | None = None
         self._lags: list[int] = []
+        self._idle: list[int] = []  # runners that wait until enough was learned
+        self._start = 0  # steps played when learning began
+        self._starved = False  # whether a shard had too few rows for a batch
 
     def make_buffer(self) -> Any:
         """Return the shards."""
@@ -94,11 +96,11 @@ class Apex(OffPolicy):
         until = self._steps + config.min_sample_timesteps_per_iteration
         told: dict[str, Any] = {}
         self._lags = []
-        if not self._asked:
-            for place, actor in enumerate(self._runners.actors):
-                self._ask(place, actor)
+        if not self._asked and not self._idle:
+            self._idle = list(range(len(self._runners.actors)))
         while self._steps < until:
             self._ask_shards()
+            self._wake()
             waited = [*self._asked, *self._batches, *self._adds]
             ready, _ = shoal.wait(waited, num_returns=1, timeout=1.0)
             more, _ = shoal.wait(waited, num_returns=len(waited), timeout=0)
@@ -107,7 +109,7 @@ class Apex(OffPolicy):
                     self._take_steps(ref)
                 elif ref in self._adds:
                     self._take_size(ref)
-                else:
+                elif ref in self._batches:  # not, if its shard was replaced meanwhile
                     told = self._learn_from(ref) or told
             self._replace_silent()
         lag = sum(self._lags) / len(self._lags) if self._lags else 0.0
@@ -115,7 +117,7 @@ class Apex(OffPolicy):
 
     def stop(self) -> None:
         """End the runners and the shards. Again does nothing."""
-        self._asked, self._batches, self._adds = {}, {}, {}
+        self._asked, self._batches, self._adds, self._idle = {}, {}, {}, []
         self.buffer.stop()
         super().stop()
 
@@ -129,7 +131,7 @@ class Apex(OffPolicy):
             raise ConfigError(f"the checkpoint has {len(state)} replay shards, num_shards={len(self.buffer)}")
         self.buffer.set_states([as_arrays(each) for each in state])
 
-    def _ask(self, place: int, actor: Any) -> None:
+    def _ask(self, place: int) -> None:
         stale = self._policy is None or self.updates - self._policy[0] >= self.config.broadcast_interval
         if stale or (self._policy is not None and self._policy[1] != self.warm):
             # One copy a node, whichever runners read it.
@@ -138,22 +140,35 @@ class Apex(OffPolicy):
         updates, warm, policy = self._policy
         amount = self.amount(place) if warm else 1.0
         steps = self.config.steps_of_a_request()
+        actor = self._runners.actors[place]
         rows, told = actor.sample_apart.options(num_returns=2).remote(policy, amount, steps)
-        self._asked[told] = _Asked(place, actor, rows, time.monotonic(), updates)
+        self._asked[told] = _Asked(place, rows, time.monotonic(), updates)
 
     def _take_steps(self, ref: Any) -> None:
         asked = self._asked.pop(ref)
         try:
             told = shoal.get(ref, timeout=self.config.sample_timeout_s)
         except ActorDied as error:
-            self._ask(asked.place, self._runners.replace(asked.place, error))
+            self._runners.replace(asked.place, error)
+            self._ask(asked.place)
             return
         self._episodes.extend(told["episodes"])
         self._steps += told["steps"]
         self._lags.append(self.updates - asked.updates)
         place, size = self.buffer.add(asked.rows)
         self._adds[size] = place
-        self._ask(asked.place, asked.actor)
+        self._idle.append(asked.place)
+
+    def _wake(self) -> None:
+        """Ask runners for more, unless `training_intensity` wants more to be learned of what there is first."""
+        intensity = self.config.training_intensity
+        if self._idle and self.warm and intensity is not None and not self._starved:
+            slack = len(self._runners.actors) * self.config.steps_of_a_request()
+            if self.updates * self.config.train_batch_size < intensity * (self._steps - self._start - slack):
+                return
+        for place in self._idle:
+            self._ask(place)
+        self._idle = []
 
     def _take_size(self, ref: Any) -> None:
         place = self._adds.pop(ref)
@@ -164,13 +179,14 @@ class Apex(OffPolicy):
 
     def _ask_shards(self) -> None:
         if not self.warm:
+            self._start = self._steps
             return
         most = self.config.max_requests_in_flight_per_replay_shard * len(self.buffer)
         intensity = self.config.training_intensity
         size = self.config.train_batch_size
         while len(self._batches) < most:
             learned = (self.updates + len(self._batches)) * size
-            if intensity is not None and learned >= intensity * self._steps:
+            if intensity is not None and learned >= intensity * (self._steps - self._start):
                 return
             place, ref = self.buffer.sample(size)
             self._batches[ref] = place
@@ -182,6 +198,7 @@ class Apex(OffPolicy):
         except ActorDied as error:
             self._renew(place, error)
             return None
+        self._starved = batch is None
         if batch is None:
             return None
         told, errors = self.learn(self.tensors(batch))
@@ -203,7 +220,8 @@ class Apex(OffPolicy):
             if time.monotonic() - asked.since > limit:
                 del self._asked[ref]
                 why = GetTimeout(f"no answer within sample_timeout_s={limit:g} s")
-                self._ask(asked.place, self._runners.replace(asked.place, why))
+                self._runners.replace(asked.place, why)
+                self._ask(asked.place)
 
 
 __all__ = ["APEX", "Apex", "apex_families", "check_apex"]
