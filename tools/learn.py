@@ -26,6 +26,7 @@ FIGURES = ROOT / "benchmarks" / "learning"
 PAGE = ROOT / "docs" / "rllib_learning.md"
 PICTURE = ROOT / "docs" / "images" / "rllib" / "learning.svg"
 EPISODES = 20  # of one evaluation
+OTHERS = 50  # episodes that decide whether the threshold is reached
 SEEDS = (1, 2, 3)
 
 SMALL = {"fcnet_hiddens": [64, 64], "fcnet_activation": "relu"}
@@ -55,6 +56,7 @@ PPO = {
     "lambda_": 0.95,
     "model": {"fcnet_hiddens": [64, 64], "fcnet_activation": "tanh"},
 }
+OFFLINE = {"lr": 1e-3, "train_batch_size": 256, "model": SMALL}
 SHARDS = {"replay_buffer_config": {"num_shards": 2}}
 
 
@@ -88,7 +90,10 @@ TASKS = {
         runners=3,
     ),
     "sac_discrete": Task(
-        "sac.SACConfig", CARTPOLE, REAL | {"target_entropy": 0.2, "training_intensity": 64}, 40_000
+        "sac.SACConfig",
+        CARTPOLE,
+        REAL | {"target_entropy": 0.3, "training_intensity": 64, "n_step": 3},
+        60_000,
     ),
     "sac": Task("sac.SACConfig", PENDULUM, REAL, 20_000),
     "td3": Task("td3.TD3Config", PENDULUM, REAL, 20_000),
@@ -96,15 +101,34 @@ TASKS = {
     "apex_ddpg": Task(
         "apex_ddpg.ApexDDPGConfig", PENDULUM, REAL | SHARDS | {"training_intensity": 128}, 40_000, runners=3
     ),
+    "bc": Task("bc.BCConfig", CARTPOLE, OFFLINE, 2_000_000, data="dqn"),
+    "marwil": Task(
+        "marwil.MARWILConfig",
+        CARTPOLE,
+        OFFLINE | {"beta": 1.0, "moving_average_sqd_adv_norm_update_rate": 0.01},
+        2_000_000,
+        data="dqn",
+    ),
+    "cql_discrete": Task(
+        "cql.CQLConfig",
+        CARTPOLE,
+        OFFLINE | {"min_q_weight": 1.0, "target_entropy": 0.3},
+        2_000_000,
+        data="dqn",
+    ),
+    "iql": Task("iql.IQLConfig", PENDULUM, OFFLINE | {"tau": 0.01}, 4_000_000, data="sac"),
+    "cql": Task(
+        "cql.CQLConfig", PENDULUM, OFFLINE | {"min_q_weight": 1.0, "tau": 0.01}, 2_000_000, data="sac"
+    ),
 }
 
 
-def evaluate(algorithm: Any, environment: str, episodes: int = EPISODES) -> float:
-    """Return the mean return of some episodes that always begin alike, without exploring."""
+def evaluate(algorithm: Any, environment: str, episodes: int = EPISODES, first: int = 10_000) -> float:
+    """Return the mean return of some episodes that begin alike whoever plays them, without exploring."""
     env = gymnasium.make(environment)
     returns = []
     for number in range(episodes):
-        observation, _ = env.reset(seed=10_000 + number)
+        observation, _ = env.reset(seed=first + number)
         total, over = 0.0, False
         while not over:
             action = algorithm.compute_single_action(observation, explore=False)
@@ -128,11 +152,10 @@ def learn(task: Task, seed: int, data: Path | None = None) -> dict[str, Any]:
     """Let an algorithm learn until an evaluation reaches the threshold, or the steps are used up."""
     config = configured(task, seed)
     if data is not None:
-        config.offline_data(input_=str(data))
+        config.offline_data(input_=str(data), dataset_num_iters_per_learner=100)
     algorithm = config.build()
     curve: list[tuple[int, float]] = []
-    seconds = 0.0
-    steps = 0
+    seconds, steps, learned, found = 0.0, 0, False, float("nan")
     try:
         while steps < task.most:
             begun = time.perf_counter()
@@ -141,17 +164,21 @@ def learn(task: Task, seed: int, data: Path | None = None) -> dict[str, Any]:
             steps = result["timesteps_total"] if data is None else result["num_rows_trained_lifetime"]
             if not curve or steps - curve[-1][0] >= task.most / 60:
                 curve.append((steps, round(evaluate(algorithm, task.goal[0]), 1)))
+                # That one evaluation was good may be luck: others decide.
                 if curve[-1][1] >= task.goal[1]:
-                    break
+                    found = evaluate(algorithm, task.goal[0], OTHERS, 20_000)
+                    if learned := found >= task.goal[1]:
+                        break
+        if not learned:
+            found = evaluate(algorithm, task.goal[0], OTHERS, 20_000)
     finally:
         algorithm.stop()
-    learned = curve[-1][1] >= task.goal[1]
     return {
         "seed": seed,
         "learned": learned,
         "steps": steps,
         "seconds": round(seconds, 1),
-        "return": curve[-1][1],
+        "return": round(found, 1),
         "curve": curve,
     }
 
@@ -230,10 +257,11 @@ def read(name: str) -> dict[str, Any]:
 HEAD = f"""\
 # What algorithms have learned
 
-Made by `make learn` from the figures in `benchmarks/learning`, which it writes too; `tools/learn.py` has the settings. Each
-algorithm learns with each seed until the mean return of {EPISODES} episodes, which begin alike and are played without
-exploring, reaches the threshold. Steps are the environment's; where an algorithm learns from recorded episodes they are the
-rows that it learned from. Seconds are of learning, without evaluations, on two cores that were at other work too.
+Made by `make learn` from the figures in `benchmarks/learning`, which it writes too; `tools/learn.py` has the settings.
+Each algorithm learns with each seed until it reaches the threshold: the mean return of {EPISODES} episodes that are played
+without exploring, and then that of {OTHERS} others. Steps are the environment's; where an algorithm learns from recorded
+episodes they are the rows that it learned from. Seconds are of learning, without evaluations, on two cores that were at
+other work too.
 
 | algorithm | environment | threshold | seeds that reached it | steps, median (all) | seconds, median | return then |
 | --- | --- | --- | --- | --- | --- | --- |

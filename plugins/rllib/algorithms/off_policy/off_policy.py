@@ -127,7 +127,7 @@ class OffPolicy(Algorithm):
             "owed": self._owed,
             "followed": self._followed,
         }
-        if self.config.store_buffer_in_checkpoints:
+        if getattr(self.config, "store_buffer_in_checkpoints", False):
             state["buffer"] = self.buffer_state()
         return state
 
