@@ -89,7 +89,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "shoal.tune",
         "shoal.util",
     },
-    "shoal.rllib": LIBRARY,
+    # recorded episodes
+    "shoal.rllib": LIBRARY | {"shoal.data"},
     # read by mypy, not by programs
     "shoal.mypy_plugin": set(),
     # 6: commands are the kernel's, so they too ask the registry for a driver and never name its module

@@ -78,6 +78,35 @@ class SquashedPolicy:
         return np.tanh(means + np.exp(np.clip(spreads, _LEAST, _MOST)) * noise)
 
 
+class NormalPolicy:
+    """Draws from a normal distribution whose ends are cut off, in NumPy."""
+
+    def __init__(self, arrays: list[Any]) -> None:
+        self._layers = ArrayLayers(arrays)
+
+    def actions(self, observations: Any, random: np.random.Generator, explore: bool = True) -> Any:
+        """Return an action for each row, between -1 and 1."""
+        means, spreads = np.split(self._layers(observations), 2, axis=1)
+        if explore:
+            noise = random.standard_normal(means.shape).astype(np.float32)
+            means = means + np.exp(np.clip(spreads, _LEAST, _MOST)) * noise
+        return np.clip(means, -1, 1)
+
+
+def log_probability(outputs: Any, actions: Any, discrete: bool) -> Any:
+    """Return the logarithms of the probabilities of choices by their logits, or of real actions' normal densities.
+
+    Example: `log_probability(torch.zeros(8, 2), torch.zeros(8), discrete=True)`
+    """
+    if discrete:
+        return torch.log_softmax(outputs, -1).gather(1, actions.long()[:, None])[:, 0]
+    means, spreads = outputs.chunk(2, -1)
+    spreads = spreads.clamp(
+        -5.0, _MOST
+    )  # data that one policy always answers alike has no density to be found
+    return (-0.5 * ((actions - means) / spreads.exp()).square() - spreads - 0.9189385332046727).sum(-1)
+
+
 class NoisyPolicy:
     """Takes one action, with normal noise of a spread while it explores; `uniform` draws any action.
 
@@ -157,9 +186,11 @@ __all__ = [
     "ChoicePolicy",
     "Critics",
     "NoisyPolicy",
+    "NormalPolicy",
     "SquashedPolicy",
     "arrays_of",
     "critic_arrays",
+    "log_probability",
     "policy_layers",
     "squashed",
 ]

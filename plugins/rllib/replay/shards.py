@@ -90,6 +90,8 @@ class _Shard:
         )
 
     def add(self, rows: Any) -> int:
+        if rows is None:
+            return len(self._buffer)
         own = {name: values for name, values in rows.items() if name != "priorities"}
         if isinstance(self._buffer, PrioritizedReplayBuffer):
             self._buffer.add(own, rows.get("priorities"))

@@ -65,16 +65,12 @@ class OffPolicyConfig(AlgorithmConfig):
         **AlgorithmConfig.families,
         "training": {**AlgorithmConfig.families["training"], **_DEFAULTS},
         "reporting": {
-            **AlgorithmConfig.families.get("reporting", {}),
+            **AlgorithmConfig.families["reporting"],
             "min_sample_timesteps_per_iteration": 1000,
         },
     }
     fragment = 1  # steps of each environment in one request, where `rollout_fragment_length` is "auto"
     explorations: Mapping[str, str] = {}  # settings of `exploration_config`, and what they are here
-
-    def reporting(self: C, **settings: Any) -> C:
-        """Say what one iteration is: `min_sample_timesteps_per_iteration`."""
-        return self._set("reporting", settings)
 
     def exploration(
         self: C, exploration_config: Mapping[str, Any] | None = None, explore: bool | None = None

@@ -102,11 +102,13 @@ class OffPolicy(Algorithm):
 
     def tensors(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Return a batch on the device that learns."""
-        return {
-            name: torch.as_tensor(values, device=self.device)
-            for name, values in batch.items()
-            if name != "indices"
-        }
+        made = {}
+        for name, values in batch.items():
+            if name != "indices":
+                # What comes from the object store may not be written to, of which torch warns.
+                own = values if values.flags.writeable else values.copy()
+                made[name] = torch.as_tensor(own, device=self.device)
+        return made
 
     def compute_single_action(self, observation: Any, explore: bool = True) -> Any:
         """Return an action for one observation: as it plays, or without `explore` the best one."""
@@ -125,7 +127,7 @@ class OffPolicy(Algorithm):
             "owed": self._owed,
             "followed": self._followed,
         }
-        if self.config.store_buffer_in_checkpoints:
+        if getattr(self.config, "store_buffer_in_checkpoints", False):
             state["buffer"] = self.buffer_state()
         return state
 
@@ -165,7 +167,7 @@ def as_tensors(state: Any) -> Any:
     """
     if isinstance(state, dict):
         return {name: as_tensors(value) for name, value in state.items()}
-    return torch.as_tensor(state) if isinstance(state, np.ndarray) else state
+    return torch.tensor(state) if isinstance(state, np.ndarray) else state
 
 
 def as_arrays(state: Any) -> Any:
