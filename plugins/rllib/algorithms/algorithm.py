@@ -17,6 +17,8 @@ import torch
 
 from shoal.errors import ConfigError
 from shoal.rllib.algorithms.algorithm_config import AlgorithmConfig
+from shoal.rllib.algorithms.evaluation import played
+from shoal.rllib.callbacks.callbacks import Callbacks
 from shoal.rllib.environments import creator_of, flat_observation, size_of_observation
 from shoal.rllib.modules.actor_critic import ActorCritic, ArrayPolicy
 from shoal.rllib.modules.distributions import distribution_of
@@ -53,6 +55,8 @@ class Algorithm(ABC):
         self.module = self.make_module().to(self.device)
         self._random = np.random.default_rng(config.seed)
         self._runners = self.make_runners(make)
+        self.callbacks = Callbacks(config.callbacks_class, config.moments())
+        self._make = make
         self._iteration = 0
         self._steps = 0
         self._seconds = 0.0
@@ -113,7 +117,7 @@ class Algorithm(ABC):
             "num_episodes": len(self._episodes) - before if before < _EPISODES else None,
             "num_env_steps_sampled_lifetime": self._steps,
         }
-        return {
+        result = {
             "episode_reward_mean": runners["episode_return_mean"],
             "episode_reward_max": runners["episode_return_max"],
             "episode_reward_min": runners["episode_return_min"],
@@ -127,6 +131,30 @@ class Algorithm(ABC):
             "time_this_iter_s": seconds,
             "time_total_s": self._seconds,
         }
+        every = self.config.evaluation_interval
+        if every and self._iteration % every == 0:
+            result["evaluation"] = self.evaluate()
+        self.callbacks("on_train_result", algorithm=self, result=result)
+        return result
+
+    def evaluate(self) -> dict[str, Any]:
+        """Play `evaluation_duration` episodes or steps of an environment of its own, and learn nothing from them.
+
+        Return the mean, greatest and least return and the mean length of the episodes that ended. The best actions are
+        taken, unless `evaluation_config` says `explore`. Raises what environments raise.
+        """
+        config = self.config
+        self.callbacks("on_evaluate_start", algorithm=self)
+        told = played(
+            self._make({**config.env_config, **config.evaluation_config.get("env_config", {})}),
+            lambda seen: self.compute_single_action(seen, config.evaluation_config.get("explore", False)),
+            config.evaluation_duration,
+            config.evaluation_duration_unit,
+            config.seed,
+        )
+        metrics: dict[str, Any] = {"env_runners": told, "episode_reward_mean": told["episode_return_mean"]}
+        self.callbacks("on_evaluate_end", algorithm=self, evaluation_metrics=metrics)
+        return metrics
 
     def compute_single_action(self, observation: Any, explore: bool = True) -> Any:
         """Return an action for one observation: drawn, or without `explore` the most likely one."""
@@ -182,6 +210,7 @@ class Algorithm(ABC):
         self._random.bit_generator.state = state["random"]
         self._iteration, self._steps, self._seconds = about["iteration"], about["steps"], about["seconds"]
         self._episodes = deque(map(tuple, about["episodes"]), maxlen=_EPISODES)
+        self.callbacks("on_checkpoint_loaded", algorithm=self)
 
     def stop(self) -> None:
         """End the runners. Again does nothing."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from shoal.errors import ConfigError, describe
+from shoal.rllib.callbacks.callbacks import MOMENTS, Callbacks
 
 if TYPE_CHECKING:
     from shoal.rllib.algorithms.algorithm import Algorithm
@@ -61,6 +62,13 @@ class AlgorithmConfig:
         },
         "resources": {"num_gpus": 0},
         "reporting": {"min_time_s_per_iteration": 0.0, "min_sample_timesteps_per_iteration": 0},
+        "evaluation": {
+            "evaluation_interval": None,
+            "evaluation_duration": 10,
+            "evaluation_duration_unit": "episodes",
+            "evaluation_config": {},
+        },
+        "callbacks": {"callbacks_class": None, **dict.fromkeys(MOMENTS)},
         "debugging": {"seed": None},
     }
 
@@ -120,6 +128,25 @@ class AlgorithmConfig:
         """Say how long an iteration is at least: `min_time_s_per_iteration`, `min_sample_timesteps_per_iteration`."""
         return self._set("reporting", settings)
 
+    def evaluation(self: C, **settings: Any) -> C:
+        """Say how it is tested: `evaluation_interval` (iterations between evaluations; None: only by `evaluate()`),
+        `evaluation_duration` and its `evaluation_duration_unit` ("episodes" or "timesteps"), and `evaluation_config`:
+        `explore` (False unless it says so) and `env_config` of the environment that is played."""
+        return self._set("evaluation", settings)
+
+    def callbacks(self: C, callbacks_class: Any = None, **functions: Any) -> C:
+        """Say what is called at which moment: `callbacks_class` (a subclass of `shoal.rllib.callbacks.RLlibCallback`,
+        or several), or functions by the names of its methods, such as `on_train_result`."""
+        if callbacks_class is not None:
+            functions["callbacks_class"] = callbacks_class
+        self._set("callbacks", functions)
+        Callbacks(self.callbacks_class, self.moments())
+        return self
+
+    def moments(self) -> dict[str, Any]:
+        """Return the functions that are called, by the moments' names."""
+        return {name: self._settings[name] for name in MOMENTS if self._settings[name] is not None}
+
     def debugging(self: C, **settings: Any) -> C:
         """Say what makes runs alike: `seed`."""
         return self._set("debugging", settings)
@@ -147,7 +174,9 @@ class AlgorithmConfig:
         made.validate()
         if made._algo_class is None:
             raise ConfigError("which algorithm? Use its own configuration, such as PPOConfig()")
-        return made._algo_class(made)
+        algorithm = made._algo_class(made)
+        algorithm.callbacks("on_algorithm_init", algorithm=algorithm)
+        return algorithm
 
     def build_algo(self, env: Any = None) -> Algorithm:
         """Do as `build`."""
@@ -182,6 +211,10 @@ class AlgorithmConfig:
                     f"model has no setting {', '.join(sorted(unknown))}; it has {', '.join(MODEL)}"
                 )
             return {**MODEL, **value}
+        if name == "evaluation_duration_unit" and value not in ("episodes", "timesteps"):
+            raise ConfigError(f'{name} must be "episodes" or "timesteps", not {describe(value)}')
+        if name == "evaluation_config" and set(value) - {"explore", "env_config"}:
+            raise ConfigError(f"evaluation_config has explore and env_config, not {', '.join(value)}")
         if name == "clip_rewards":
             return 1.0 if value is True else (None if value is False else value)
         if name in _LEAST and not (value is None and name in _MAY_BE_NONE):
@@ -192,6 +225,8 @@ class AlgorithmConfig:
 
 
 _LEAST = {
+    "evaluation_duration": 1,
+    "evaluation_interval": 1,
     "gamma": 0,
     "grad_clip": 0,
     "lr": 0,
@@ -208,4 +243,4 @@ _LEAST = {
     "seed": 0,
     "train_batch_size": 1,
 }
-_MAY_BE_NONE = ("grad_clip", "seed", "minibatch_size")
+_MAY_BE_NONE = ("evaluation_interval", "grad_clip", "seed", "minibatch_size")

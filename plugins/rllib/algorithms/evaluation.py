@@ -1,0 +1,44 @@
+"""Playing without learning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+
+def played(
+    env: gymnasium.Env[Any, Any], act: Callable[[Any], Any], duration: int, unit: str, seed: int | None
+) -> dict[str, Any]:
+    """Play an environment with `act` for so many "episodes" or "timesteps", and close it; return what came of it.
+
+    Example: `played(gymnasium.make("CartPole-v1"), lambda seen: 0, 3, "episodes", seed=1)["episode_return_mean"]`
+    """
+    returns: list[float] = []
+    lengths: list[int] = []
+    steps = 0
+    total, length = 0.0, 0
+    try:
+        observation, _ = env.reset(seed=seed)
+        while (len(returns) if unit == "episodes" else steps) < duration:
+            observation, reward, terminated, truncated, _ = env.step(act(observation))
+            steps, total, length = steps + 1, total + float(reward), length + 1
+            if terminated or truncated:
+                returns.append(total)
+                lengths.append(length)
+                total, length = 0.0, 0
+                observation, _ = env.reset()
+    finally:
+        env.close()
+    known = returns or [float("nan")]
+    return {
+        "episode_return_mean": float(np.mean(known)),
+        "episode_return_max": float(np.max(known)),
+        "episode_return_min": float(np.min(known)),
+        "episode_len_mean": float(np.mean(lengths or [np.nan])),
+        "num_episodes": len(returns),
+        "num_env_steps_sampled": steps,
+        "hist_stats": {"episode_reward": returns, "episode_lengths": lengths},
+    }
