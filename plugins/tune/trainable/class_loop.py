@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.train.checkpoint import Checkpoint
 from shoal.tune.errors import TrialStopped
+from shoal.tune.result import SHOULD_CHECKPOINT
 
 if TYPE_CHECKING:
     from shoal.tune.session import Session
@@ -76,6 +77,7 @@ class ClassLoop:
                 if done:
                     own["done"] = True
                 due = bool(frequency) and trainable.iteration % frequency == 0
+                due = due or bool(result.get(SHOULD_CHECKPOINT))
                 checkpoint = self._save(trainable) if due or (done and self._task.checkpoint_at_end) else None
                 try:
                     reply = session.report(own, checkpoint and checkpoint[0])
