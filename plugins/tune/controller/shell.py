@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -85,12 +86,15 @@ class Shell:
         self._cost = math.inf  # seconds a trial takes, as measured
         self._begun: dict[str, float] = {}
         self._idle_since: float | None = None
+        self.interrupted = threading.Event()  # set by another thread that was, for the one that leads
 
     def lead(self) -> BaseException | None:
         """Lead the experiment; return what ended it, None if it went well. Nothing of it runs any more then."""
         try:
             try:
                 while not self._machine.finished:
+                    if self.interrupted.is_set():
+                        raise KeyboardInterrupt
                     self._turn()
             except KeyboardInterrupt:
                 self._do(
@@ -216,6 +220,9 @@ class Shell:
                     self._file.put_report(action.trial, action.result)
                 case Changed():
                     self._file.put_trial(action.trial)
+                    if action.trial.status == Trial.ERROR:
+                        for name, data in action.trial.error_files().items():
+                            self._job.task.storage.write(name, data)
                 case Kill():
                     self._kill(action.trial)
                 case Discard():

@@ -81,9 +81,15 @@ class ClassLoop:
                 checkpoint = self._save(trainable) if due or (done and self._task.checkpoint_at_end) else None
                 try:
                     reply = session.report(own, checkpoint and checkpoint[0])
+                except TrialStopped as stopped:
+                    if stopped.decision == "STOP":
+                        self._export(trainable, session)
+                    raise
                 finally:
                     if checkpoint:
                         checkpoint[1].cleanup()
+                if done or (reply is not None and reply.decision == "STOP"):
+                    self._export(trainable, session)
                 if reply is not None and reply.save:
                     self._save_now(trainable, session)
                 if done or (reply is not None and reply.decision in ("STOP", "PAUSE")):
@@ -116,6 +122,14 @@ class ClassLoop:
                 read_checkpoint(trainable, folder)
             trainable._iteration = order.iteration or trainable._iteration
         return trainable
+
+    def _export(self, trainable: Trainable, session: Session) -> None:
+        """Have a class that has ended export its model to the trial's folder."""
+        if not self._task.export_formats:
+            return
+        with tempfile.TemporaryDirectory(prefix="export_") as folder:
+            trainable.export_model(list(self._task.export_formats), folder)
+            session.storage.upload(folder, f"{session.order.dirname}/export")
 
     @staticmethod
     def _save(trainable: Trainable) -> tuple[Checkpoint, tempfile.TemporaryDirectory[str]]:
