@@ -65,8 +65,8 @@ def run(
     """Run an experiment; return what it has come to. `Tuner` is the newer way, whose arguments these are.
 
     Parameters: those of TuneConfig, RunConfig, CheckpointConfig (`keep_checkpoints_num`, `checkpoint_score_attr`, with
-    "min-" before it for the least, `checkpoint_freq` and `checkpoint_at_end`) and Experiment; `run_or_experiment` is the
-    trainable, or an Experiment, which has its own of these; `config` is the space. `resume` ("AUTO": if there is
+    "min-" before it for the least, `checkpoint_freq` and `checkpoint_at_end`) and Experiment; `run_or_experiment` is
+    the trainable, or an Experiment, which has its own of these; `config` is the space. `resume` ("AUTO": if there is
     something) goes on with the experiment of that name.
     Raises ConfigError, and TuneError when trials fail, unless `raise_on_failed_trial` is False.
 
@@ -142,8 +142,8 @@ def run_experiments(
     """Run several experiments; return their trials.
 
     Parameters: `experiments` are objects of Experiment, one or a list, or a mapping from names to mappings of their
-    arguments. With `concurrent` they run at once, as far as there are resources, each with a copy of the scheduler, else
-    one after another. The others are those of `run`.
+    arguments. With `concurrent` they run at once, as far as there are resources, each with a copy of the scheduler,
+    else one after another. The others are those of `run`.
     Raises ConfigError, and TuneError when trials fail, unless `raise_on_failed_trial` is False.
 
     Example: `run_experiments({"walks": {"run": Walk, "config": {"speed": 1}}})`

@@ -1,4 +1,4 @@
-"""The older ways to run: Experiment, run_experiments, run with all of its arguments; and what a trial says of itself."""
+"""The older ways to run: Experiment, run_experiments, run with all of its arguments; and what a trial tells."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_what_a_trial_prints_and_fails_with_is_in_its_folder(tmp_path: Path) -> 
     assert isinstance(bad.get_error(), ValueError)
     with pytest.raises(ConfigError, match="log_to_file must be"):
         tune.run(_tells, log_to_file=3)
-    with pytest.raises(TuneError, match="(?s)1 of 3 trials failed.*three is too many"):
+    with pytest.raises(TuneError, match=r"(?s)1 of 3 trials failed.*three is too many"):
         tune.run(_tells, config=space, storage_path=str(tmp_path), verbose=0)
 
 

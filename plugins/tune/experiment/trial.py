@@ -196,7 +196,10 @@ class Trial:
         self.resources = self.placement_group_factory
 
     def update_resources(self, resources: Any) -> None:
-        """Give it other resources, from the next start on. Raises ValueError while it runs, ConfigError for what is none."""
+        """Give it other resources, from the next start on.
+
+        Raises ValueError while it runs, ConfigError for what is none.
+        """
         if self.status == Trial.RUNNING:
             raise ValueError(f"trial {self.trial_id} is running: its resources change while it does not")
         self.resources = resources_of(resources)
@@ -305,7 +308,7 @@ class Trial:
 
     @classmethod
     def from_json_state(cls, json_state: str, stub: bool = False) -> Trial:
-        """Return the trial of the first text of `get_json_state`. With pickles in it, it may run code: for your own only.
+        """Return the trial of the first text of `get_json_state`. Pickles in it may run code: for your own only.
 
         Parameters: with `stub` pickles are left as they are.
 

@@ -14,8 +14,8 @@ __all__ = ["TuneReportCallback", "TuneReportCheckpointCallback"]
 class TuneReportCheckpointCallback(ReportCallback):
     """Reports the evaluation after each round, and now and then a checkpoint of the model.
 
-    Parameters: `metrics` are the names to report ("train-binary_logloss"), or names to report them by; None: all. There is a
-    checkpoint every `frequency` rounds (0: none) and, with `checkpoint_at_end`, at the end.
+    Parameters: `metrics` are the names to report ("train-binary_logloss"), or names to report them by; None: all. There
+    is a checkpoint every `frequency` rounds (0: none) and, with `checkpoint_at_end`, at the end.
     `results_postprocessing_fn` makes the report of the evaluation: dataset-metric with the values of all rounds.
 
     Example: `lightgbm.train(params, dataset, callbacks=[TuneReportCheckpointCallback(frequency=10)])`

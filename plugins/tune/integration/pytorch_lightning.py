@@ -59,8 +59,8 @@ for _event in _EVENTS:  # whatever events this version of Lightning has
 class TuneReportCheckpointCallback(TuneCallback):
     """Reports what was logged, and a checkpoint, at chosen events; not while Lightning checks the validation's sanity.
 
-    Parameters: `metrics` are the names to report, or names to report them by; None: all. The checkpoint's file is called
-    `filename`; with `save_checkpoints=False` there is none. `on` is an event or a list of them.
+    Parameters: `metrics` are the names to report, or names to report them by; None: all. The checkpoint's file is
+    called `filename`; with `save_checkpoints=False` there is none. `on` is an event or a list of them.
     Raises ConfigError for an unknown event.
 
     Example: `Trainer(callbacks=[TuneReportCheckpointCallback({"loss": "val_loss"}, on="validation_end")])`

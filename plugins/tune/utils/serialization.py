@@ -34,7 +34,7 @@ class TuneFunctionDecoder(json.JSONDecoder):
 
     def __init__(self, *args: Any, allow_cloudpickle: bool = False, **kwargs: Any) -> None:
         self._allowed = allow_cloudpickle
-        super().__init__(*args, object_hook=self.object_hook, **kwargs)  # type: ignore[misc]
+        super().__init__(*args, object_hook=self.object_hook, **kwargs)
 
     def object_hook(self, obj: dict[str, Any]) -> Any:
         """Return the object of a mapping that the encoder made; others as they are."""
