@@ -36,6 +36,7 @@ from shoal.tune.state import FILE, ExperimentFile, decode, encode
 from shoal.tune.stopper import NoopStopper, stopper_of
 from shoal.tune.trainable.given import RESOURCES
 from shoal.tune.trainable.of_trainer import of_trainer
+from shoal.tune.utils.log import in_notebook
 from shoal.tune.worker import Task
 from shoal.util.reports import tell
 
@@ -376,13 +377,18 @@ class Launch:
     def _reporters(self) -> list[Callback]:
         """Return what shows the progress: what was given, or a table where somebody looks at the terminal."""
         given: Any = self._plan.run.progress_reporter
-        if given is None and (self._plan.run.verbose == 0 or not sys.stdout.isatty()):
+        if given is None and (self._plan.run.verbose == 0 or not (sys.stdout.isatty() or in_notebook())):
             return []
-        from shoal.tune.progress_reporter import CLIReporter, ProgressReporter, ReporterCallback
+        from shoal.tune.progress_reporter import (
+            CLIReporter,
+            JupyterNotebookReporter,
+            ProgressReporter,
+            ReporterCallback,
+        )
 
         if given is not None and not isinstance(given, ProgressReporter):
             raise ConfigError(f"progress_reporter must be a ProgressReporter, not {describe(given)}")
-        return [ReporterCallback(given or CLIReporter())]
+        return [ReporterCallback(given or (JupyterNotebookReporter() if in_notebook() else CLIReporter()))]
 
     def _tell(self, machine: Controller, state: str) -> None:
         """Tell the dashboard how the experiment stands."""

@@ -307,6 +307,26 @@ class Trial:
         return json.dumps(what, cls=TuneFunctionEncoder), json.dumps(stands, cls=TuneFunctionEncoder)
 
     @classmethod
+    def from_directory(cls, path: str | os.PathLike[str], stub: bool = False) -> Trial:
+        """Return the trial of a folder, as the experiment's file beside it says. Raises FileNotFoundError.
+
+        Parameters: with `stub` it is of no experiment: what needs one raises.
+
+        Example: `Trial.from_directory("~/shoal_results/search/1a2b3_00000")`
+        """
+        from shoal.train.storage import locate
+        from shoal.tune.state import ExperimentFile
+
+        above, _, name = os.path.expanduser(os.fspath(path)).rstrip("/").rpartition("/")
+        storage = Storage(*locate(above), patience=30.0)
+        with ExperimentFile(storage, create=False, read_only=True) as file:
+            for trial in file.trials():
+                if trial.dirname == name:
+                    trial.about = None if stub else About(storage=storage)
+                    return trial
+        raise FileNotFoundError(f"the experiment in {above} has no trial in a folder {name!r}")
+
+    @classmethod
     def from_json_state(cls, json_state: str, stub: bool = False) -> Trial:
         """Return the trial of the first text of `get_json_state`. Pickles in it may run code: for your own only.
 

@@ -112,10 +112,13 @@ class ClassLoop:
         if self._trainable is None:
             self._trainable = self._task.trainable(config, self._task.storage)
         trainable: Trainable = self._trainable
-        trainable.trial_id = order.trial_id
-        trainable.trial_name = f"{self._task.name}_{order.trial_id}"
-        trainable.experiment = order.experiment
-        trainable.trial_resources = order.resources
+        trainable.belong_to(
+            order.trial_id,
+            f"{self._task.name}_{order.trial_id}",
+            order.experiment,
+            order.resources,
+            self._task.storage.at(order.dirname),
+        )
         checkpoint = session.checkpoint()
         if checkpoint is not None:
             with checkpoint.as_directory() as folder:
