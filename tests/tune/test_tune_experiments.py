@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.usefixtures("session")
 
 
 def _tells(config: dict[str, Any]) -> None:
+    sys.stdout.write(f"x is {config['x']}\n")
     tune.report({"loss": config["x"]})
     if config["x"] == 3:
         raise ValueError("three is too many")
@@ -78,7 +80,7 @@ def test_what_is_printed_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(output, "_MOST_BYTES", 100)
     with output.output_to(str(tmp_path), ("both", "both")):
         for _ in range(50):
-            pass
+            sys.stdout.write("0123456789\n")
     text = (tmp_path / "both").read_text()
     assert text.startswith("0123456789\n0123456789\n")
     assert len(text) < 200
