@@ -24,6 +24,7 @@ FAMILIES = (
     "data",
     "train",
     "serve",
+    "tune",
     "scale",
     "scheduling",
     "cluster",

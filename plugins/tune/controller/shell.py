@@ -113,8 +113,13 @@ class Shell:
         self._round += 1
         self._tell("on_step_begin")
         self._fill()
+        # What a trial waits for is written down before it is told; beginnings while the processes are at work.
+        early = all(type(order) is Run for slot in self._slots.all() for order in slot.orders)
+        if early:
+            self._send()
         self._write()
-        self._send()
+        if not early:
+            self._send()
         for event in self._events():
             self._do(self._machine.handle(event))
         self._tell("on_step_end")
