@@ -55,6 +55,7 @@ MADE_BY_THE_SYSTEM = frozenset(
         "ray.serve.handle.DeploymentResponse",
         "ray.serve.handle.DeploymentResponseGenerator",
         "ray.runtime_context.RuntimeContext",
+        "ray.tune.TuneContext",
         "ray.types.ObjectRef",
     }
 )

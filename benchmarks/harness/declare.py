@@ -24,6 +24,7 @@ FAMILIES = (
     "data",
     "train",
     "serve",
+    "tune",
     "rllib",
     "scale",
     "scheduling",

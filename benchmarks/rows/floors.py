@@ -18,7 +18,7 @@ import numpy as np
 from harness.declare import Rows
 from harness.measure import Bench, Reading
 
-from rows import data_floors, rllib_floors, serve_floors, train_floors
+from rows import data_floors, rllib_floors, serve_floors, train_floors, tune_floors
 
 ROWS = Rows()
 _LENGTH = struct.Struct("<I")
@@ -287,4 +287,5 @@ def futex_chain(bench: Bench) -> Reading:
 ROWS.extend(data_floors.ROWS)
 ROWS.extend(train_floors.ROWS)
 ROWS.extend(serve_floors.ROWS)
+ROWS.extend(tune_floors.ROWS)
 ROWS.extend(rllib_floors.ROWS)

@@ -189,6 +189,10 @@ MODULES: dict[str, tuple[Source, ...]] = {
     "ray.tune.impl.config": (_of("shoal.tune", "CheckpointConfig FailureConfig RunConfig"),),
     "ray.tune.logger.mlflow": (_of("shoal.tune.logger.trackers", "MLflowLoggerCallback"),),
     "ray.tune.logger.wandb": (_of("shoal.tune.logger.trackers", "WandbLoggerCallback"),),
+    "ray.tune.search.searcher": (
+        _of("shoal.tune.search.searcher"),
+        _of("shoal.tune.search", "ConcurrencyLimiter"),
+    ),
     "ray.tune.syncer": (_of("shoal.tune", "SyncConfig"),),
     "ray.tune.trainable.util": (_of("shoal.tune", "with_parameters with_resources"),),
     "ray.tune.tune": (_of("shoal.tune", "run"),),

@@ -69,18 +69,36 @@ class MLflowLogger(UserCallback):
     """Logs to MLflow. Needs mlflow or mlflow-skinny.
 
     Parameters: `tracking_uri` is MLflow's ("sqlite:///runs.db", a server's address); None: as MLflow is set up.
-    `experiment` is the experiment's name. Parameters of the run are the training function's configuration.
+    `registry_uri` is that of its registry of models, `experiment` the experiment's name. Parameters of the run are the
+    training function's configuration.
     Raises ConfigError at the run's begin without the package.
 
     Example: `RunConfig(callbacks=[MLflowLogger("sqlite:///runs.db", "digits")])`
     """
 
-    def __init__(self, tracking_uri: str | None = None, experiment: str = "shoal") -> None:
+    def __init__(
+        self,
+        tracking_uri: str | None = None,
+        experiment: str = "shoal",
+        *,
+        registry_uri: str | None = None,
+    ) -> None:
         self._uri = tracking_uri
+        self._registry = registry_uri
         self._experiment = experiment
         self._client: Any = None
         self._run = ""
         self._step = 0
+
+    @property
+    def client(self) -> Any:
+        """MLflow's client, None before the run's begin."""
+        return self._client
+
+    @property
+    def run_id(self) -> str:
+        """MLflow's name of the run, empty before its begin."""
+        return self._run
 
     def on_start(self, run_context: RunContext) -> None:
         """Begin a run of MLflow's."""
@@ -88,7 +106,7 @@ class MLflowLogger(UserCallback):
             from mlflow.tracking import MlflowClient
         except ImportError as error:
             raise _missing("mlflow-skinny") from error
-        self._client, self._step = MlflowClient(tracking_uri=self._uri), 0
+        self._client, self._step = MlflowClient(tracking_uri=self._uri, registry_uri=self._registry), 0
         known = self._client.get_experiment_by_name(self._experiment)
         where = known.experiment_id if known is not None else self._client.create_experiment(self._experiment)
         self._run = self._client.create_run(where, run_name=run_context.name).info.run_id

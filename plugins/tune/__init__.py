@@ -23,11 +23,12 @@ if TYPE_CHECKING:
         TuneConfig,
     )
     from shoal.tune.errors import TrialStopped, TuneError
+    from shoal.tune.experiment.experiment import Experiment
     from shoal.tune.progress_reporter import CLIReporter, JupyterNotebookReporter, ProgressReporter
     from shoal.tune.registry import register_env, register_trainable
     from shoal.tune.resources import PlacementGroupFactory
     from shoal.tune.result_grid import ResultGrid
-    from shoal.tune.run import run
+    from shoal.tune.run import run, run_experiments
     from shoal.tune.schedulers.plugins import create_scheduler
     from shoal.tune.search.plugins import create_searcher
     from shoal.tune.search.sample import (
@@ -55,6 +56,7 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "CheckpointConfig",
+    "Experiment",
     "ExperimentAnalysis",
     "FailureConfig",
     "JupyterNotebookReporter",
@@ -91,6 +93,7 @@ __all__ = [
     "register_trainable",
     "report",
     "run",
+    "run_experiments",
     "sample_from",
     "schedulers",
     "search",
@@ -114,11 +117,12 @@ _HOMES = {
         "TuneConfig",
     ),
     "shoal.tune.errors": ("TrialStopped", "TuneError"),
+    "shoal.tune.experiment.experiment": ("Experiment",),
     "shoal.tune.progress_reporter": ("CLIReporter", "JupyterNotebookReporter", "ProgressReporter"),
     "shoal.tune.registry": ("register_env", "register_trainable"),
     "shoal.tune.resources": ("PlacementGroupFactory",),
     "shoal.tune.result_grid": ("ResultGrid",),
-    "shoal.tune.run": ("run",),
+    "shoal.tune.run": ("run", "run_experiments"),
     "shoal.tune.schedulers.plugins": ("create_scheduler",),
     "shoal.tune.search.plugins": ("create_searcher",),
     "shoal.tune.search.sample": (

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
+import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from shoal.tune.experiment.trial import Trial
@@ -76,6 +78,9 @@ class Callback:
 class CallbackList(Callback):
     """Several callbacks as one."""
 
+    IS_CALLBACK_CONTAINER: ClassVar[bool] = True
+    CKPT_FILE_TMPL: ClassVar[str] = "callback-states-{}.pkl"
+
     def __init__(self, callbacks: Sequence[Any]) -> None:
         self._callbacks = list(callbacks)
 
@@ -108,6 +113,38 @@ class CallbackList(Callback):
         for index, each in enumerate(self._callbacks):
             if str(index) in state and hasattr(each, "set_state"):
                 each.set_state(state[str(index)])
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """Store what `get_state` returns in a folder, as a file of its own for each `session_str`."""
+        import cloudpickle
+
+        path = os.path.join(checkpoint_dir, self.CKPT_FILE_TMPL.format(session_str))
+        with open(f"{path}.new", "wb") as file:
+            cloudpickle.dump(self.get_state() or {}, file)
+        os.replace(f"{path}.new", path)
+
+    def can_restore(self, checkpoint_dir: str) -> bool:
+        """Return whether there is such a file in a folder."""
+        return bool(self._files_in(checkpoint_dir))
+
+    def restore_from_dir(self, checkpoint_dir: str) -> None:
+        """Go on from the newest such file in a folder. It is unpickled: use your own only. Raises FileNotFoundError."""
+        import cloudpickle
+
+        found = self._files_in(checkpoint_dir)
+        if not found:
+            raise FileNotFoundError(f"{checkpoint_dir} has no file {self.CKPT_FILE_TMPL.format('*')}")
+        with open(max(found, key=os.path.getmtime), "rb") as file:
+            self.set_state(cloudpickle.load(file))
+
+    def _files_in(self, folder: str) -> list[str]:
+        return glob.glob(os.path.join(glob.escape(folder), self.CKPT_FILE_TMPL.format("*")))
+
+    def __getitem__(self, i: int) -> Any:
+        return self._callbacks[i]
+
+    def __len__(self) -> int:
+        return len(self._callbacks)
 
     def __bool__(self) -> bool:
         return bool(self._callbacks)

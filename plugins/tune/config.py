@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import enum
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +84,7 @@ class ResumeConfig:
     Example: `ResumeConfig(errored=ResumeConfig.ResumeType.RESTART)`
     """
 
-    class ResumeType:
+    class ResumeType(str, enum.Enum):
         """What becomes of a trial."""
 
         SKIP = "SKIP"

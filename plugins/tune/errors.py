@@ -14,5 +14,9 @@ class TuneError(ShoalError, RuntimeError):
 class TrialStopped(BaseException):
     """Raised by `report()` in a trial that is over: let it pass, so that the trial ends.
 
-    It is no Exception, so that `except Exception` around a report does not swallow it.
+    It is no Exception, so that `except Exception` around a report does not swallow it. `decision` is STOP or PAUSE.
     """
+
+    def __init__(self, text: str = "", decision: str = "STOP") -> None:
+        super().__init__(text)
+        self.decision = decision

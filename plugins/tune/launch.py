@@ -24,7 +24,7 @@ from shoal.tune.config import ResumeConfig, TuneConfig
 from shoal.tune.controller.machine import Controller, Setup
 from shoal.tune.controller.shell import Job, Shell
 from shoal.tune.errors import TuneError
-from shoal.tune.experiment.trial import Trial
+from shoal.tune.experiment.trial import About, Trial
 from shoal.tune.page import facts_of
 from shoal.tune.registry import check_trainable, is_function_trainable, name_of, source_of, trainable_named
 from shoal.tune.resources import PlacementGroupFactory, resources_of
@@ -36,6 +36,7 @@ from shoal.tune.state import FILE, ExperimentFile, decode, encode
 from shoal.tune.stopper import NoopStopper, stopper_of
 from shoal.tune.trainable.given import RESOURCES
 from shoal.tune.trainable.of_trainer import of_trainer
+from shoal.tune.utils.log import in_notebook
 from shoal.tune.worker import Task
 from shoal.util.reports import tell
 
@@ -45,6 +46,20 @@ _LONGEST_NAME = 100
 _TELL_SECONDS = 1.0  # between two times that the dashboard is told
 _MOST_POINTS = 500  # of the curve of the best
 _STORE_SECONDS = 0.2  # at least between two times that a searcher's state is stored
+
+
+@attrs.frozen
+class Extras:
+    """What only the older ways to run an experiment say.
+
+    `files` are the names of the files in each trial's folder that its output goes to: standard output and errors, None
+    for none. Classes export their models in `export_formats` at their end. All trials begin from the checkpoint
+    `begin_from`.
+    """
+
+    files: tuple[str | None, str | None] = (None, None)
+    export_formats: tuple[str, ...] = ()
+    begin_from: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -58,6 +73,7 @@ class Plan:
     run: RunConfig
     restored: Storage | None = None
     resume: ResumeConfig = attrs.field(factory=ResumeConfig)
+    more: Extras = attrs.field(factory=lambda: Extras())
 
     @classmethod
     def of(
@@ -180,6 +196,7 @@ class Launch:
         self._storing = 0.0
         self._began = time.time()
         self._called = ""
+        self._shell: Shell | None = None
         self._curve: list[tuple[float, float]] = []  # the best value so far, by seconds
         self._told_at = time.monotonic()
         self._told: set[str] = set()  # whose state cannot be stored
@@ -233,6 +250,16 @@ class Launch:
                     prefix=prefix,
                     resources=self._resources(),
                     names=self._name,
+                    about=About(
+                        storage=storage,
+                        trainable=plan.trainable,
+                        trainable_name=plan.name,
+                        checkpoints=plan.run.checkpoint_config,
+                        stop=plan.run.stop if isinstance(plan.run.stop, Mapping) else {},
+                        max_failures=plan.run.failure_config.max_failures,
+                        resources=self._resources(),
+                    ),
+                    begin_from=plan.more.begin_from,
                 ),
                 known,
             )
@@ -253,6 +280,7 @@ class Launch:
             shell = Shell(
                 self._job(name, storage), machine, file, callbacks, lambda: self._watch(machine, file)
             )
+            self._shell = shell
             status = "failed"
             try:
                 error = shell.lead()
@@ -281,6 +309,11 @@ class Launch:
                     raise trial.exception
         return analysis
 
+    def interrupt(self) -> None:
+        """Have `run`, in another thread, end as an interrupt has it end. Raises nothing if it has not begun."""
+        if self._shell is not None:
+            self._shell.interrupted.set()
+
     def _job(self, name: str, storage: Storage) -> Job:
         plan, tune = self._plan, self._plan.tune
         limit = tune.max_concurrent_trials or None
@@ -300,6 +333,8 @@ class Launch:
                 checkpoint_frequency=checkpoints.checkpoint_frequency,
                 checkpoint_at_end=bool(checkpoints.checkpoint_at_end),
                 reuse=tune.reuse_actors is not False,
+                files=plan.more.files,
+                export_formats=plan.more.export_formats,
             ),
             limit=limit,
             shares=simple
@@ -342,13 +377,18 @@ class Launch:
     def _reporters(self) -> list[Callback]:
         """Return what shows the progress: what was given, or a table where somebody looks at the terminal."""
         given: Any = self._plan.run.progress_reporter
-        if given is None and (self._plan.run.verbose == 0 or not sys.stdout.isatty()):
+        if given is None and (self._plan.run.verbose == 0 or not (sys.stdout.isatty() or in_notebook())):
             return []
-        from shoal.tune.progress_reporter import CLIReporter, ProgressReporter, ReporterCallback
+        from shoal.tune.progress_reporter import (
+            CLIReporter,
+            JupyterNotebookReporter,
+            ProgressReporter,
+            ReporterCallback,
+        )
 
         if given is not None and not isinstance(given, ProgressReporter):
             raise ConfigError(f"progress_reporter must be a ProgressReporter, not {describe(given)}")
-        return [ReporterCallback(given or CLIReporter())]
+        return [ReporterCallback(given or (JupyterNotebookReporter() if in_notebook() else CLIReporter()))]
 
     def _tell(self, machine: Controller, state: str) -> None:
         """Tell the dashboard how the experiment stands."""

@@ -54,6 +54,13 @@ def get_trainable_cls(trainable_name: str) -> type[Trainable]:
     return found
 
 
+def class_of(trainable: Any, name: str = "") -> type[Trainable]:
+    """Return a trainable's class: itself, or one made of a function."""
+    if inspect.isclass(trainable) and issubclass(trainable, Trainable):
+        return trainable
+    return wrap_function(trainable, name or None)
+
+
 def trainable_named(name: str) -> Any:
     """Return what was registered under that name. Raises ConfigError if nothing was."""
     validate_trainable(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +10,13 @@ from typing import Any
 from shoal.errors import ConfigError, describe
 from shoal.train.config import STRATEGIES, ScalingConfig
 
-__all__ = ["PlacementGroupFactory", "fits", "resource_dict_to_pg_factory", "resources_of"]
+__all__ = [
+    "PlacementGroupFactory",
+    "fits",
+    "json_to_resources",
+    "resource_dict_to_pg_factory",
+    "resources_of",
+]
 
 
 _NAMES: Mapping[Any, str] = {"cpu": "CPU", "gpu": "GPU"}
@@ -156,3 +163,20 @@ def fits(need: Mapping[str, float], nodes: Sequence[Mapping[str, Any]], key: str
             (int((has.get(name, 0.0) + 1e-6) / amount) for name, amount in need.items()), default=1 << 20
         )
     return found
+
+
+def json_to_resources(data: str | Mapping[str, Any] | None) -> PlacementGroupFactory | None:
+    """Return what JSON says a trial gets: {"cpu": 2, "gpu": 1, "custom_resources": {"x": 1}}. Raises ConfigError.
+
+    Example: `json_to_resources('{"cpu": 2}')`
+    """
+    if data is None or data == "null":
+        return None
+    try:
+        found = json.loads(data) if isinstance(data, str) else dict(data)
+    except ValueError as error:
+        raise ConfigError(f"resources must be JSON, not {data!r}: {error}") from None
+    if not isinstance(found, dict):
+        raise ConfigError(f"resources must be a mapping, not {describe(found)}")
+    own = found.pop("custom_resources", {})
+    return resources_of({**found, **own})

@@ -90,7 +90,7 @@ class Session:
         if waits:
             reply = self._answer(order.trial_id)
             if reply.decision in ("STOP", "PAUSE") and not (reply.save and self.saves):
-                raise TrialStopped(f"trial {order.trial_id}: {reply.decision.lower()}")
+                raise TrialStopped(f"trial {order.trial_id}: {reply.decision.lower()}", reply.decision)
         self._last = time.perf_counter()
         return reply
 

@@ -23,6 +23,7 @@ __all__ = ["FILE", "ExperimentFile", "decode", "encode"]
 
 FILE = "experiment.sqlite"
 _VERSION = 1
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 _SYNC_SECONDS = 30.0  # between copies to a storage that is not this machine's
 
 _SCHEMA = """
@@ -65,10 +66,13 @@ def decode(data: bytes | None) -> Any:
 
 def _is_plain(value: Any) -> bool:
     kind = type(value)
-    if kind in (str, int, float, bool, type(None)):
+    if kind in _PLAIN:
         return True
     if kind is dict:
-        return all(type(name) is str and _is_plain(each) for name, each in value.items())
+        for name, each in value.items():  # a loop: this is asked for every value of every report
+            if type(name) is not str or (type(each) not in _PLAIN and not _is_plain(each)):
+                return False
+        return True
     return kind is list and all(map(_is_plain, value))
 
 
@@ -143,6 +147,7 @@ class ExperimentFile:
             with contextlib.suppress(Exception):  # a stranger's __reduce__ may raise anything
                 exception = encode(trial.exception)
         checkpoints = [[each.index, each.name, each.path, dict(each.metrics)] for each in trial.kept.all]
+        last, best = trial.last_result, trial.best
         self._changes.append(
             (
                 "INSERT OR REPLACE INTO trials VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
@@ -157,9 +162,9 @@ class ExperimentFile:
                     trial.num_failures,
                     trial.error,
                     exception,
-                    encode(trial.last_result),
-                    json.dumps(trial.best),
-                    json.dumps(checkpoints),
+                    encode(last) if last else b"{}",
+                    json.dumps(best) if best else "{}",
+                    json.dumps(checkpoints) if checkpoints else "[]",
                     trial.next_index,
                     trial.restore_path,
                     trial.restore_iteration,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 import random
@@ -19,6 +20,7 @@ import attrs
 from shoal.train.session import portable_error
 from shoal.train.storage import Storage
 from shoal.tune.errors import TrialStopped
+from shoal.tune.output import output_to
 from shoal.tune.session import Reply, Run, Session, begin_session
 from shoal.tune.trainable.class_loop import ClassLoop
 from shoal.tune.trainable.function_trainable import call_function
@@ -41,6 +43,8 @@ class Task:
     checkpoint_frequency: int = 0
     checkpoint_at_end: bool = False
     reuse: bool = True
+    files: tuple[str | None, str | None] = (None, None)  # that standard output and errors go to
+    export_formats: tuple[str, ...] = ()
 
 
 class TrialWorker:
@@ -118,25 +122,40 @@ class TrialWorker:
     def _run(self, order: Run) -> None:
         session = Session(order, self._task.storage, self._task.name, self._emit, self._answer)
         last: tuple[Any, ...] = ("left", order.trial_id)
+        written = contextlib.ExitStack()
         try:
             if self._task.chdir:
                 os.chdir(self._folder_of(order.dirname))
             if order.seed is not None:
                 _seed_everything(order.seed)
             begin_session(session)
+            written.enter_context(output_to(self._folder_of(order.dirname), self._task.files))
             if inspect.isclass(self._task.trainable) and issubclass(self._task.trainable, Trainable):
                 if self._loop is None:
                     self._loop = ClassLoop(self._task)
                 self._loop.run(session)
             else:
                 call_function(self._task.trainable, session)
+            written.close()
         except TrialStopped:
-            pass
+            written.close()
         except BaseException as error:  # the user's; all of it is to be told
             last = ("failed", order.trial_id, portable_error(error), _traceback_of(error))
+            if any(self._task.files):
+                sys.stderr.write(last[3])
+            written.close()
         finally:
             begin_session(None)
+            self._upload_files(order.dirname)
         self._emit(last, False)
+
+    def _upload_files(self, dirname: str) -> None:
+        """Bring the files of a trial's output to a storage that is not this machine's."""
+        storage = self._task.storage
+        for name in self._task.files:
+            if name is not None and not storage.is_local:
+                with open(os.path.join(self._folder_of(dirname), name), "rb") as file:
+                    storage.write(f"{dirname}/{name}", file.read())
 
     def _folder_of(self, dirname: str) -> str:
         storage = self._task.storage

@@ -97,7 +97,7 @@ def trials() -> list[Trial]:
 def test_a_table_shows_what_runs_and_what_is_best(capsys: pytest.CaptureFixture[str]) -> None:
     reporter = CLIReporter(metric="loss", mode="min", sort_by_metric=True)
     columns, rows = reporter.table(trials())
-    assert columns == ["trial", "status", "lr", "kind", "training_iteration", "loss"]
+    assert columns == ["trial", "status", "lr", "kind", "iter", "loss"]
     assert rows == [["b", "ERROR", "0.2", "y", "1", "0.25"], ["a", "RUNNING", "0.12346", "x", "2", "0.5"]]
     assert "best loss 0.25 of b" in reporter.summary(trials())
     assert not reporter.should_report(trials())  # the output of tests is no terminal

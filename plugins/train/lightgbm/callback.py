@@ -46,15 +46,23 @@ class ReportCallback:
         if saves or (env.iteration == env.end_iteration - 1 and self._rounds.at_end()):
             self._report(env.model)
         else:
-            report(self._rounds.metrics)
+            self._tell(self._rounds.metrics)
 
     def _report(self, model: Any) -> None:
-        if session_here("ReportCallback").place.world_rank != 0:
-            report(self._rounds.metrics)
+        if not self._saves():
+            self._tell(self._rounds.metrics)
             return
         with tempfile.TemporaryDirectory() as folder:
             model.save_model(os.path.join(folder, self._filename))
-            report(self._rounds.metrics, Checkpoint.from_directory(folder))
+            self._tell(self._rounds.metrics, Checkpoint.from_directory(folder))
+
+    def _tell(self, metrics: dict[str, Any], checkpoint: Checkpoint | None = None) -> None:
+        """Report: overridden where a trial's search is told instead of a run's trainer."""
+        report(metrics, checkpoint)
+
+    def _saves(self) -> bool:
+        """Return whether this process saves the model."""
+        return session_here("ReportCallback").place.world_rank == 0
 
     @classmethod
     def get_model(cls, checkpoint: Checkpoint, filename: str = CHECKPOINT_NAME) -> Any:

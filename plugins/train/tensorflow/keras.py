@@ -60,12 +60,20 @@ class ReportCheckpointCallback(Callback):  # type: ignore[misc]  # keras has no 
             return
         found = dict(logs or {})
         metrics = {theirs: found[name] for theirs, name in self._names.items() if name in found} or found
-        if event not in self._saves_on or session_here("ReportCheckpointCallback").place.world_rank != 0:
-            report(metrics)
+        if event not in self._saves_on or not self._saves():
+            self._tell(metrics)
             return
         with tempfile.TemporaryDirectory() as folder:
             self.model.save(os.path.join(folder, "model.keras"))
-            report(metrics, Checkpoint.from_directory(folder))
+            self._tell(metrics, Checkpoint.from_directory(folder))
+
+    def _tell(self, metrics: dict[str, Any], checkpoint: Checkpoint | None = None) -> None:
+        """Report: overridden where a trial's search is told instead of a run's trainer."""
+        report(metrics, checkpoint)
+
+    def _saves(self) -> bool:
+        """Return whether this process saves the model."""
+        return session_here("ReportCheckpointCallback").place.world_rank == 0
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Report if this event was chosen."""

@@ -31,7 +31,7 @@ from shoal.tune.controller.events import (
     Tick,
 )
 from shoal.tune.errors import TuneError
-from shoal.tune.experiment.trial import Trial
+from shoal.tune.experiment.trial import About, Trial
 from shoal.tune.resources import PlacementGroupFactory, resources_of
 from shoal.tune.schedulers.trial_scheduler import AUTO, TrialScheduler, missing_metric
 from shoal.tune.search.search_algorithm import DONE, WAIT, SearchAlgorithm, Suggestion
@@ -55,6 +55,8 @@ class Setup:
     prefix: str = "trial"
     resources: Any = None  # of a trial: a PlacementGroupFactory, or a function from its configuration to one
     names: NAMES | None = None
+    about: About | None = None  # what all trials have in common
+    begin_from: str | None = None  # the path of a checkpoint that all trials begin from
 
 
 class Controller:
@@ -72,6 +74,8 @@ class Controller:
         self._by_id = {trial.trial_id: trial for trial in known}
         self._live = {trial.trial_id: trial for trial in known if not trial.is_finished()}
         self._waiting: dict[str, dict[str, Trial]] = {Trial.PENDING: {}, Trial.PAUSED: {}}
+        for trial in self.trials:
+            trial.about = setup.about
         for trial in self._live.values():
             trial.status = Trial.PENDING
             self._waiting[Trial.PENDING][trial.trial_id] = trial
@@ -228,6 +232,8 @@ class Controller:
                 checkpoints.checkpoint_score_attribute,
                 checkpoints.checkpoint_score_order,
             ),
+            restore_path=self._setup.begin_from,
+            about=self._setup.about,
         )
         if self._setup.names is not None:
             trial.experiment_tag, trial.dirname = self._setup.names(trial)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -85,12 +86,15 @@ class Shell:
         self._cost = math.inf  # seconds a trial takes, as measured
         self._begun: dict[str, float] = {}
         self._idle_since: float | None = None
+        self.interrupted = threading.Event()  # set by another thread that was, for the one that leads
 
     def lead(self) -> BaseException | None:
         """Lead the experiment; return what ended it, None if it went well. Nothing of it runs any more then."""
         try:
             try:
                 while not self._machine.finished:
+                    if self.interrupted.is_set():
+                        raise KeyboardInterrupt
                     self._turn()
             except KeyboardInterrupt:
                 self._do(
@@ -109,8 +113,13 @@ class Shell:
         self._round += 1
         self._tell("on_step_begin")
         self._fill()
+        # What a trial waits for is written down before it is told; beginnings while the processes are at work.
+        early = all(type(order) is Run for slot in self._slots.all() for order in slot.orders)
+        if early:
+            self._send()
         self._write()
-        self._send()
+        if not early:
+            self._send()
         for event in self._events():
             self._do(self._machine.handle(event))
         self._tell("on_step_end")
@@ -216,6 +225,9 @@ class Shell:
                     self._file.put_report(action.trial, action.result)
                 case Changed():
                     self._file.put_trial(action.trial)
+                    if action.trial.status == Trial.ERROR:
+                        for name, data in action.trial.error_files().items():
+                            self._job.task.storage.write(name, data)
                 case Kill():
                     self._kill(action.trial)
                 case Discard():

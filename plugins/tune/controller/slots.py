@@ -18,7 +18,7 @@ from shoal.tune.worker import Task, TrialWorker
 
 _LOOK_SECONDS = 1.0  # between two looks at what the nodes have
 _CLOSE_SECONDS = 10.0
-_PRELOAD = ("shoal.tune.worker",)
+_PRELOAD = ("shoal.tune.worker", "pyarrow.fs")  # what each process needs, whatever it runs
 _MOST_FREE = 64  # processes of trials that need no resources
 
 

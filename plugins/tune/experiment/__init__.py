@@ -1,4 +1,4 @@
-"""Trials."""
+"""Trials and experiments."""
 
 from shoal.tune.experiment.trial import Trial
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from shoal.errors import ConfigError
 from shoal.tune.analysis import flat
 from shoal.tune.logger.logger import LoggerCallback
+from shoal.tune.result import EXPR_PARAM_FILE, EXPR_PARAM_PICKLE_FILE, EXPR_PROGRESS_FILE, EXPR_RESULT_FILE
 
 if TYPE_CHECKING:
     from shoal.tune.experiment.trial import Trial
@@ -37,7 +38,7 @@ class CSVLoggerCallback(LoggerCallback):
     def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
         """Add a line."""
         row = flat(result)
-        path = os.path.join(_folder(self.path, trial), "progress.csv")
+        path = os.path.join(_folder(self.path, trial), EXPR_PROGRESS_FILE)
         columns = self._columns.get(trial.trial_id)
         if columns is None and os.path.exists(path):  # of the experiment's run before
             with open(path, newline="", encoding="utf-8") as file:
@@ -62,14 +63,23 @@ class JsonLoggerCallback(LoggerCallback):
 
     def log_trial_start(self, trial: Trial) -> None:
         """Write the configuration."""
-        with open(os.path.join(_folder(self.path, trial), "params.json"), "w", encoding="utf-8") as file:
-            json.dump(trial.config, file, default=str, indent=2)
+        self.update_config(trial, trial.config)
 
     def log_trial_restore(self, trial: Trial) -> None:
         """Write the configuration, which may be another one."""
-        self.log_trial_start(trial)
+        self.update_config(trial, trial.config)
+
+    def update_config(self, trial: Trial, config: dict[str, Any]) -> None:
+        """Write a configuration to `params.json`, and pickled to `params.pkl`. Raises ConfigError elsewhere."""
+        import cloudpickle
+
+        folder = _folder(self.path, trial)
+        with open(os.path.join(folder, EXPR_PARAM_FILE), "w", encoding="utf-8") as file:
+            json.dump(config, file, default=str, indent=2)
+        with open(os.path.join(folder, EXPR_PARAM_PICKLE_FILE), "wb") as pickled:
+            cloudpickle.dump(config, pickled)
 
     def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
         """Add a line."""
-        with open(os.path.join(_folder(self.path, trial), "result.json"), "a", encoding="utf-8") as file:
+        with open(os.path.join(_folder(self.path, trial), EXPR_RESULT_FILE), "a", encoding="utf-8") as file:
             file.write(json.dumps({**result, "config": trial.config}, default=str) + "\n")

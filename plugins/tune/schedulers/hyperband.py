@@ -209,6 +209,10 @@ class HyperBandScheduler(FIFOScheduler):
                 return trial
         return None
 
+    def state(self) -> dict[str, int]:
+        """Return how many brackets there are, and how many trials were stopped."""
+        return {"num_brackets": len(self.brackets), "num_stopped": self.num_stopped}
+
     def debug_string(self) -> str:
         """Return what the brackets do."""
         lines = "\n".join(

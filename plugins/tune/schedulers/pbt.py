@@ -207,6 +207,18 @@ class PopulationBasedTraining(FIFOScheduler):
         self._arrived.clear()
         self._next_sync += self._interval
 
+    def last_scores(self, trials: Sequence[Trial]) -> list[float]:
+        """Return the scores of those of some trials that live and have come to an interval; more is better."""
+        return [
+            self.scores[trial.trial_id]
+            for trial in trials
+            if trial.trial_id in self.scores and not trial.is_finished()
+        ]
+
+    def reset_stats(self) -> None:
+        """Count perturbations from 0 again."""
+        self.num_perturbations = 0
+
     def quantiles(self, view: TrialView) -> tuple[list[Trial], list[Trial]]:
         """Return the worst and the best of the trials that live and have come to an interval."""
         known = [trial for trial in view.get_live_trials() if trial.trial_id in self.scores]

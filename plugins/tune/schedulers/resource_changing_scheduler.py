@@ -157,43 +157,62 @@ class ResourceChangingScheduler(TrialScheduler):
         self.metric, self.mode = self.base_scheduler.metric, self.base_scheduler.mode
         return taken
 
-    def on_trial_add(self, tune_controller: TrialView, trial: Trial) -> None:
+    def on_trial_add(self, tune_controller: TrialView, trial: Trial, **kwargs: Any) -> None:
         """Note what the trial begins with."""
         self._bases[trial.trial_id] = tune_controller.resources_of_trial(trial)
-        self.base_scheduler.on_trial_add(tune_controller, trial)
+        self.base_scheduler.on_trial_add(tune_controller, trial, **kwargs)
 
-    def on_trial_error(self, tune_controller: TrialView, trial: Trial) -> None:
+    def on_trial_error(self, tune_controller: TrialView, trial: Trial, **kwargs: Any) -> None:
         """Pass it on."""
-        self.base_scheduler.on_trial_error(tune_controller, trial)
+        self.base_scheduler.on_trial_error(tune_controller, trial, **kwargs)
 
     def on_trial_result(self, tune_controller: TrialView, trial: Trial, result: Mapping[str, Any]) -> str:
         """Decide as the base scheduler does; pause a trial that goes on with other resources."""
         decision = self.base_scheduler.on_trial_result(tune_controller, trial, result)
         if decision != self.CONTINUE:
             return decision
-        new = self.resources_allocation_function(tune_controller, trial, result, self)
+        new = self.reallocate_trial_resources_if_needed(tune_controller, trial, result)
         if new is None:
             return decision
-        made = resources_of(new)
-        if made == tune_controller.resources_of_trial(trial):
-            return decision
-        trial.resources = made
+        self.set_trial_resources(trial, new)
         return self.PAUSE
 
-    def on_trial_complete(self, tune_controller: TrialView, trial: Trial, result: Mapping[str, Any]) -> None:
-        """Pass it on."""
-        self.base_scheduler.on_trial_complete(tune_controller, trial, result)
+    @property
+    def base_trial_resources(self) -> PlacementGroupFactory | None:
+        """What trials begin with, None before there is one."""
+        return next(iter(self._bases.values()), None)
 
-    def on_trial_remove(self, tune_controller: TrialView, trial: Trial) -> None:
-        """Pass it on."""
-        self.base_scheduler.on_trial_remove(tune_controller, trial)
+    def reallocate_trial_resources_if_needed(
+        self, tune_controller: TrialView, trial: Trial, result: Mapping[str, Any]
+    ) -> PlacementGroupFactory | None:
+        """Return what the function says that a trial is to have, None if it has that."""
+        new = self.resources_allocation_function(tune_controller, trial, result, self)
+        made = None if new is None else resources_of(new)
+        return None if made == tune_controller.resources_of_trial(trial) else made
 
-    def choose_trial_to_run(self, tune_controller: TrialView) -> Trial | None:
+    def set_trial_resources(self, trial: Trial, new_resources: Any) -> bool:
+        """Have a trial get other resources from its next start on; return whether they are others."""
+        made = resources_of(new_resources)
+        changes: bool = made != trial.resources
+        trial.resources = made
+        return changes
+
+    def on_trial_complete(
+        self, tune_controller: TrialView, trial: Trial, result: Mapping[str, Any], **kwargs: Any
+    ) -> None:
+        """Pass it on."""
+        self.base_scheduler.on_trial_complete(tune_controller, trial, result, **kwargs)
+
+    def on_trial_remove(self, tune_controller: TrialView, trial: Trial, **kwargs: Any) -> None:
+        """Pass it on."""
+        self.base_scheduler.on_trial_remove(tune_controller, trial, **kwargs)
+
+    def choose_trial_to_run(self, tune_controller: TrialView, **kwargs: Any) -> Trial | None:
         """Return a trial that waits for its new resources, else what the base scheduler chooses."""
         for trial in tune_controller.waiting(Trial.PAUSED):
             if trial.resources is not None and trial.resources != self._bases.get(trial.trial_id):
                 return trial
-        return self.base_scheduler.choose_trial_to_run(tune_controller)
+        return self.base_scheduler.choose_trial_to_run(tune_controller, **kwargs)
 
     def debug_string(self) -> str:
         """Return what the base scheduler does."""

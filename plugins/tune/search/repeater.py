@@ -65,7 +65,7 @@ class Repeater(Searcher):
         return {**config, TRIAL_INDEX: index} if self._set_index else dict(config)
 
     def on_trial_complete(
-        self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
+        self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False, **kwargs: Any
     ) -> None:
         """Tell the searcher the mean, when all repetitions have ended."""
         first = self._group_of.pop(trial_id, None)

@@ -404,13 +404,21 @@ class Categorical(Domain):
         return f"{self.categories}"
 
 
+class _Calls(Sampler):
+    """Calls the function of a domain."""
+
+    def sample(self, domain: Any, config: Any = None, size: int = 1, random_state: Any = None) -> Any:
+        """Return the value, or a list of `size` of them."""
+        return domain.call(config) if size == 1 else [domain.call(config) for _ in range(size)]
+
+
 class Function(Domain):
     """What a function of the other parameters returns.
 
     Example: `Function(lambda config: config["width"] * 2)`
     """
 
-    default_sampler_cls = None
+    default_sampler_cls = _Calls
 
     def __init__(self, func: Callable[..., Any]) -> None:
         if not callable(func):

@@ -12,6 +12,7 @@ from shoal.errors import ConfigError
 from shoal.tune.search.sample import Categorical, Domain, Function, rng_of
 
 __all__ = [
+    "RecursiveDependencyError",
     "View",
     "assign_value",
     "count_variants",
@@ -190,7 +191,7 @@ def _draw(
         functions = waiting
     if functions:
         names = ", ".join("/".join(map(str, path)) for path, _ in functions)
-        raise ConfigError(
+        raise RecursiveDependencyError(
             f"the functions of {names} need each other's values: there is no order to call them in"
         )
     return chosen
@@ -241,7 +242,14 @@ def _deeper(
         if not found:
             return chosen, config
         chosen.update(found)
-    raise ConfigError(f"the space is nested more than {_DEPTH} choices deep")
+    raise RecursiveDependencyError(f"the space is nested more than {_DEPTH} choices deep")
+
+
+class RecursiveDependencyError(ConfigError):
+    """The values of a space need each other: there is no order to draw them in."""
+
+    def __init__(self, msg: str) -> None:
+        super().__init__(msg)
 
 
 def count_variants(spec: Mapping[str, Any]) -> int:

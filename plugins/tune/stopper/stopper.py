@@ -264,15 +264,16 @@ class ExperimentPlateauStopper(Stopper):
         self._best.append(float(value))
         self._best.sort(reverse=self._mode == "max")
         del self._best[self._top :]
-        self._still = self._still + 1 if self._is_still() else 0
+        self._still = self._still + 1 if self.has_plateaued() else 0
         return self.stop_all()
 
-    def _is_still(self) -> bool:
+    def has_plateaued(self) -> bool:
+        """Return whether the best values are as near to each other as `std` says."""
         return len(self._best) == self._top and pstdev(self._best) <= self._std
 
     def stop_all(self) -> bool:
         """Return whether the best have stood still for long enough."""
-        return self._is_still() and self._still >= self._patience
+        return self.has_plateaued() and self._still >= self._patience
 
 
 class CombinedStopper(Stopper):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.train.checkpoint import Checkpoint
 from shoal.tune.errors import TrialStopped
+from shoal.tune.result import SHOULD_CHECKPOINT
 
 if TYPE_CHECKING:
     from shoal.tune.session import Session
@@ -76,12 +77,19 @@ class ClassLoop:
                 if done:
                     own["done"] = True
                 due = bool(frequency) and trainable.iteration % frequency == 0
+                due = due or bool(result.get(SHOULD_CHECKPOINT))
                 checkpoint = self._save(trainable) if due or (done and self._task.checkpoint_at_end) else None
                 try:
                     reply = session.report(own, checkpoint and checkpoint[0])
+                except TrialStopped as stopped:
+                    if stopped.decision == "STOP":
+                        self._export(trainable, session)
+                    raise
                 finally:
                     if checkpoint:
                         checkpoint[1].cleanup()
+                if done or (reply is not None and reply.decision == "STOP"):
+                    self._export(trainable, session)
                 if reply is not None and reply.save:
                     self._save_now(trainable, session)
                 if done or (reply is not None and reply.decision in ("STOP", "PAUSE")):
@@ -104,16 +112,27 @@ class ClassLoop:
         if self._trainable is None:
             self._trainable = self._task.trainable(config, self._task.storage)
         trainable: Trainable = self._trainable
-        trainable.trial_id = order.trial_id
-        trainable.trial_name = f"{self._task.name}_{order.trial_id}"
-        trainable.experiment = order.experiment
-        trainable.trial_resources = order.resources
+        trainable.belong_to(
+            order.trial_id,
+            f"{self._task.name}_{order.trial_id}",
+            order.experiment,
+            order.resources,
+            self._task.storage.at(order.dirname),
+        )
         checkpoint = session.checkpoint()
         if checkpoint is not None:
             with checkpoint.as_directory() as folder:
                 read_checkpoint(trainable, folder)
             trainable._iteration = order.iteration or trainable._iteration
         return trainable
+
+    def _export(self, trainable: Trainable, session: Session) -> None:
+        """Have a class that has ended export its model to the trial's folder."""
+        if not self._task.export_formats:
+            return
+        with tempfile.TemporaryDirectory(prefix="export_") as folder:
+            trainable.export_model(list(self._task.export_formats), folder)
+            session.storage.upload(folder, f"{session.order.dirname}/export")
 
     @staticmethod
     def _save(trainable: Trainable) -> tuple[Checkpoint, tempfile.TemporaryDirectory[str]]:

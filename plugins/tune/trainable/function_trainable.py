@@ -66,6 +66,10 @@ class FunctionTrainable(Trainable):
 
     _function: Callable[..., Any]
 
+    def execute(self, fn: Callable[[FunctionTrainable], Any]) -> Any:
+        """Call a function with this object, in its process; return what it returns."""
+        return fn(self)
+
 
 def wrap_function(train_func: Callable[..., Any], name: str | None = None) -> type[FunctionTrainable]:
     """Return a class for a function, where one is asked for. Raises TypeError for what is no trainable function.

@@ -32,10 +32,11 @@ class Trainable:
     def __init__(self, config: dict[str, Any] | None = None, storage: Storage | None = None) -> None:
         self.config: dict[str, Any] = config or {}
         self.storage = storage
-        self.trial_id = "default"
-        self.trial_name = "default"
+        self._trial_id = "default"
+        self._trial_name = "default"
+        self._trial_resources: Any = None
+        self._logdir = ""
         self.experiment = ""
-        self.trial_resources: Any = None
         self._iteration = 0
         self._time_total = 0.0
         self._since_restore = 0
@@ -84,6 +85,36 @@ class Trainable:
         """How many steps were done."""
         return self._iteration
 
+    @property
+    def trial_id(self) -> str:
+        """The trial's identifier."""
+        return self._trial_id
+
+    @property
+    def trial_name(self) -> str:
+        """The trial's name: its trainable's and its identifier."""
+        return self._trial_name
+
+    @property
+    def trial_resources(self) -> Any:
+        """What the trial was given, as a PlacementGroupFactory; None outside of a trial."""
+        return self._trial_resources
+
+    @property
+    def logdir(self) -> str:
+        """The path of the trial's folder; outside of a trial the folder that the process is in."""
+        return self._logdir or os.getcwd()
+
+    @classmethod
+    def resource_help(cls, config: dict[str, Any]) -> str:
+        """Return what to do if there are not the resources that a trial of that configuration needs: override it."""
+        return ""
+
+    def belong_to(self, trial_id: str, trial_name: str, experiment: str, resources: Any, logdir: str) -> None:
+        """Be a trial's, as whoever runs it says."""
+        self._trial_id, self._trial_name, self.experiment = trial_id, trial_name, experiment
+        self._trial_resources, self._logdir = resources, logdir
+
     def get_config(self) -> dict[str, Any]:
         """Return the configuration."""
         return self.config
@@ -131,7 +162,7 @@ class Trainable:
         debug_metrics_only: bool = False,
     ) -> dict[str, Any]:
         """Return what every report has beside the trial's own metrics."""
-        found: dict[str, Any] = {"trial_id": self.trial_id}
+        found: dict[str, Any] = {"trial_id": self._trial_id}
         if not debug_metrics_only:
             found |= {
                 "training_iteration": self._iteration,
@@ -152,7 +183,7 @@ class Trainable:
         return {
             "iteration": self._iteration,
             "time_total": self._time_total,
-            "trial_id": self.trial_id,
+            "trial_id": self._trial_id,
         }
 
     def save(self, checkpoint_dir: str | None = None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shoal.tune.search.ask_tell import AskTellSearcher
-from shoal.tune.search.spaces import need
+from shoal.tune.search.spaces import Parameter, flat_space, need
 
 __all__ = ["AxSearch"]
 
@@ -40,31 +40,21 @@ class AxSearch(AskTellSearcher):
         self._client = ax_client
         self._kwargs = ax_kwargs
 
+    @staticmethod
+    def convert_search_space(spec: Mapping[str, Any]) -> list[Any]:
+        """Return a space as Ax's parameters; choices are of positions. Raises ConfigError for what Ax cannot do.
+
+        Example: `AxSearch.convert_search_space({"lr": tune.loguniform(1e-4, 1)})`
+        """
+        configs = need("ax.api.configs", "ax-platform", ">=1.0", "AxSearch")
+        return _parameters_of(configs, flat_space(spec, "AxSearch"))
+
     def _begin(self) -> None:
         client = need("ax.api.client", "ax-platform", ">=1.0", "AxSearch")
         configs = need("ax.api.configs", "ax-platform", ">=1.0", "AxSearch")
         if self._client is None:
             self._client = client.Client(**self._kwargs)
-        parameters = []
-        for each in self._parameters:
-            if each.kind == "choice":
-                parameters.append(
-                    configs.ChoiceParameterConfig(
-                        name=each.name,
-                        parameter_type="int",
-                        values=list(range(len(each.choices))),
-                        is_ordered=False,
-                    )
-                )
-            else:
-                parameters.append(
-                    configs.RangeParameterConfig(
-                        name=each.name,
-                        parameter_type=each.kind,
-                        bounds=(each.lower, each.upper),
-                        scaling="log" if each.log else "linear",
-                    )
-                )
+        parameters = _parameters_of(configs, self._parameters)
         self._client.configure_experiment(parameters=parameters, parameter_constraints=self._constraints)
         self._client.configure_optimization(
             objective=f"-{self._metric}", outcome_constraints=self._outcomes or None
@@ -97,3 +87,25 @@ class AxSearch(AskTellSearcher):
     def _drop(self, token: Any, values: dict[str, Any]) -> None:
         if token is not None:
             self._client.mark_trial_failed(trial_index=token)
+
+
+def _parameters_of(configs: Any, parameters: list[Parameter]) -> list[Any]:
+    made = []
+    for each in parameters:
+        if each.kind == "choice":
+            positions = list(range(len(each.choices)))
+            made.append(
+                configs.ChoiceParameterConfig(
+                    name=each.name, parameter_type="int", values=positions, is_ordered=False
+                )
+            )
+        else:
+            made.append(
+                configs.RangeParameterConfig(
+                    name=each.name,
+                    parameter_type=each.kind,
+                    bounds=(each.lower, each.upper),
+                    scaling="log" if each.log else "linear",
+                )
+            )
+    return made

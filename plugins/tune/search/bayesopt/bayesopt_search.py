@@ -7,7 +7,8 @@ from typing import Any
 
 from shoal.errors import ConfigError
 from shoal.tune.search.ask_tell import AskTellSearcher
-from shoal.tune.search.spaces import need
+from shoal.tune.search.spaces import Parameter, flat_space, need
+from shoal.tune.search.variant_generator import parse_spec_vars
 
 __all__ = ["BayesOptSearch"]
 
@@ -69,13 +70,30 @@ class BayesOptSearch(AskTellSearcher):
         self._asked = 0
         self._seen: set[tuple[float, ...]] = set()
 
+    @staticmethod
+    def convert_search_space(spec: Mapping[str, Any], join: bool = False) -> dict[str, Any]:
+        """Return a space's bounds by name. Raises ConfigError for choices and functions.
+
+        Parameters: with `join` what is fixed in the space is there as well.
+
+        Example: `BayesOptSearch.convert_search_space({"x": tune.uniform(0, 1)})  # {"x": (0, 1)}`
+        """
+        parameters = flat_space(spec, "BayesOptSearch")
+        _refuse_choices(parameters)
+        fixed = {"/".join(map(str, path)): value for path, value in parse_spec_vars(spec)[0]} if join else {}
+        return {**fixed, **{each.name: (each.lower, each.upper) for each in parameters}}
+
+    def register_analysis(self, analysis: Any) -> None:
+        """Learn from another experiment's trials. Raises ConfigError without a metric."""
+        if not self._metric:
+            raise ConfigError("BayesOptSearch needs metric to learn from an experiment's trials")
+        self.add_evaluated_trials(analysis, self._metric)
+
     def _begin(self) -> None:
         import numpy
 
         library = need("bayes_opt", "bayesian-optimization", ">=1.4", "BayesOptSearch")
-        bad = [each.name for each in self._parameters if each.kind == "choice"]
-        if bad:
-            raise ConfigError(f"BayesOptSearch searches numbers only; {', '.join(bad)} is a choice")
+        _refuse_choices(self._parameters)
         kind = self._utility.get("kind", "ucb")
         if kind not in ("ucb", "ei", "poi"):
             raise ConfigError(f"utility_kwargs['kind'] must be one of ucb, ei, poi, not {kind!r}")
@@ -140,3 +158,9 @@ class BayesOptSearch(AskTellSearcher):
     def _tell(self, token: Any, values: dict[str, Any], loss: float) -> None:
         unit = token or {each.name: each.to_unit(values[each.name]) for each in self._parameters}
         self._optimizer.register(params=unit, target=-loss)
+
+
+def _refuse_choices(parameters: list[Parameter]) -> None:
+    bad = [each.name for each in parameters if each.kind == "choice"]
+    if bad:
+        raise ConfigError(f"BayesOptSearch searches numbers only; {', '.join(bad)} is a choice")

@@ -10,6 +10,7 @@ from typing import Any
 from shoal.errors import ConfigError
 from shoal.tune.search.ask_tell import AskTellSearcher
 from shoal.tune.search.sample import choice, lograndint, loguniform, randint, uniform
+from shoal.tune.search.spaces import flat_space, need
 
 __all__ = ["TuneBOHB"]
 
@@ -100,6 +101,27 @@ class TuneBOHB(AskTellSearcher):
         _, values = self._live[trial_id]
         point = [each.to_unit(values[each.name]) for each in self._parameters]
         self.points.setdefault(budget, {})[trial_id] = point, loss
+
+    @staticmethod
+    def convert_search_space(spec: Mapping[str, Any]) -> Any:
+        """Return a space as a ConfigSpace, which TuneBOHB takes too. Raises ConfigError without that package.
+
+        Example: `TuneBOHB.convert_search_space({"lr": tune.loguniform(1e-4, 1)})`
+        """
+        library = need("ConfigSpace", "ConfigSpace", ">=1.2", "TuneBOHB")
+        made = library.ConfigurationSpace()
+        for each in flat_space(spec, "TuneBOHB"):
+            if each.kind == "choice":
+                made.add(library.CategoricalHyperparameter(each.name, list(each.choices)))
+            else:
+                bounds = (each.lower, each.upper)
+                kind = (
+                    library.UniformIntegerHyperparameter
+                    if each.kind == "int"
+                    else library.UniformFloatHyperparameter
+                )
+                made.add(kind(each.name, *bounds, log=each.log))
+        return made
 
     def _begin(self) -> None:
         """Nothing has to be made."""

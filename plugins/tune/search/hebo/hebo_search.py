@@ -7,7 +7,7 @@ from typing import Any
 
 from shoal.errors import ConfigError
 from shoal.tune.search.ask_tell import AskTellSearcher
-from shoal.tune.search.spaces import need
+from shoal.tune.search.spaces import Parameter, flat_space, need
 
 __all__ = ["HEBOSearch"]
 
@@ -45,19 +45,22 @@ class HEBOSearch(AskTellSearcher):
         self._kwargs = kwargs
         self._optimizer: Any = None
 
+    @staticmethod
+    def convert_search_space(spec: Mapping[str, Any], prefix: str = "") -> Any:
+        """Return a space as HEBO's; choices are of positions. Raises ConfigError for what HEBO cannot do.
+
+        Parameters: `prefix` stands before each name, with a "/".
+
+        Example: `HEBOSearch.convert_search_space({"lr": tune.loguniform(1e-4, 1)})`
+        """
+        spaces = need("hebo.design_space.design_space", "HEBO", ">=0.2", "HEBOSearch")
+        rows = _rows_of(flat_space(spec, "HEBOSearch"), f"{prefix}/" if prefix else "")
+        return spaces.DesignSpace().parse(rows)
+
     def _begin(self) -> None:
         library = need("hebo.optimizers.hebo", "HEBO", ">=0.2", "HEBOSearch")
         spaces = need("hebo.design_space.design_space", "HEBO", ">=0.2", "HEBOSearch")
-        rows: list[dict[str, Any]] = []
-        for each in self._parameters:
-            if each.kind == "choice":
-                rows.append({"name": each.name, "type": "cat", "categories": list(range(len(each.choices)))})
-            else:
-                kind = {"float": "pow" if each.log else "num", "int": "pow_int" if each.log else "int"}[
-                    each.kind
-                ]
-                row = {"name": each.name, "type": kind, "lb": each.lower, "ub": each.upper}
-                rows.append({**row, "base": 10} if each.log else row)
+        rows = _rows_of(self._parameters)
         self._optimizer = library.HEBO(
             space=spaces.DesignSpace().parse(rows), scramble_seed=self._seed, **self._kwargs
         )
@@ -92,3 +95,16 @@ class HEBOSearch(AskTellSearcher):
                 ]
             )
         self._optimizer.observe(token, numpy.array([[loss]]))
+
+
+def _rows_of(parameters: list[Parameter], before: str = "") -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for each in parameters:
+        name = f"{before}{each.name}"
+        if each.kind == "choice":
+            rows.append({"name": name, "type": "cat", "categories": list(range(len(each.choices)))})
+        else:
+            kind = {"float": "pow" if each.log else "num", "int": "pow_int" if each.log else "int"}[each.kind]
+            row = {"name": name, "type": kind, "lb": each.lower, "ub": each.upper}
+            rows.append({**row, "base": 10} if each.log else row)
+    return rows

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shoal.tune.search.ask_tell import AskTellSearcher
-from shoal.tune.search.spaces import need
+from shoal.tune.search.spaces import Parameter, flat_space, need
 
 __all__ = ["HyperOptSearch"]
 
@@ -40,21 +41,22 @@ class HyperOptSearch(AskTellSearcher):
         self._trials: Any = None
         self._rng: Any = None
 
+    @staticmethod
+    def convert_search_space(spec: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+        """Return a space as HyperOpt's; choices are of positions. Raises ConfigError for what HyperOpt cannot do.
+
+        Parameters: `prefix` stands before each label, with a "/".
+
+        Example: `HyperOptSearch.convert_search_space({"lr": tune.loguniform(1e-4, 1)})`
+        """
+        hyperopt = need("hyperopt", "hyperopt", ">=0.2.7", "HyperOptSearch")
+        return _space_of(hyperopt.hp, flat_space(spec, "HyperOptSearch"), f"{prefix}/" if prefix else "")
+
     def _begin(self) -> None:
         import numpy
 
         hyperopt = need("hyperopt", "hyperopt", ">=0.2.7", "HyperOptSearch")
-        hp = hyperopt.hp
-        space = {}
-        for each in self._parameters:
-            if each.kind == "choice":
-                space[each.name] = hp.choice(each.name, list(range(len(each.choices))))
-            elif each.log:
-                space[each.name] = hp.loguniform(
-                    each.name, float(numpy.log(each.lower)), float(numpy.log(each.upper))
-                )
-            else:
-                space[each.name] = hp.uniform(each.name, each.lower, each.upper)
+        space = _space_of(hyperopt.hp, self._parameters)
         self._domain = hyperopt.Domain(lambda config: config, space)
         self._trials = hyperopt.Trials()
         self._rng = numpy.random.default_rng(self._seed)
@@ -116,3 +118,16 @@ class HyperOptSearch(AskTellSearcher):
             if each["tid"] == token:
                 each["state"] = hyperopt.JOB_STATE_ERROR
         self._trials.refresh()
+
+
+def _space_of(hp: Any, parameters: list[Parameter], before: str = "") -> dict[str, Any]:
+    space = {}
+    for each in parameters:
+        label = f"{before}{each.name}"
+        if each.kind == "choice":
+            space[each.name] = hp.choice(label, list(range(len(each.choices))))
+        elif each.log:
+            space[each.name] = hp.loguniform(label, math.log(each.lower), math.log(each.upper))
+        else:
+            space[each.name] = hp.uniform(label, each.lower, each.upper)
+    return space

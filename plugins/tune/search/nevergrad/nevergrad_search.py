@@ -7,7 +7,7 @@ from typing import Any
 
 from shoal.errors import ConfigError, describe
 from shoal.tune.search.ask_tell import AskTellSearcher
-from shoal.tune.search.spaces import need
+from shoal.tune.search.spaces import Parameter, flat_space, need
 
 __all__ = ["NevergradSearch"]
 
@@ -54,17 +54,18 @@ class NevergradSearch(AskTellSearcher):
             self._options.setdefault("budget", spec["num_samples"])
         return super().set_search_properties(metric, mode, config, **spec)
 
+    @staticmethod
+    def convert_search_space(spec: Mapping[str, Any]) -> Any:
+        """Return a space as Nevergrad's; choices are of positions. Raises ConfigError for what Nevergrad cannot do.
+
+        Example: `NevergradSearch.convert_search_space({"lr": tune.loguniform(1e-4, 1)})`
+        """
+        library = need("nevergrad", "nevergrad", ">=1.0.8", "NevergradSearch")
+        return _space_of(library, flat_space(spec, "NevergradSearch"))
+
     def _begin(self) -> None:
         library = need("nevergrad", "nevergrad", ">=1.0.8", "NevergradSearch")
-        made = {}
-        for each in self._parameters:
-            if each.kind == "choice":
-                made[each.name] = library.p.Choice(list(range(len(each.choices))))
-            elif each.log:
-                made[each.name] = library.p.Log(lower=each.lower, upper=each.upper)
-            else:
-                made[each.name] = library.p.Scalar(lower=each.lower, upper=each.upper)
-        space = library.p.Dict(**made)
+        space = _space_of(library, self._parameters)
         if self._seed is not None:
             space.random_state.seed(self._seed % 2**32)
         kind = library.optimizers.registry[self._kind] if isinstance(self._kind, str) else self._kind
@@ -91,3 +92,15 @@ class NevergradSearch(AskTellSearcher):
                 }
             )
         self._optimizer.tell(token, loss)
+
+
+def _space_of(library: Any, parameters: list[Parameter]) -> Any:
+    made = {}
+    for each in parameters:
+        if each.kind == "choice":
+            made[each.name] = library.p.Choice(list(range(len(each.choices))))
+        elif each.log:
+            made[each.name] = library.p.Log(lower=each.lower, upper=each.upper)
+        else:
+            made[each.name] = library.p.Scalar(lower=each.lower, upper=each.upper)
+    return library.p.Dict(**made)

@@ -73,6 +73,15 @@ class OptunaSearch(Searcher):
         self._space = dict(config)
         return True
 
+    @staticmethod
+    def convert_search_space(spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a space as Optuna's distributions by name. Raises ConfigError for what Optuna cannot do.
+
+        Example: `OptunaSearch.convert_search_space({"lr": tune.loguniform(1e-4, 1)})`
+        """
+        optuna = need("optuna", "optuna", ">=3.6", "OptunaSearch")
+        return {each.name: _distribution(optuna, each) for each in flat_space(spec, "OptunaSearch")}
+
     def _ready(self) -> None:
         if self._study is not None:
             return

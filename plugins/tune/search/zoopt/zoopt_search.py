@@ -7,7 +7,8 @@ from typing import Any
 
 from shoal.errors import ConfigError
 from shoal.tune.search.ask_tell import AskTellSearcher
-from shoal.tune.search.spaces import need
+from shoal.tune.search.spaces import Parameter, flat_space, need
+from shoal.tune.search.variant_generator import parse_spec_vars
 
 __all__ = ["ZOOptSearch"]
 
@@ -45,18 +46,24 @@ class ZOOptSearch(AskTellSearcher):
         self._kwargs = kwargs
         self._optimizer: Any = None
 
+    @staticmethod
+    def convert_search_space(spec: Mapping[str, Any], join: bool = False) -> dict[str, Any]:
+        """Return a space as ZOOpt's dimensions by name: choices are of positions, numbers shares of their ranges.
+
+        Parameters: with `join` what is fixed in the space is there as well.
+        Raises ConfigError for what ZOOpt cannot do.
+
+        Example: `ZOOptSearch.convert_search_space({"lr": tune.loguniform(1e-4, 1)})`
+        """
+        kinds = need("zoopt", "zoopt", ">=0.4", "ZOOptSearch").ValueType
+        fixed = {"/".join(map(str, path)): value for path, value in parse_spec_vars(spec)[0]} if join else {}
+        return {**fixed, **_dimensions_of(kinds, flat_space(spec, "ZOOptSearch"))}
+
     def _begin(self) -> None:
         library = need("zoopt", "zoopt", ">=0.4", "ZOOptSearch")
         algorithms = need("zoopt.algos.opt_algorithms.racos.sracos", "zoopt", ">=0.4", "ZOOptSearch")
         kinds = library.ValueType
-        dimensions: list[Any] = []
-        for each in self._parameters:
-            if each.kind == "choice":
-                dimensions.append((kinds.GRID, list(range(len(each.choices)))))
-            elif each.kind == "int":
-                dimensions.append((kinds.DISCRETE, [int(each.lower), int(each.upper)], True))
-            else:
-                dimensions.append((kinds.CONTINUOUS, [0.0, 1.0], 1e-10))
+        dimensions = list(_dimensions_of(kinds, self._parameters).values())
         parameter = library.Parameter(
             budget=self._budget, parallel=True, server_num=self._parallel, **self._kwargs
         )
@@ -80,3 +87,15 @@ class ZOOptSearch(AskTellSearcher):
     def _tell(self, token: Any, values: dict[str, Any], loss: float) -> None:
         if token is not None:
             self._optimizer.complete(token, loss)
+
+
+def _dimensions_of(kinds: Any, parameters: list[Parameter]) -> dict[str, tuple[Any, ...]]:
+    made: dict[str, tuple[Any, ...]] = {}
+    for each in parameters:
+        if each.kind == "choice":
+            made[each.name] = kinds.GRID, list(range(len(each.choices)))
+        elif each.kind == "int":
+            made[each.name] = kinds.DISCRETE, [int(each.lower), int(each.upper)], True
+        else:
+            made[each.name] = kinds.CONTINUOUS, [0.0, 1.0], 1e-10
+    return made

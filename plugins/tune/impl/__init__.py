@@ -1,0 +1,1 @@
+"""Spaces with objects in them that searchers need not see."""

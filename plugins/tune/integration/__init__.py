@@ -1,0 +1,1 @@
+"""Callbacks of other libraries that report to the experiment whose trial uses them."""
