@@ -30,6 +30,7 @@ OTHERS = 50  # episodes that decide whether the threshold is reached
 SEEDS = (1, 2, 3)
 
 SMALL = {"fcnet_hiddens": [64, 64], "fcnet_activation": "relu"}
+FLAT = {"fcnet_hiddens": [16], "fcnet_activation": "tanh"}
 CARTPOLE, PENDULUM = ("CartPole-v1", 450.0), ("Pendulum-v1", -250.0)
 VALUES = {
     "lr": 1e-3,
@@ -101,6 +102,20 @@ TASKS = {
     "apex_ddpg": Task(
         "apex_ddpg.ApexDDPGConfig", PENDULUM, REAL | SHARDS | {"training_intensity": 128}, 40_000, runners=3
     ),
+    "es": Task(
+        "es.ESConfig",
+        CARTPOLE,
+        {"model": FLAT, "episodes_per_batch": 60, "noise_stdev": 0.1, "stepsize": 0.1, "l2_coeff": 0.001},
+        1_000_000,
+        runners=2,
+    ),
+    "ars": Task(
+        "ars.ARSConfig",
+        CARTPOLE,
+        {"model": FLAT, "num_rollouts": 16, "rollouts_used": 8, "noise_stdev": 0.1, "sgd_stepsize": 0.1},
+        1_000_000,
+        runners=2,
+    ),
     "bc": Task("bc.BCConfig", CARTPOLE, OFFLINE, 2_000_000, data="dqn"),
     "marwil": Task(
         "marwil.MARWILConfig",
@@ -145,7 +160,9 @@ def configured(task: Task, seed: int) -> Any:
     module, _, name = task.config.rpartition(".")
     config = getattr(importlib.import_module(f"shoal.rllib.algorithms.{module}"), name)()
     config.environment(task.goal[0]).training(**task.training).debugging(seed=seed)
-    return config.env_runners(num_env_runners=task.runners, num_envs_per_env_runner=task.envs)
+    if task.envs > 1:
+        config.env_runners(num_envs_per_env_runner=task.envs)
+    return config.env_runners(num_env_runners=task.runners)
 
 
 def learn(task: Task, seed: int, data: Path | None = None) -> dict[str, Any]:
