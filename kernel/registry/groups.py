@@ -72,6 +72,7 @@ ROUTES: Group[Any] = Group("shoal.routes", "routes", None, Picks.ALL)
 TRAIN_BACKENDS: Group[Any] = Group("shoal.train.backends", "backend of training", None, Picks.ALL)
 SERVE_ROUTERS: Group[Any] = Group("shoal.serve.routers", "router of requests", None, Picks.ALL)
 TUNE_SCHEDULERS: Group[Any] = Group("shoal.tune.schedulers", "scheduler of trials", None, Picks.ALL)
+TUNE_TRAINABLES: Group[Any] = Group("shoal.tune.trainables", "trainable", None, Picks.ALL)
 TUNE_SEARCHERS: Group[Any] = Group("shoal.tune.searchers", "searcher", None, Picks.ALL)
 HOOKS: Group[Any] = Group("shoal.hooks", "observer", None, Picks.ALL)
 
@@ -97,6 +98,7 @@ GROUPS: tuple[Group[Any], ...] = (
     SERVE_ROUTERS,
     TUNE_SCHEDULERS,
     TUNE_SEARCHERS,
+    TUNE_TRAINABLES,
     HOOKS,
 )
 

@@ -12,17 +12,14 @@ from shoal.errors import ConfigError, describe
 
 Creator: TypeAlias = Callable[[Mapping[str, Any]], gymnasium.Env[Any, Any]]
 
-_registered: dict[str, Creator] = {}
-
-
 def register_env(name: str, env_creator: Creator) -> None:
     """Give a function that makes an environment of its configuration a name, for `config.environment(name)`.
 
     Example: `register_env("corridor", lambda config: Corridor(config["length"]))`
     """
-    if not callable(env_creator):
-        raise ConfigError(f"env_creator must be a function of a configuration, not {describe(env_creator)}")
-    _registered[name] = env_creator
+    from shoal.tune.registry import register_env as register
+
+    register(name, env_creator)
 
 
 def creator_of(env: Any) -> Creator:
@@ -31,14 +28,17 @@ def creator_of(env: Any) -> Creator:
     Example: `creator_of("CartPole-v1")({})`
     """
     if isinstance(env, str):
-        if env in _registered:
-            return _registered[env]
+        from shoal.tune.registry import registered_environments
+
+        registered = registered_environments()
+        if env in registered:
+            return registered[env]
         try:
             gymnasium.spec(env)
         except gymnasium.error.Error as error:
             raise ConfigError(
                 f"no environment is named {env!r}: {error} Give a name that gymnasium knows, a class, or one that "
-                f"register_env has named ({', '.join(sorted(_registered)) or 'none so far'})"
+                f"register_env has named ({', '.join(sorted(registered)) or 'none so far'})"
             ) from error
         return _Named(env)
     if isinstance(env, type) and issubclass(env, gymnasium.Env):

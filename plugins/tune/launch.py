@@ -82,10 +82,12 @@ class Plan:
         """Check what was given. Raises ConfigError."""
         if isinstance(trainable, str):
             trainable = trainable_named(trainable)
+        trainable = getattr(trainable, "as_trainable", lambda: trainable)()
         if isinstance(trainable, DataParallelTrainer):
             run = run or attrs.evolve(trainable.run_config, callbacks=[])
             trainable = of_trainer(trainable, space)
         check_trainable(trainable)
+        space = getattr(trainable, "prepare_space", lambda given: given)(space)
         parse_spec_vars(space)
         run = run or RunConfig()
         stopper_of(run.stop)

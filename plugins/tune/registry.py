@@ -17,6 +17,7 @@ __all__ = [
     "register_env",
     "register_input",
     "register_trainable",
+    "registered_environments",
     "registry_contains_input",
     "registry_get_input",
     "validate_trainable",
@@ -37,10 +38,17 @@ def register_trainable(name: str, trainable: Any, warn: bool = True) -> None:
 
 
 def validate_trainable(trainable_name: str) -> None:
-    """Raise ConfigError if no trainable has that name."""
-    if trainable_name not in _trainables:
+    """Raise ConfigError if no trainable has that name, neither a registered one nor one of an installed library."""
+    from shoal.registry.discover import find
+    from shoal.registry.groups import TUNE_TRAINABLES
+
+    if trainable_name in _trainables:
+        return
+    installed = [one.name for one in find(TUNE_TRAINABLES)]
+    if trainable_name not in installed:
         raise ConfigError(
-            f"no trainable is named {trainable_name!r}; registered are: {', '.join(sorted(_trainables)) or 'none'}. "
+            f"no trainable is named {trainable_name!r}; registered are: {', '.join(sorted(_trainables)) or 'none'}; "
+            f"libraries have: {', '.join(sorted(installed)) or 'none'}. "
             "tune.register_trainable(name, trainable) adds one"
         )
 
@@ -62,9 +70,15 @@ def class_of(trainable: Any, name: str = "") -> type[Trainable]:
 
 
 def trainable_named(name: str) -> Any:
-    """Return what was registered under that name. Raises ConfigError if nothing was."""
+    """Return what was registered under that name, or what a library has. Raises ConfigError if there is nothing.
+
+    A library's trainables are entry points of the group `shoal.tune.trainables`: subclasses of Trainable.
+    """
+    from shoal.registry.drivers import load_driver
+    from shoal.registry.groups import TUNE_TRAINABLES
+
     validate_trainable(name)
-    return _trainables[name]
+    return _trainables[name] if name in _trainables else load_driver(TUNE_TRAINABLES, name)
 
 
 def is_function_trainable(trainable: Any) -> bool:
@@ -107,8 +121,18 @@ def source_of(trainable: Any) -> str:
         )
 
 
+def registered_environments() -> dict[str, Callable[..., Any]]:
+    """Return the environments that were given names, as functions of a configuration."""
+    return dict(_environments)
+
+
 def register_env(name: str, env_creator: Callable[..., Any]) -> None:
-    """Give an environment of reinforcement learning a name. Raises ConfigError for what is no function."""
+    """Give an environment of reinforcement learning a name, for `config.environment(name)` of shoal.rllib.
+
+    Raises ConfigError for what is no function of a configuration.
+
+    Example: `tune.register_env("corridor", lambda config: Corridor(config["length"]))`
+    """
     if not callable(env_creator):
         raise ConfigError(f"env_creator must be a function, not {describe(env_creator)}")
     _environments[name] = env_creator

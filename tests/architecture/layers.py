@@ -89,8 +89,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "shoal.tune",
         "shoal.util",
     },
-    # recorded episodes
-    "shoal.rllib": LIBRARY | {"shoal.data"},
+    # recorded episodes; algorithms as trainables
+    "shoal.rllib": LIBRARY | {"shoal.data", "shoal.tune"},
     # read by mypy, not by programs
     "shoal.mypy_plugin": set(),
     # 6: commands are the kernel's, so they too ask the registry for a driver and never name its module

@@ -77,6 +77,13 @@ class Algorithm(ABC):
         """Return who plays environments that `make` makes. Algorithms that see other things in steps override it."""
         return RunnerGroup(self._play(make), self.config)
 
+    @classmethod
+    def as_trainable(cls) -> Any:
+        """Return the class that trials of shoal.tune run: `tune.Tuner(PPO, param_space=config)`."""
+        from shoal.rllib.tuning import trainable_of
+
+        return trainable_of(cls)
+
     @abstractmethod
     def training_step(self) -> dict[str, Any]:
         """Sample and learn once; return what is to be told of the learning."""

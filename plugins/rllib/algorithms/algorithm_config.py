@@ -161,6 +161,20 @@ class AlgorithmConfig:
         """Return all settings by their names."""
         return copy.deepcopy(self._settings)
 
+    def update_from_dict(self: C, settings: Mapping[str, Any]) -> C:
+        """Take settings by their names, whichever family they are of. Raises ConfigError as the families' methods do."""
+        for name, value in settings.items():
+            present = OLDER.get(name, name)
+            family = next((each for each, names in self.families.items() if present in names), "training")
+            if value is not None or self._settings.get(present) is not None:
+                self._set(family, {name: value})
+        return self
+
+    @classmethod
+    def from_dict(cls: type[C], settings: Mapping[str, Any]) -> C:
+        """Return a configuration with these settings, the others as they are by default."""
+        return cls().update_from_dict(settings)
+
     def validate(self) -> None:
         """Raise ConfigError for settings that are wrong together."""
         if self.env is None:
@@ -171,6 +185,11 @@ class AlgorithmConfig:
         made = self.copy()
         if env is not None:
             made.environment(env)
+        searched = [name for name, value in made._settings.items() if is_searched(value)]
+        if searched:
+            raise ConfigError(
+                f"{', '.join(searched)}: a space to search; hand the configuration to tune.Tuner as param_space"
+            )
         made.validate()
         if made._algo_class is None:
             raise ConfigError("which algorithm? Use its own configuration, such as PPOConfig()")
@@ -188,7 +207,7 @@ class AlgorithmConfig:
             present = OLDER.get(name, name)
             if present not in known:
                 raise ConfigError(self._unknown(family, name))
-            self._settings[present] = self._checked(present, value)
+            self._settings[present] = value if is_searched(value) else self._checked(present, value)
         return self
 
     def _unknown(self, family: str, name: str) -> str:
@@ -222,6 +241,13 @@ class AlgorithmConfig:
             if isinstance(value, bool) or not isinstance(value, (int, float)) or value < least:
                 raise ConfigError(f"{name} must be a number ≥ {least}, not {describe(value)}")
         return value
+
+
+def is_searched(value: Any) -> bool:
+    """Return whether a setting is a space that shoal.tune is to search."""
+    return type(value).__module__.startswith("shoal.tune.") or (
+        isinstance(value, Mapping) and set(value) == {"grid_search"}
+    )
 
 
 _LEAST = {

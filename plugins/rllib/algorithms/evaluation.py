@@ -32,12 +32,12 @@ def played(
                 observation, _ = env.reset()
     finally:
         env.close()
-    known = returns or [float("nan")]
+    known: list[float] = returns or [float("nan")]
     return {
         "episode_return_mean": float(np.mean(known)),
         "episode_return_max": float(np.max(known)),
         "episode_return_min": float(np.min(known)),
-        "episode_len_mean": float(np.mean(lengths or [np.nan])),
+        "episode_len_mean": float(np.mean(lengths)) if lengths else float("nan"),
         "num_episodes": len(returns),
         "num_env_steps_sampled": steps,
         "hist_stats": {"episode_reward": returns, "episode_lengths": lengths},

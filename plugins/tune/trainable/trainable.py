@@ -73,6 +73,11 @@ class Trainable:
         """Return a PlacementGroupFactory for a trial of that configuration, None for one CPU."""
         return None
 
+    @classmethod
+    def prepare_space(cls, space: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a space of configurations as trials are to get it. Called once, in the program that begins them."""
+        return space
+
     # What runs it
 
     @property
