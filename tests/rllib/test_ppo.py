@@ -223,3 +223,13 @@ def test_the_loss_is_the_papers() -> None:
         expected += 0.2 * float(torch.distributions.kl_divergence(before, now)) / rows
     assert float(loss.detach()) == pytest.approx(expected, rel=1e-4)
     assert set(parts) == {"total_loss", "policy_loss", "vf_loss", "entropy", "mean_kl_loss"}
+
+
+@pytest.mark.processes
+def test_runners_of_a_second_algorithm_share_what_is_left() -> None:
+    with shoal.init(num_cpus=2):
+        first = config().env_runners(num_env_runners=4).build()
+        second = config().env_runners(num_env_runners=4, sample_timeout_s=30).build()
+        assert first.train()["training_iteration"] == second.train()["training_iteration"] == 1
+        first.stop()
+        second.stop()

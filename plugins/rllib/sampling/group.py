@@ -87,14 +87,14 @@ class RunnerGroup:
         return shoal.remote(num_cpus=self._cpus)(self._kind).remote(self._play, self._made)
 
     def _share(self, cpus: float) -> float:
-        """CPUs of one runner: as asked, or a share where the session has fewer than all runners want."""
-        have = shoal.cluster_resources().get("CPU", 0.0)
-        if cpus * self._count <= have or not have:
+        """CPUs of one runner: as asked, or a share of those that are free, so that it never waits for ever."""
+        free = shoal.available_resources().get("CPU", 0.0)
+        if cpus * self._count <= free:
             return cpus
         logger.warning(
-            "%d env runners of %g CPUs each want more than the %g that there are: they share them",
+            "%d env runners of %g CPUs each want more than the %g that are free: they share them",
             self._count,
             cpus,
-            have,
+            free,
         )
-        return math.floor(have / self._count * 1000) / 1000
+        return math.floor(free / self._count * 1000) / 1000
