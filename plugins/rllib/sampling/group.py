@@ -39,6 +39,8 @@ class RunnerGroup:
                 shoal.init()
             self._cpus = self._share(config.num_cpus_per_env_runner)
             self._actors = [self._new() for _ in range(self._count)]
+            # There now: who asks next what is free hears of them, and an environment that cannot be made is told here.
+            shoal.get([actor.__shoal_ready__.remote() for actor in self._actors], timeout=self._timeout)
 
     def sample(self, arrays: dict[str, Any], steps: int) -> list[dict[str, Any]]:
         """Return what runners saw, at least `steps` steps together. Raises what environments raise."""
