@@ -86,7 +86,9 @@ class RunnerGroup:
 
     def _new(self) -> Any:
         self._made += 1
-        return shoal.remote(num_cpus=self._cpus)(self._kind).remote(self._play, self._made)
+        # Processes of runners fork from one that has torch already: importing it takes seconds.
+        ready = {"preload": [self._kind.__module__]}
+        return shoal.remote(num_cpus=self._cpus, runtime_env=ready)(self._kind).remote(self._play, self._made)
 
     def _share(self, cpus: float) -> float:
         """CPUs of one runner: as asked, or a share of those that are free, so that it never waits for ever."""
