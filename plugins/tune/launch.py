@@ -19,6 +19,7 @@ from shoal.train.controller.records import living
 from shoal.train.storage import Storage, locate
 from shoal.train.trainer import DataParallelTrainer
 from shoal.tune.analysis import ExperimentAnalysis
+from shoal.tune.beginning import learn, refuse_clocks
 from shoal.tune.callback import Callback, CallbackList
 from shoal.tune.config import ResumeConfig, TuneConfig
 from shoal.tune.controller.machine import Controller, Setup
@@ -209,20 +210,26 @@ class Launch:
         self.scheduler = scheduler_of(tune.scheduler)
         self.source = search_of(tune.search_alg)
         self.stopper = stopper_of(run.stop)
+        if tune.deterministic:
+            refuse_clocks(self.scheduler, self.stopper)
+        seed = tune.seed if tune.seed is not None or not tune.deterministic else 0
         metric = tune.metric if isinstance(tune.metric, str) else None
         mode = tune.mode if isinstance(tune.mode, str) else None
-        if not self.scheduler.set_search_properties(metric, mode):
+        if not self.scheduler.set_search_properties(metric, mode, **({} if seed is None else {"seed": seed})):
             raise ConfigError(
                 f"{type(self.scheduler).__name__} and TuneConfig both have metric or mode "
                 f"({self.scheduler.metric!r}, {self.scheduler.mode!r} and {metric!r}, {mode!r}): give them in one place"
             )
         self.metric: Any = tune.metric or self.scheduler.metric or getattr(self.source, "metric", None)
         self.mode: Any = tune.mode or self.scheduler.mode
-        if isinstance(self.source, BasicVariantGenerator) and tune.seed is not None:
-            self.source.seed = tune.seed
+        if isinstance(self.source, BasicVariantGenerator) and seed is not None:
+            self.source.seed = seed
         self.source.set_search_properties(
-            self.metric, self.mode, plan.space, num_samples=tune.num_samples, seed=tune.seed
+            self.metric, self.mode, plan.space, num_samples=tune.num_samples, seed=seed
         )
+        self._seed = seed
+        if tune.warm_start is not None and plan.restored is None:
+            learn(self.source, tune.warm_start, metric)
 
     def run(self) -> ExperimentAnalysis:
         """Run it."""
@@ -238,7 +245,7 @@ class Launch:
         self._called = name
         with ExperimentFile(storage) as file:
             known = self._known(file)
-            prefix = known[0].trial_id.rpartition("_")[0] if known else uuid4().hex[:5]
+            prefix = known[0].trial_id.rpartition("_")[0] if known else self._prefix()
             machine = Controller(
                 Setup(
                     scheduler=self.scheduler,
@@ -340,15 +347,21 @@ class Launch:
             ),
             limit=limit,
             shares=simple
+            and not tune.deterministic
             and not self.scheduler.needs_every_report
             and tune.reuse_actors is not False
             and is_function_trainable(plan.trainable)
             and isinstance(self._resources(), PlacementGroupFactory),
             reuse=tune.reuse_actors,
-            waits=waits,
-            seed=tune.seed,
+            waits=waits or tune.deterministic,
+            seed=self._seed,
+            in_turns=tune.deterministic,
             environment=plan.run.worker_runtime_env,
         )
+
+    def _prefix(self) -> str:
+        """Return what trials' names begin with: the same for the same seed, where everything is."""
+        return f"{(self._seed or 0) % 16**5:05x}" if self._plan.tune.deterministic else uuid4().hex[:5]
 
     def _resources(self) -> Any:
         """Return what a trial gets, or the function that says it."""
