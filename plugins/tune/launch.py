@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -43,6 +44,7 @@ from shoal.util.reports import tell
 
 log = logging.getLogger("shoal.tune")
 
+_led: set[str] = set()  # the folders of experiments that this process leads now
 _LONGEST_NAME = 100
 _TELL_SECONDS = 1.0  # between two times that the dashboard is told
 _MOST_POINTS = 500  # of the curve of the best
@@ -178,11 +180,28 @@ def code_changes(old: str, new: str) -> str:
 
 def refuse_living(meta: Mapping[str, Any], storage: Storage) -> None:
     """Raise ConfigError if somebody leads the experiment of these facts right now."""
+    here = meta.get("pid") == os.getpid() and meta.get("host") == socket.gethostname()
+    if here and storage.path not in _led:
+        return  # it ended here, and the disk was too full to write that down
     if meta.get("status") == "running" and (who := living(meta)):
         raise ConfigError(
             f"the experiment in {storage.path} goes on in {who.removeprefix('in ')}: give this one another name, "
             "or end that one"
         )
+
+
+@contextlib.contextmanager
+def leading(storage: Storage) -> Iterator[None]:
+    """Lead the experiment in that folder, in this process. Raises ConfigError if another thread does."""
+    if storage.path in _led:
+        raise ConfigError(
+            f"the experiment in {storage.path} goes on in this program: give this one another name"
+        )
+    _led.add(storage.path)
+    try:
+        yield
+    finally:
+        _led.discard(storage.path)
 
 
 def launch(plan: Plan) -> ExperimentAnalysis:
@@ -243,7 +262,7 @@ class Launch:
             storage = plan.restored
             name = os.path.basename(storage.path)
         self._called = name
-        with ExperimentFile(storage) as file:
+        with leading(storage), ExperimentFile(storage) as file:
             known = self._known(file)
             prefix = known[0].trial_id.rpartition("_")[0] if known else self._prefix()
             machine = Controller(
