@@ -36,9 +36,9 @@ from shoal.tune.search.plugins import source_of as search_of
 from shoal.tune.search.variant_generator import format_vars, parse_spec_vars
 from shoal.tune.state import FILE, ExperimentFile, decode, encode
 from shoal.tune.stopper import NoopStopper, stopper_of
+from shoal.tune.tools.log import in_notebook
 from shoal.tune.trainable.given import RESOURCES
 from shoal.tune.trainable.of_trainer import of_trainer
-from shoal.tune.utils.log import in_notebook
 from shoal.tune.worker import Task
 from shoal.util.reports import tell
 
