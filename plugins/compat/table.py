@@ -197,6 +197,11 @@ MODULES: dict[str, tuple[Source, ...]] = {
     "ray.tune.trainable.util": (_of("shoal.tune", "with_parameters with_resources"),),
     "ray.tune.tune": (_of("shoal.tune", "run"),),
     "ray.tune.tune_config": (_of("shoal.tune", "ResumeConfig TuneConfig"),),
+    "ray.tune.utils": (_of("shoal.tune.tools"),),
+    "ray.tune.utils.file_transfer": (_of("shoal.tune.tools.file_transfer"),),
+    "ray.tune.utils.log": (_of("shoal.tune.tools.log"),),
+    "ray.tune.utils.serialization": (_of("shoal.tune.tools.serialization"),),
+    "ray.tune.utils.util": (_of("shoal.tune.tools.running"),),
     "ray.types": (_of("shoal", "ObjectRef"),),
     "ray.util": (
         _of("shoal.util"),

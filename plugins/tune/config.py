@@ -35,7 +35,10 @@ class TuneConfig:
     `time_budget_s` ends the experiment. `reuse_actors` says whether trials follow each other in one process (None: as
     long as they are short; a class must have `reset_config` for it). `trial_name_creator` and `trial_dirname_creator`
     name a trial and its folder. `chdir_to_trial_dir` has each trial run in its folder. `seed` makes the same
-    configurations again, and seeds random numbers in trials.
+    configurations again, and seeds random numbers in trials. With `deterministic` the same seed (0 if there is none)
+    gives the same decisions too, however long things take: trials report in turns, each waiting for the others, and as
+    many must run at once (`max_concurrent_trials`). `warm_start` is what the searcher learns from before it begins: a
+    past experiment (its folder, its results or its ExperimentAnalysis), or a list of them.
     Raises ConfigError.
 
     Example: `TuneConfig(metric="loss", mode="min", num_samples=20)`
@@ -53,6 +56,8 @@ class TuneConfig:
     trial_dirname_creator: Callable[[Trial], str] | None = None
     chdir_to_trial_dir: bool = True
     seed: int | None = attrs.field(default=None, kw_only=True)
+    deterministic: bool = attrs.field(default=False, kw_only=True)
+    warm_start: Any = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         modes = [self.mode] if isinstance(self.mode, str) or self.mode is None else list(self.mode)
@@ -72,6 +77,8 @@ class TuneConfig:
         limit: Any = self.max_concurrent_trials
         if limit is not None and (not isinstance(limit, int) or limit < 0):
             raise ConfigError(f"max_concurrent_trials must be at least 1, not {describe(limit)}")
+        if self.deterministic and self.time_budget_s is not None:
+            raise ConfigError("time_budget_s depends on time: it does not go with deterministic=True")
         budget: Any = self.time_budget_s
         if budget is not None and (not isinstance(budget, (int, float)) or not budget > 0):
             raise ConfigError(f"time_budget_s must be more than 0 seconds, not {describe(budget)}")

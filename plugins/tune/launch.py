@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +20,7 @@ from shoal.train.controller.records import living
 from shoal.train.storage import Storage, locate
 from shoal.train.trainer import DataParallelTrainer
 from shoal.tune.analysis import ExperimentAnalysis
+from shoal.tune.beginning import learn, refuse_clocks
 from shoal.tune.callback import Callback, CallbackList
 from shoal.tune.config import ResumeConfig, TuneConfig
 from shoal.tune.controller.machine import Controller, Setup
@@ -34,14 +36,15 @@ from shoal.tune.search.plugins import source_of as search_of
 from shoal.tune.search.variant_generator import format_vars, parse_spec_vars
 from shoal.tune.state import FILE, ExperimentFile, decode, encode
 from shoal.tune.stopper import NoopStopper, stopper_of
+from shoal.tune.tools.log import in_notebook
 from shoal.tune.trainable.given import RESOURCES
 from shoal.tune.trainable.of_trainer import of_trainer
-from shoal.tune.utils.log import in_notebook
 from shoal.tune.worker import Task
 from shoal.util.reports import tell
 
 log = logging.getLogger("shoal.tune")
 
+_led: set[str] = set()  # the folders of experiments that this process leads now
 _LONGEST_NAME = 100
 _TELL_SECONDS = 1.0  # between two times that the dashboard is told
 _MOST_POINTS = 500  # of the curve of the best
@@ -177,11 +180,28 @@ def code_changes(old: str, new: str) -> str:
 
 def refuse_living(meta: Mapping[str, Any], storage: Storage) -> None:
     """Raise ConfigError if somebody leads the experiment of these facts right now."""
+    here = meta.get("pid") == os.getpid() and meta.get("host") == socket.gethostname()
+    if here and storage.path not in _led:
+        return  # it ended here, and the disk was too full to write that down
     if meta.get("status") == "running" and (who := living(meta)):
         raise ConfigError(
             f"the experiment in {storage.path} goes on in {who.removeprefix('in ')}: give this one another name, "
             "or end that one"
         )
+
+
+@contextlib.contextmanager
+def leading(storage: Storage) -> Iterator[None]:
+    """Lead the experiment in that folder, in this process. Raises ConfigError if another thread does."""
+    if storage.path in _led:
+        raise ConfigError(
+            f"the experiment in {storage.path} goes on in this program: give this one another name"
+        )
+    _led.add(storage.path)
+    try:
+        yield
+    finally:
+        _led.discard(storage.path)
 
 
 def launch(plan: Plan) -> ExperimentAnalysis:
@@ -209,20 +229,26 @@ class Launch:
         self.scheduler = scheduler_of(tune.scheduler)
         self.source = search_of(tune.search_alg)
         self.stopper = stopper_of(run.stop)
+        if tune.deterministic:
+            refuse_clocks(self.scheduler, self.stopper)
+        seed = tune.seed if tune.seed is not None or not tune.deterministic else 0
         metric = tune.metric if isinstance(tune.metric, str) else None
         mode = tune.mode if isinstance(tune.mode, str) else None
-        if not self.scheduler.set_search_properties(metric, mode):
+        if not self.scheduler.set_search_properties(metric, mode, **({} if seed is None else {"seed": seed})):
             raise ConfigError(
                 f"{type(self.scheduler).__name__} and TuneConfig both have metric or mode "
                 f"({self.scheduler.metric!r}, {self.scheduler.mode!r} and {metric!r}, {mode!r}): give them in one place"
             )
         self.metric: Any = tune.metric or self.scheduler.metric or getattr(self.source, "metric", None)
         self.mode: Any = tune.mode or self.scheduler.mode
-        if isinstance(self.source, BasicVariantGenerator) and tune.seed is not None:
-            self.source.seed = tune.seed
+        if isinstance(self.source, BasicVariantGenerator) and seed is not None:
+            self.source.seed = seed
         self.source.set_search_properties(
-            self.metric, self.mode, plan.space, num_samples=tune.num_samples, seed=tune.seed
+            self.metric, self.mode, plan.space, num_samples=tune.num_samples, seed=seed
         )
+        self._seed = seed
+        if tune.warm_start is not None and plan.restored is None:
+            learn(self.source, tune.warm_start, metric)
 
     def run(self) -> ExperimentAnalysis:
         """Run it."""
@@ -236,9 +262,9 @@ class Launch:
             storage = plan.restored
             name = os.path.basename(storage.path)
         self._called = name
-        with ExperimentFile(storage) as file:
+        with leading(storage), ExperimentFile(storage) as file:
             known = self._known(file)
-            prefix = known[0].trial_id.rpartition("_")[0] if known else uuid4().hex[:5]
+            prefix = known[0].trial_id.rpartition("_")[0] if known else self._prefix()
             machine = Controller(
                 Setup(
                     scheduler=self.scheduler,
@@ -340,15 +366,21 @@ class Launch:
             ),
             limit=limit,
             shares=simple
+            and not tune.deterministic
             and not self.scheduler.needs_every_report
             and tune.reuse_actors is not False
             and is_function_trainable(plan.trainable)
             and isinstance(self._resources(), PlacementGroupFactory),
             reuse=tune.reuse_actors,
-            waits=waits,
-            seed=tune.seed,
+            waits=waits or tune.deterministic,
+            seed=self._seed,
+            in_turns=tune.deterministic,
             environment=plan.run.worker_runtime_env,
         )
+
+    def _prefix(self) -> str:
+        """Return what trials' names begin with: the same for the same seed, where everything is."""
+        return f"{(self._seed or 0) % 16**5:05x}" if self._plan.tune.deterministic else uuid4().hex[:5]
 
     def _resources(self) -> Any:
         """Return what a trial gets, or the function that says it."""

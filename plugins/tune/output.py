@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from shoal.errors import ConfigError, describe
-from shoal.tune.utils.util import Tee
+from shoal.tune.tools.running import Tee
 
 __all__ = ["files_of", "output_to"]
 

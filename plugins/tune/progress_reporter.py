@@ -12,7 +12,7 @@ from shoal.errors import ConfigError
 from shoal.tune.callback import Callback
 from shoal.tune.experiment.trial import Trial
 from shoal.tune.schedulers.trial_scheduler import AUTO
-from shoal.tune.utils.log import in_notebook
+from shoal.tune.tools.log import in_notebook
 
 __all__ = [
     "CLIReporter",

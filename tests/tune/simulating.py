@@ -11,6 +11,7 @@ from shoal.tune.controller.events import Action, Answer, Kill, Left, Over, Repor
 from shoal.tune.controller.machine import Controller, Setup
 from shoal.tune.experiment.trial import Trial
 from shoal.tune.schedulers import TrialScheduler
+from shoal.tune.search import SearchAlgorithm, Searcher, SearchGenerator
 from shoal.tune.search.basic_variant import BasicVariantGenerator
 from shoal.tune.stopper import MaximumIterationStopper, NoopStopper
 
@@ -35,11 +36,14 @@ class Simulation:
         metric: str = "score",
         mode: str = "max",
         seed: int = 1,
+        searcher: Searcher | None = None,
     ) -> None:
-        source = BasicVariantGenerator(random_state=seed)
-        source.set_search_properties(metric, mode, space, num_samples=samples)
+        source: SearchAlgorithm = BasicVariantGenerator(random_state=seed)
+        if searcher is not None:
+            source = SearchGenerator(searcher)
+        source.set_search_properties(metric, mode, space, num_samples=samples, seed=seed)
         scheduler.set_search_properties(
-            None if scheduler.metric else metric, None if scheduler.mode else mode
+            None if scheduler.metric else metric, None if scheduler.mode else mode, seed=seed
         )
         stopper = NoopStopper() if longest is None else MaximumIterationStopper(longest)
         self.machine = Controller(

@@ -21,7 +21,7 @@ from shoal.tune.experiment.trial import Trial
 from shoal.tune.logger import JsonLoggerCallback
 from shoal.tune.logger.trackers import MLflowLoggerCallback, TBXLoggerCallback
 from shoal.tune.progress_reporter import CLIReporter, JupyterNotebookReporter, TrialProgressCallback
-from shoal.tune.utils.log import disable_ipython, in_notebook
+from shoal.tune.tools.log import disable_ipython, in_notebook
 
 
 def _train(config: dict[str, Any]) -> None:
@@ -178,7 +178,7 @@ def test_a_notebook_shows_tables(capsys: pytest.CaptureFixture[str]) -> None:
         assert not in_notebook()
     finally:
         InteractiveShell.clear_instance()
-        from shoal.tune.utils import log
+        from shoal.tune.tools import log
 
         log._notebook = True
 

@@ -205,8 +205,9 @@ class Controller:
         except Exception as error:  # a searcher's, which may raise anything
             if isinstance(error, (ConfigError, TuneError)):
                 raise
+            searcher = getattr(self._source, "searcher", self._source)  # the one within, if there is one
             raise TuneError(
-                f"the searcher {type(self._source).__name__} raised {type(error).__name__}: {error}"
+                f"the searcher {type(searcher).__name__} raised {type(error).__name__}: {error}"
             ) from error
         if found is DONE:
             self._source.set_finished()

@@ -62,6 +62,7 @@ class Job:
     waits: bool  # whether a trial waits for an answer to each report
     seed: int | None = None  # of trials' random numbers
     environment: Any = None
+    in_turns: bool = False  # whether what trials tell is handled in an order that does not depend on time
 
 
 class Shell:
@@ -86,6 +87,8 @@ class Shell:
         self._cost = math.inf  # seconds a trial takes, as measured
         self._begun: dict[str, float] = {}
         self._idle_since: float | None = None
+        self._told: dict[str, list[Event]] = {}  # what trials have told in this turn, with `in_turns`
+        self._turn_over = True
         self.interrupted = threading.Event()  # set by another thread that was, for the one that leads
 
     def lead(self) -> BaseException | None:
@@ -112,7 +115,9 @@ class Shell:
     def _turn(self) -> None:
         self._round += 1
         self._tell("on_step_begin")
-        self._fill()
+        if not self._job.in_turns or self._turn_over:
+            self._fill()
+            self._turn_over = not self._machine.placed
         # What a trial waits for is written down before it is told; beginnings while the processes are at work.
         early = all(type(order) is Run for slot in self._slots.all() for order in slot.orders)
         if early:
@@ -120,7 +125,7 @@ class Shell:
         self._write()
         if not early:
             self._send()
-        for event in self._events():
+        for event in self._in_turns(self._events()) if self._job.in_turns else self._events():
             self._do(self._machine.handle(event))
         self._tell("on_step_end")
         if self._watch is not None:
@@ -263,10 +268,16 @@ class Shell:
 
     def _send(self) -> None:
         for slot in self._slots.all():
+            if not slot.orders and self._waits_for_others(slot):
+                continue  # a question that is under way would keep the answer back
             if slot.ref is None and (slot.orders or slot.trials):
                 orders, slot.orders = slot.orders, []
                 slot.ref = slot.actor.step.remote(orders, _STEP_SECONDS)
                 slot.sent = time.monotonic()
+
+    def _waits_for_others(self, slot: Slot) -> bool:
+        """Whether a process's trial has reported in this turn, so that it has nothing to tell until it is answered."""
+        return any(isinstance(each, Reported) for name in slot.trials for each in self._told.get(name, ()))
 
     def _events(self) -> Iterator[Event]:
         refs = {slot.ref: slot for slot in self._slots.all() if slot.ref is not None}
@@ -279,6 +290,23 @@ class Shell:
         elif not self._machine.finished:
             time.sleep(0.01)  # nothing runs and nothing may: a resource or another trial's process is awaited
         yield Tick(time.time())
+
+    def _in_turns(self, events: Iterator[Event]) -> Iterator[Event]:
+        """Hold back what trials tell until each that has a process has reported or left; then give it by trial."""
+        for event in events:
+            if isinstance(event, (Reported, Saved, Left, Failed)):
+                self._told.setdefault(event.trial_id, []).append(event)
+            else:
+                yield event
+        done = {
+            name for name, told in self._told.items() if any(not isinstance(each, Saved) for each in told)
+        }
+        if not self._machine.placed or not self._machine.placed.keys() <= done:
+            return
+        told, self._told = self._told, {}
+        self._turn_over = True
+        for trial_id in sorted(told):  # names end with numbers of the same length
+            yield from told[trial_id]
 
     def _take(self, slot: Slot, ref: Any) -> Iterator[Event]:
         if slot.ref is not ref:

@@ -297,7 +297,7 @@ class Trial:
         """Return it as JSON: what it is, and how it stands. What is no JSON is pickled in there."""
         import json
 
-        from shoal.tune.utils.serialization import TuneFunctionEncoder
+        from shoal.tune.tools.serialization import TuneFunctionEncoder
 
         what = {name: getattr(self, name) for name in _WHAT}
         stands = {name: getattr(self, name) for name in _STANDS}
@@ -305,26 +305,6 @@ class Trial:
             [each.index, each.name, each.path, dict(each.metrics)] for each in self.kept.all
         ]
         return json.dumps(what, cls=TuneFunctionEncoder), json.dumps(stands, cls=TuneFunctionEncoder)
-
-    @classmethod
-    def from_directory(cls, path: str | os.PathLike[str], stub: bool = False) -> Trial:
-        """Return the trial of a folder, as the experiment's file beside it says. Raises FileNotFoundError.
-
-        Parameters: with `stub` it is of no experiment: what needs one raises.
-
-        Example: `Trial.from_directory("~/shoal_results/search/1a2b3_00000")`
-        """
-        from shoal.train.storage import locate
-        from shoal.tune.state import ExperimentFile
-
-        above, _, name = os.path.expanduser(os.fspath(path)).rstrip("/").rpartition("/")
-        storage = Storage(*locate(above), patience=30.0)
-        with ExperimentFile(storage, create=False, read_only=True) as file:
-            for trial in file.trials():
-                if trial.dirname == name:
-                    trial.about = None if stub else About(storage=storage)
-                    return trial
-        raise FileNotFoundError(f"the experiment in {above} has no trial in a folder {name!r}")
 
     @classmethod
     def from_json_state(cls, json_state: str, stub: bool = False) -> Trial:
@@ -336,7 +316,7 @@ class Trial:
         """
         import json
 
-        from shoal.tune.utils.serialization import TuneFunctionDecoder
+        from shoal.tune.tools.serialization import TuneFunctionDecoder
 
         found = (
             json.loads(json_state)
@@ -349,7 +329,7 @@ class Trial:
         """Stand as the second text of `get_json_state` says."""
         import json
 
-        from shoal.tune.utils.serialization import TuneFunctionDecoder
+        from shoal.tune.tools.serialization import TuneFunctionDecoder
 
         found = json.loads(run_metadata, cls=TuneFunctionDecoder, allow_cloudpickle=True)
         self.kept.all = [

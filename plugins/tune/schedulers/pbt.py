@@ -122,6 +122,7 @@ class PopulationBasedTraining(FIFOScheduler):
         self._log = log_config
         self._strict = require_attrs
         self._synch = synch
+        self._seeded = seed is not None
         self._rng = random.Random(seed)
         self.scores: dict[str, float] = {}  # at each trial's last interval
         self._times: dict[str, float] = {}  # of the last perturbation
@@ -129,6 +130,12 @@ class PopulationBasedTraining(FIFOScheduler):
         self._arrived: set[str] = set()
         self.num_perturbations = 0
         self.policies: dict[str, list[list[Any]]] = {}
+
+    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
+        """Take metric and mode, and the experiment's seed unless there is one."""
+        if not self._seeded and spec.get("seed") is not None:
+            self._rng = random.Random(spec["seed"])
+        return super().set_search_properties(metric, mode, **spec)
 
     @property
     def needs_every_report(self) -> bool:

@@ -46,6 +46,8 @@ class AskTellSearcher(Searcher):
         """Take what was not given before; return whether the space was taken."""
         self._metric = self._metric or metric
         self._mode = self._mode or mode
+        if getattr(self, "_seed", 0) is None:
+            self._seed = spec.get("seed")
         if self._space is not None:
             return False
         self._space = dict(config)

@@ -285,6 +285,11 @@ class CombinedStopper(Stopper):
     def __init__(self, *stoppers: Stopper) -> None:
         self._stoppers = stoppers
 
+    @property
+    def parts(self) -> tuple[Stopper, ...]:
+        """The stoppers that it is made of."""
+        return self._stoppers
+
     def __call__(self, trial_id: str, result: Mapping[str, Any]) -> bool:
         """Ask all of them."""
         return True in [stopper(trial_id, result) for stopper in self._stoppers]

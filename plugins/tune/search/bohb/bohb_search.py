@@ -58,6 +58,7 @@ class TuneBOHB(AskTellSearcher):
                 f"bohb_config has no {', '.join(sorted(unknown))}; it has {', '.join(_DEFAULTS)}"
             )
         self._options = {**_DEFAULTS, **(bohb_config or {})}
+        self._seed = seed
         self._rng = random.Random(seed)
         self.points: dict[float, dict[str, tuple[list[float], float]]] = {}  # by budget, then trial
         self.paused: set[str] = set()
@@ -124,7 +125,7 @@ class TuneBOHB(AskTellSearcher):
         return made
 
     def _begin(self) -> None:
-        """Nothing has to be made."""
+        self._rng = random.Random(self._seed)
 
     def _tell(self, token: Any, values: dict[str, Any], loss: float) -> None:
         self._made += 1

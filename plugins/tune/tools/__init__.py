@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from shoal.tune.utils.checks import diagnose_serialization, validate_save_restore
-from shoal.tune.utils.load import UtilMonitor, wait_for_gpu
-from shoal.tune.utils.mappings import deep_update, flatten_dict, merge_dicts, unflattened_lookup
-from shoal.tune.utils.util import date_str, warn_if_slow
+from shoal.tune.tools.checks import diagnose_serialization, validate_save_restore
+from shoal.tune.tools.load import UtilMonitor, wait_for_gpu
+from shoal.tune.tools.mappings import deep_update, flatten_dict, merge_dicts, unflattened_lookup
+from shoal.tune.tools.running import date_str, warn_if_slow
 
 __all__ = [
     "UtilMonitor",

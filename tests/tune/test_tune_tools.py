@@ -1,4 +1,4 @@
-"""The helpers of `shoal.tune.utils`."""
+"""The helpers of `shoal.tune.tools`."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ import pytest
 import shoal
 from shoal import tune
 from shoal.errors import ConfigError
-from shoal.tune import utils
-from shoal.tune.utils import util
-from shoal.tune.utils.file_transfer import sync_dir_between_nodes
-from shoal.tune.utils.load import UtilMonitor
-from shoal.tune.utils.log import Verbosity, has_verbosity, set_verbosity
-from shoal.tune.utils.serialization import TuneFunctionDecoder, TuneFunctionEncoder
+from shoal.tune import tools
+from shoal.tune.tools import running
+from shoal.tune.tools.file_transfer import sync_dir_between_nodes
+from shoal.tune.tools.load import UtilMonitor
+from shoal.tune.tools.log import Verbosity, has_verbosity, set_verbosity
+from shoal.tune.tools.serialization import TuneFunctionDecoder, TuneFunctionEncoder
 
 _lock = threading.Lock()
 
 
 def test_nested_mappings_are_joined_made_flat_and_looked_up() -> None:
     one = {"a": {"b": 1, "type": "x"}, "c": 3}
-    assert utils.merge_dicts(one, {"a": {"d": 2}}) == {"a": {"b": 1, "type": "x", "d": 2}, "c": 3}
+    assert tools.merge_dicts(one, {"a": {"d": 2}}) == {"a": {"b": 1, "type": "x", "d": 2}, "c": 3}
     assert one == {"a": {"b": 1, "type": "x"}, "c": 3}
-    assert utils.flatten_dict({"a": {"b": 1}, "l": [1, 2]}, flatten_list=True) == {
+    assert tools.flatten_dict({"a": {"b": 1}, "l": [1, 2]}, flatten_list=True) == {
         "a/b": 1,
         "l/0": 1,
         "l/1": 2,
     }
     with pytest.raises(ValueError, match="delimiter"):
-        utils.flatten_dict({"a/b": 1}, prevent_delimiter=True)
-    assert utils.unflattened_lookup("a/b", one) == 1
-    assert utils.unflattened_lookup("a/z", one, default=None) is None
+        tools.flatten_dict({"a/b": 1}, prevent_delimiter=True)
+    assert tools.unflattened_lookup("a/b", one) == 1
+    assert tools.unflattened_lookup("a/z", one, default=None) is None
     with pytest.raises(KeyError, match="there is no 'z'"):
-        utils.unflattened_lookup("a/z", one)
+        tools.unflattened_lookup("a/z", one)
     with pytest.raises(KeyError, match="'new' is not there"):
-        utils.deep_update({"a": 1}, {"new": 2})
-    assert utils.deep_update({"a": {"b": 1}}, {"a": {"n": 2}}, allow_new_subkey_list=["a"]) == {
+        tools.deep_update({"a": 1}, {"new": 2})
+    assert tools.deep_update({"a": {"b": 1}}, {"a": {"n": 2}}, allow_new_subkey_list=["a"]) == {
         "a": {"b": 1, "n": 2}
     }
-    changed = utils.deep_update(one, {"a": {"type": "y"}}, override_all_if_type_changes=["a"])
+    changed = tools.deep_update(one, {"a": {"type": "y"}}, override_all_if_type_changes=["a"])
     assert changed is one
     assert one["a"] == {"type": "y"}
 
@@ -58,8 +58,8 @@ def test_what_cannot_be_sent_is_named(capsys: pytest.CaptureFixture[str]) -> Non
         with held, _lock:
             assert config
 
-    assert utils.diagnose_serialization(fine) is True
-    assert utils.diagnose_serialization(bad) >= {"held"}  # type: ignore[operator]
+    assert tools.diagnose_serialization(fine) is True
+    assert tools.diagnose_serialization(bad) >= {"held"}  # type: ignore[operator]
     assert "the outer variable held" in capsys.readouterr().out
 
 
@@ -87,9 +87,9 @@ class _CannotSave(_Counts):
 
 @pytest.mark.usefixtures("session")
 def test_a_class_is_checked_for_going_on_from_its_checkpoint() -> None:
-    assert utils.validate_save_restore(_Counts)
+    assert tools.validate_save_restore(_Counts)
     with pytest.raises(ValueError, match="no room"):
-        utils.validate_save_restore(_CannotSave)
+        tools.validate_save_restore(_CannotSave)
 
 
 @pytest.mark.usefixtures("session")
@@ -140,7 +140,7 @@ def test_functions_go_into_json_and_come_back_if_that_is_allowed() -> None:
 
 def test_a_tee_writes_to_both_even_if_one_is_closed() -> None:
     one, two = io.StringIO(), io.StringIO()
-    tee = util.Tee(one, two)
+    tee = running.Tee(one, two)
     assert tee.write("both") == 4
     tee.flush()
     assert one.getvalue() == two.getvalue() == "both"
@@ -162,24 +162,24 @@ def test_a_function_is_tried_again() -> None:
         if len(calls) < 3:
             raise OSError("not yet")
 
-    assert util.retry_fn(third, OSError, num_retries=3, sleep_time=0)
+    assert running.retry_fn(third, OSError, num_retries=3, sleep_time=0)
     assert len(calls) == 3
     calls.clear()
-    assert not util.retry_fn(third, [OSError], num_retries=2, sleep_time=0)
+    assert not running.retry_fn(third, [OSError], num_retries=2, sleep_time=0)
     calls.clear()
     with pytest.raises(OSError, match="not yet"):
-        util.retry_fn(third, ValueError, sleep_time=0)
+        running.retry_fn(third, ValueError, sleep_time=0)
     blocked = threading.Event()
-    assert not util.retry_fn(lambda: blocked.wait(10), num_retries=1, timeout=0.05)
+    assert not running.retry_fn(lambda: blocked.wait(10), num_retries=1, timeout=0.05)
     blocked.set()
 
 
 def test_slow_blocks_are_told(caplog: pytest.LogCaptureFixture) -> None:
-    with utils.warn_if_slow("quick", threshold=60) as quick:
+    with tools.warn_if_slow("quick", threshold=60) as quick:
         pass
     with (
         caplog.at_level("WARNING", "shoal.tune"),
-        utils.warn_if_slow("slow", threshold=0, message="{name}!") as slow,
+        tools.warn_if_slow("slow", threshold=0, message="{name}!") as slow,
     ):
         pass
     assert not quick.too_slow
@@ -188,7 +188,7 @@ def test_slow_blocks_are_told(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_points_to_begin_with_must_fit() -> None:
-    util.validate_warmstart(["lr"], [{"lr": 1}], [0.5])
+    running.validate_warmstart(["lr"], [{"lr": 1}], [0.5])
     for points, rewards, kind in (
         ("no", None, TypeError),
         ([3], None, TypeError),
@@ -197,7 +197,7 @@ def test_points_to_begin_with_must_fit() -> None:
         ([{"lr": 1}], 3, TypeError),
     ):
         with pytest.raises(kind):
-            util.validate_warmstart(["lr"], points, rewards)
+            running.validate_warmstart(["lr"], points, rewards)
 
 
 def test_the_load_is_sampled() -> None:
@@ -226,4 +226,4 @@ def test_how_much_is_said_is_set() -> None:
     finally:
         set_verbosity(Verbosity.V3_TRIAL_DETAILS)
     with pytest.raises(ConfigError, match="GPU"):
-        utils.wait_for_gpu(gpu_id="99", retry=1)
+        tools.wait_for_gpu(gpu_id="99", retry=1)

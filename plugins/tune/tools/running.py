@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import Any, ClassVar
 
 from shoal.errors import describe
-from shoal.tune.utils.checks import diagnose_serialization, validate_save_restore
-from shoal.tune.utils.load import UtilMonitor, wait_for_gpu
-from shoal.tune.utils.mappings import deep_update, flatten_dict, merge_dicts, unflattened_lookup
+from shoal.tune.tools.checks import diagnose_serialization, validate_save_restore
+from shoal.tune.tools.load import UtilMonitor, wait_for_gpu
+from shoal.tune.tools.mappings import deep_update, flatten_dict, merge_dicts, unflattened_lookup
 
 __all__ = [
     "Tee",
