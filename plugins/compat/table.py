@@ -139,6 +139,10 @@ MODULES: dict[str, tuple[Source, ...]] = {
         _of("shoal.serve.exceptions"),
         _of("shoal.serve.exceptions", "RayServeException=ServeError"),
     ),
+    "ray.serve.context": (
+        _of("shoal.serve.context"),
+        _of("shoal.serve.companions", "DeploymentActorContext"),
+    ),
     "ray.serve.dag": (_of("shoal.dag", "InputNode"),),
     "ray.serve.experimental": (),  # has sub-modules only
     "ray.serve.experimental.consistent_hash_router": (

@@ -9,11 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from shoal.serve.batching import batch
-from shoal.serve.config import HTTPOptions
+from shoal.serve.config import ControllerOptions, HTTPOptions
 from shoal.serve.context import get_multiplexed_model_id, get_replica_context, get_trace_context
 from shoal.serve.deployment import Application, Deployment, deployment
 from shoal.serve.ingress import ingress
 from shoal.serve.multiplex import multiplexed
+from shoal.serve.tracing import TracingConfig
 
 if TYPE_CHECKING:
     from shoal.serve.api import (
@@ -25,22 +26,28 @@ if TYPE_CHECKING:
         proxies,
         run,
         run_many,
+        scale,
         shutdown,
         shutdown_async,
         start,
         status,
     )
+    from shoal.serve.companions import get_deployment_actor, get_deployment_actor_context
 
 __all__ = [
     "Application",
+    "ControllerOptions",
     "Deployment",
     "HTTPOptions",
     "ProxyAddress",
     "RunTarget",
+    "TracingConfig",
     "batch",
     "delete",
     "deployment",
     "get_app_handle",
+    "get_deployment_actor",
+    "get_deployment_actor_context",
     "get_deployment_handle",
     "get_multiplexed_model_id",
     "get_replica_context",
@@ -50,6 +57,7 @@ __all__ = [
     "proxies",
     "run",
     "run_many",
+    "scale",
     "shutdown",
     "shutdown_async",
     "start",
@@ -60,7 +68,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module("shoal.serve.api"), name)
+    home = "companions" if name.startswith("get_deployment_actor") else "api"
+    found = getattr(import_module(f"shoal.serve.{home}"), name)
     globals()[name] = found
     return found
 

@@ -14,14 +14,18 @@ import attrs
 import shoal
 from shoal.errors import ConfigError, ShoalError, describe
 from shoal.serve import checks
-from shoal.serve.building import build
-from shoal.serve.config import HTTPOptions, ProxyLocation
+from shoal.serve.building import build, with_wishes
+from shoal.serve.config import ControllerOptions, HTTPOptions, ProxyLocation
 from shoal.serve.control.controller import Controller
 from shoal.serve.deployment import Application, Deployment
 from shoal.serve.exceptions import DeployFailedError, ServeError
 from shoal.serve.handle import DeploymentHandle
+from shoal.serve.logs import LoggingConfig
+from shoal.serve.logs import logging_config as make_logging
 from shoal.serve.messages import CONTROLLER, NAMESPACE
 from shoal.serve.statuses import ServeStatus, status_of
+from shoal.serve.tracing import TracingConfig
+from shoal.serve.tracing import tracing_config as make_tracing
 
 _log = logging.getLogger("shoal.serve")
 _UNSET: Any = object()
@@ -68,12 +72,16 @@ def _http_options(given: Any, location: Any) -> HTTPOptions:
 def start(
     proxy_location: ProxyLocation | str | None = _UNSET,
     http_options: HTTPOptions | Mapping[str, Any] | None = None,
-    grpc_options: Any = None,
+    logging_config: LoggingConfig | Mapping[str, Any] | None = None,
+    tracing_config: TracingConfig | Mapping[str, Any] | None = None,
+    controller_options: ControllerOptions | Mapping[str, Any] | None = None,
 ) -> None:
     """Start the controller and the proxies, if they are not there; begins a session if there is none.
 
     `run` does it too, with the options as they are. `proxy_location` is where proxies run: "EveryNode" (as is),
-    "HeadOnly" or "Disabled". When services run already, other options than theirs are an error: shut them down first.
+    "HeadOnly" or "Disabled". `logging_config` is how the controller, the proxies, and replicas without one of their
+    own write their logs, `tracing_config` which requests become spans, `controller_options` the environment of the
+    controller. When services run already, other options than theirs are an error: shut them down first.
 
     Raises ConfigError for options that are wrong, ServeError if the port cannot be had.
 
@@ -84,6 +92,12 @@ def start(
     for package in ("uvicorn", "starlette"):
         require(package)
     options = _http_options(http_options, proxy_location)
+    logs, spans = make_logging(logging_config), make_tracing(tracing_config)
+    controls = (
+        controller_options
+        if isinstance(controller_options, ControllerOptions)
+        else ControllerOptions(**checks.mapping(controller_options or {}, "controller_options"))
+    )
     if not shoal.is_initialized():
         shoal.init()
     there = controller_or_none()
@@ -99,8 +113,9 @@ def start(
             max_task_retries=-1,
             num_cpus=0,
             max_concurrency=1_000_000,
+            runtime_env=dict(controls.runtime_env) if controls.runtime_env else None,
         )
-        .remote(options, grpc_options)
+        .remote(options, logs, spans)
     )
     running = shoal.get(made.begin.remote(), timeout=_BEGIN_SECONDS)
     if there is not None:
@@ -124,6 +139,8 @@ class RunTarget:
     target: Application
     name: str = "default"
     route_prefix: str | None = "/"
+    logging_config: LoggingConfig | Mapping[str, Any] | None = None
+    external_scaler_enabled: bool = False
 
 
 def run(
@@ -131,13 +148,18 @@ def run(
     blocking: bool = False,
     name: str = "default",
     route_prefix: str | None = "/",
+    logging_config: LoggingConfig | Mapping[str, Any] | None = None,
     _local_testing_mode: bool = False,
+    external_scaler_enabled: bool = False,
+    controller_options: ControllerOptions | Mapping[str, Any] | None = None,
 ) -> DeploymentHandle:
     """Deploy an application and return a handle of its first deployment, when it serves.
 
     An application of the same name is updated: replicas whose code or options changed are replaced one after
     another, without a request lost. `route_prefix` is where HTTP finds it, None nowhere. `blocking` stays until
-    Ctrl-C, and then shuts services down.
+    Ctrl-C, and then shuts services down. `logging_config` is for deployments without one of their own. With
+    `external_scaler_enabled` whoever calls `scale` decides how many replicas there are, and no deployment may have an
+    `autoscaling_config`. `controller_options` are for services that this call starts.
 
     Raises DeployFailedError with what the constructor raised, ConfigError, ValueError for a route that is another
     application's, NotSerializable.
@@ -148,7 +170,14 @@ def run(
         from shoal.serve.local import run_locally
 
         return run_locally(target, name)
-    [handle] = run_many([RunTarget(target=target, name=name, route_prefix=route_prefix)], blocking=blocking)
+    one = RunTarget(
+        target=target,
+        name=name,
+        route_prefix=route_prefix,
+        logging_config=logging_config,
+        external_scaler_enabled=external_scaler_enabled,
+    )
+    [handle] = run_many([one], blocking=blocking, controller_options=controller_options)
     return handle
 
 
@@ -156,6 +185,7 @@ def run_many(
     targets: Sequence[RunTarget],
     blocking: bool = False,
     wait_for_applications_running: bool = True,
+    controller_options: ControllerOptions | Mapping[str, Any] | None = None,
 ) -> list[DeploymentHandle]:
     """Deploy several applications together and return their handles; see `run`."""
     specs = []
@@ -169,8 +199,9 @@ def run_many(
             raise TypeError(f"run() takes what bind() returns, not {describe(target)}")
         if not each.name or "#" in str(each.name):
             raise ConfigError(f"an application's name is text without #, not {describe(each.name)}")
-        specs.append(build(each.target, each.name, checks.route_prefix(each.route_prefix)))
-    start()
+        spec = build(each.target, each.name, checks.route_prefix(each.route_prefix))
+        specs.append(with_wishes(spec, make_logging(each.logging_config), each.external_scaler_enabled))
+    start(controller_options=controller_options)
     deploy_and_wait(specs, wait_for_applications_running)
     handles = [DeploymentHandle(spec.ingress, spec.name) for spec in specs]
     if blocking:
@@ -285,6 +316,21 @@ def get_deployment_handle(
     ):
         raise ServeError(f"there is no deployment {deployment_name!r} in application {app_name!r}")
     return DeploymentHandle(deployment_name, app_name)
+
+
+def scale(deployment_name: str, num_replicas: int, app_name: str = "default") -> None:
+    """Give a deployment another number of replicas, of an application run with `external_scaler_enabled`.
+
+    Raises ServeError if there is no such deployment, or its application is not scaled from outside.
+
+    Example: `serve.scale("Model", 4)`
+    """
+    if type(num_replicas) is not int or num_replicas < 0:
+        raise ConfigError(f"num_replicas must be a whole number ≥ 0, not {describe(num_replicas)}")
+    try:
+        shoal.get(_controller().scale.remote(app_name, deployment_name, num_replicas), timeout=_BEGIN_SECONDS)
+    except ValueError as error:
+        raise ServeError(str(error).splitlines()[-1]) from None
 
 
 def shutdown() -> None:

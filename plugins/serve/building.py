@@ -11,10 +11,11 @@ from typing import Any
 import attrs
 import cloudpickle
 
-from shoal.errors import NotSerializable
+from shoal.errors import ConfigError, NotSerializable
 from shoal.serve.deployment import LIGHT, Application, DeploymentOptions
 from shoal.serve.handle import DeploymentHandle
 from shoal.serve.ingress import APP, docs_path_of
+from shoal.serve.logs import LoggingConfig
 from shoal.serve.messages import ApplicationSpec, DeploymentSpec
 
 
@@ -52,6 +53,27 @@ def build(
     return ApplicationSpec(
         name=name, route_prefix=route_prefix, ingress=found[id(app)], deployments=specs, config=config
     )
+
+
+def with_wishes(
+    spec: ApplicationSpec, logging: LoggingConfig | None, external_scaler: bool = False
+) -> ApplicationSpec:
+    """Return an application whose deployments log so unless they say otherwise, scaled from outside or not.
+
+    Raises ConfigError if autoscaling is to decide as well.
+    """
+    deployments = dict(spec.deployments)
+    for name, one in deployments.items():
+        options = one.options
+        if external_scaler and options.autoscaling_config is not None:
+            raise ConfigError(
+                f"deployment {name!r} has an autoscaling_config, and external_scaler_enabled says that its number of "
+                "replicas comes from outside: leave one of them out"
+            )
+        if logging is not None and options.logging_config is None:
+            options = attrs.evolve(options, logging_config=logging)
+            deployments[name] = attrs.evolve(one, options=options, version=version_of(options, one.code))
+    return attrs.evolve(spec, deployments=deployments, external_scaler=external_scaler)
 
 
 def _replace(value: Any, visit: Any) -> Any:

@@ -10,6 +10,25 @@ import attrs
 
 from shoal.errors import ConfigError, describe
 from shoal.serve import checks
+from shoal.serve.companion_config import DeploymentActorConfig
+from shoal.serve.gang import GangPlacementStrategy, GangRuntimeFailurePolicy, GangSchedulingConfig
+from shoal.serve.policies import AutoscalingPolicy, RequestRouterConfig, policy_of
+
+__all__ = [
+    "AggregationFunction",
+    "AutoscalingConfig",
+    "AutoscalingContext",
+    "AutoscalingPolicy",
+    "BackpressureConfig",
+    "ControllerOptions",
+    "DeploymentActorConfig",
+    "GangPlacementStrategy",
+    "GangRuntimeFailurePolicy",
+    "GangSchedulingConfig",
+    "HTTPOptions",
+    "ProxyLocation",
+    "RequestRouterConfig",
+]
 
 DEFAULT_HTTP_HOST = "127.0.0.1"
 DEFAULT_HTTP_PORT = 8000
@@ -100,14 +119,10 @@ class BackpressureConfig:
 
 
 @attrs.frozen(kw_only=True)
-class RequestRouterConfig:
-    """Which router a deployment's callers use: a plugin's name of the group `shoal.serve.routers`, or a class.
+class ControllerOptions:
+    """How the controller runs: the environment of its process, for policies that need packages."""
 
-    `request_router_kwargs` go to its constructor.
-    """
-
-    request_router_class: Any = "power_of_two"
-    request_router_kwargs: Mapping[str, Any] = attrs.field(factory=dict)
+    runtime_env: Mapping[str, Any] | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -149,7 +164,7 @@ class AutoscalingConfig:
     aggregation_function: AggregationFunction = attrs.field(
         default=AggregationFunction.MEAN, converter=AggregationFunction
     )
-    policy: Callable[..., Any] | None = None
+    policy: Callable[..., Any] | AutoscalingPolicy | None = attrs.field(default=None, converter=policy_of)
 
     def __attrs_post_init__(self) -> None:
         if self.min_replicas > self.max_replicas:
@@ -162,7 +177,11 @@ class AutoscalingConfig:
                 f"initial_replicas ({first}) must be from min_replicas ({self.min_replicas}) to max_replicas "
                 f"({self.max_replicas})"
             )
-        if self.policy is not None and not callable(self.policy):
+        if (
+            self.policy is not None
+            and not callable(self.policy)
+            and not isinstance(self.policy, AutoscalingPolicy)
+        ):
             raise ConfigError(
                 f"policy must be a function from a context to a number, not {describe(self.policy)}"
             )
@@ -174,6 +193,10 @@ class AutoscalingConfig:
     def get_downscaling_factor(self) -> float:
         """Return how much of the way down is gone at a time."""
         return self.downscaling_factor or self.downscale_smoothing_factor or self.smoothing_factor
+
+    def get_policy(self) -> Callable[..., Any] | None:
+        """Return what is called with an `AutoscalingContext`, None for what there is without one."""
+        return self.policy.get_policy() if isinstance(self.policy, AutoscalingPolicy) else self.policy
 
     def get_target_ongoing_requests(self) -> float:
         """Return how many requests one replica is to have."""
@@ -209,3 +232,14 @@ class AutoscalingContext:
     last_scale_down_time: float | None = None
     policy_state: Mapping[str, Any] = attrs.field(factory=dict)
     raw_metrics: Mapping[str, Any] = attrs.field(factory=dict)
+
+    @property
+    def aggregated_metrics(self) -> Mapping[str, Mapping[str, float]]:
+        """What replicas' `record_autoscaling_stats()` returned, by name and replica: the mean over the look-back
+        period.
+        """
+        found: dict[str, dict[str, float]] = {}
+        for replica, numbers in dict(self.raw_metrics.get("recorded", {})).items():
+            for name, value in dict(numbers).items():
+                found.setdefault(name, {})[replica] = value
+        return found

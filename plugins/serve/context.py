@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from shoal.serve.exceptions import ServeError
+from shoal.serve.gang import GangContext
 
 
 @attrs.frozen(order=True)
@@ -52,15 +53,31 @@ class ReplicaID:
         return self.to_full_id_str()
 
 
+@attrs.frozen
+class ReplicaRank:
+    """A replica's place: `rank` among those of its deployment, from 0 without gaps once all serve; `node_rank` is that
+    of its node among the nodes with replicas, `local_rank` its place among those on its node.
+    """
+
+    rank: int = 0
+    node_rank: int = 0
+    local_rank: int = 0
+
+
 @attrs.frozen(kw_only=True, eq=False)
 class ReplicaContext:
     """What code of a replica can know of its place."""
 
     replica_id: ReplicaID
     servable_object: Any
-    rank: int = 0
     code_version: str = ""
+    gang_context: GangContext | None = None
     _state: Any = None
+
+    @property
+    def rank(self) -> ReplicaRank:
+        """The replica's place among those of its deployment, as of now."""
+        return self._state.rank if self._state is not None else ReplicaRank()
 
     @property
     def app_name(self) -> str:

@@ -11,9 +11,11 @@ import attrs
 import shoal
 from shoal.errors import ConfigError
 from shoal.serve.api import controller_or_none, deploy_and_wait, start
-from shoal.serve.building import build, version_of
+from shoal.serve.building import build, version_of, with_wishes
 from shoal.serve.deployment import Application, make_options
+from shoal.serve.logs import logging_config
 from shoal.serve.messages import ApplicationSpec
+from shoal.serve.policies import policy_of
 
 if TYPE_CHECKING:
     from shoal.serve.schema import ServeApplicationSchema, ServeDeploySchema
@@ -80,7 +82,8 @@ def built(schema: ServeApplicationSchema) -> ApplicationSpec:
             actor = {**options.ray_actor_options, "runtime_env": schema.runtime_env}
             options = attrs.evolve(options, ray_actor_options=actor)
         deployments[name] = attrs.evolve(one, options=options, version=version_of(options, one.code))
-    return attrs.evolve(spec, deployments=deployments)
+    spec = attrs.evolve(spec, deployments=deployments, policy=policy_of(schema.autoscaling_policy))
+    return with_wishes(spec, logging_config(schema.logging_config), schema.external_scaler_enabled)
 
 
 def deploy_config(config: ServeDeploySchema, wait: bool = True) -> None:
@@ -92,7 +95,13 @@ def deploy_config(config: ServeDeploySchema, wait: bool = True) -> None:
     """
     if controller_or_none() is None:
         http = config.http_options.model_dump() if config.http_options is not None else None
-        start(proxy_location=config.proxy_location, http_options=http)
+        start(
+            proxy_location=config.proxy_location,
+            http_options=http,
+            logging_config=config.logging_config,
+            tracing_config=config.tracing_config,
+            controller_options=config.controller_options,
+        )
     task = shoal.remote(_build_there)
     specs = shoal.get(
         [

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import attrs
 
 from shoal.errors import ConfigError, describe
 from shoal.serve import checks
+from shoal.serve.companion_config import DeploymentActorConfig, companion_configs
 from shoal.serve.config import AutoscalingConfig, BackpressureConfig, RequestRouterConfig
+from shoal.serve.gang import GangSchedulingConfig, gang_config
+from shoal.serve.logs import LoggingConfig, logging_config
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _ACTOR_OPTIONS = frozenset(
-    {"num_cpus", "num_gpus", "memory", "resources", "accelerator_type", "runtime_env", "label_selector"}
+    {
+        "num_cpus",
+        "num_gpus",
+        "memory",
+        "resources",
+        "accelerator_type",
+        "runtime_env",
+        "label_selector",
+        "fallback_strategy",
+    }
 )
 
 
@@ -79,8 +94,30 @@ class DeploymentOptions:
     health_check_timeout_s: float = attrs.field(default=30.0, validator=checks.number(above=True))
     request_router_config: RequestRouterConfig = attrs.field(default=None, converter=_router)
     max_constructor_retry_count: int = attrs.field(default=20, validator=checks.whole(1))
+    placement_group_bundle_label_selector: Sequence[Mapping[str, str]] | None = None
+    logging_config: LoggingConfig | None = attrs.field(default=None, converter=logging_config)
+    gang_scheduling_config: GangSchedulingConfig | None = attrs.field(default=None, converter=gang_config)
+    deployment_actors: Sequence[DeploymentActorConfig] = attrs.field(default=(), converter=companion_configs)
+    rolling_update_percentage: float = attrs.field(default=100, validator=checks.number(above=True, most=100))
+    max_surge_percent: float = attrs.field(default=25, validator=checks.number(most=100))
 
     def __attrs_post_init__(self) -> None:
+        selectors, bundles = self.placement_group_bundle_label_selector, self.placement_group_bundles
+        if selectors is not None and (bundles is None or len(selectors) != len(bundles)):
+            raise ConfigError(
+                "placement_group_bundle_label_selector has one mapping for each of placement_group_bundles"
+            )
+        gang = self.gang_scheduling_config
+        if gang is not None:
+            if bundles is not None or self.max_replicas_per_node is not None:
+                raise ConfigError(
+                    "gang_scheduling_config makes placement groups itself: leave placement_group_bundles and "
+                    "max_replicas_per_node out"
+                )
+            if self.autoscaling_config is None and self.num_replicas % gang.gang_size:
+                raise ConfigError(
+                    f"num_replicas ({self.num_replicas}) must be a multiple of gang_size ({gang.gang_size})"
+                )
         if "#" in self.name or "/" in self.name:
             raise ConfigError(f"a deployment's name has no # and no slash: {self.name!r}")
 
@@ -101,6 +138,8 @@ LIGHT = frozenset(
         "request_router_config",
         "max_replicas_per_node",
         "max_constructor_retry_count",
+        "rolling_update_percentage",
+        "max_surge_percent",
     }
 )
 
@@ -137,6 +176,35 @@ def make_options(base: DeploymentOptions | None, given: Mapping[str, Any]) -> De
             "num_replicas must be 1 or more, or 'auto'; to serve nothing, delete the application"
         )
     return DeploymentOptions(**changes) if base is None else attrs.evolve(base, **changes)
+
+
+class DeploymentChanges(TypedDict, total=False):
+    """The options of `deployment`, for `Deployment.options`; see there."""
+
+    name: str
+    version: str | None
+    num_replicas: int | Literal["auto"] | None
+    ray_actor_options: Mapping[str, Any] | None
+    placement_group_bundles: Sequence[Mapping[str, float]] | None
+    placement_group_strategy: str
+    placement_group_bundle_label_selector: Sequence[Mapping[str, str]] | None
+    max_replicas_per_node: int | None
+    user_config: Any
+    max_ongoing_requests: int
+    max_queued_requests: int
+    backpressure_config: BackpressureConfig | Mapping[str, Any] | None
+    autoscaling_config: AutoscalingConfig | Mapping[str, Any] | None
+    graceful_shutdown_wait_loop_s: float
+    graceful_shutdown_timeout_s: float
+    health_check_period_s: float
+    health_check_timeout_s: float
+    logging_config: LoggingConfig | Mapping[str, Any] | None
+    request_router_config: RequestRouterConfig | Mapping[str, Any] | None
+    max_constructor_retry_count: int
+    gang_scheduling_config: GangSchedulingConfig | Mapping[str, Any] | None
+    deployment_actors: Sequence[DeploymentActorConfig | Mapping[str, Any]] | None
+    rolling_update_percentage: float
+    max_surge_percent: float
 
 
 @attrs.frozen(eq=False)
@@ -206,7 +274,34 @@ class Deployment:
         """The resources and the environment of each replica."""
         return self._options.ray_actor_options
 
-    def options(self, func_or_class: Callable[..., Any] | None = None, **changes: Any) -> Deployment:
+    @property
+    def logging_config(self) -> LoggingConfig | None:
+        """How replicas write their logs; None leaves it to `run` and `start`."""
+        return self._options.logging_config
+
+    def set_logging_config(self, logging_config: LoggingConfig | Mapping[str, Any] | None) -> None:
+        """Change how replicas will write their logs, of this deployment as it is bound already, too.
+
+        Raises ConfigError.
+        """
+        changed = make_options(self._options, {"logging_config": logging_config})
+        object.__setattr__(self, "_options", changed)
+
+    @property
+    def init_args(self) -> tuple[Any, ...]:
+        """The constructor's arguments: a deployment has none before `bind`."""
+        return ()
+
+    @property
+    def init_kwargs(self) -> Mapping[str, Any]:
+        """The constructor's named arguments: a deployment has none before `bind`."""
+        return {}
+
+    def options(
+        self,
+        func_or_class: Callable[..., Any] | None = None,
+        **changes: Unpack[DeploymentChanges],
+    ) -> Deployment:
         """Return the same deployment with other options. Raises ConfigError for one that is unknown or wrong.
 
         Example: `Model.options(num_replicas=2, user_config={"threshold": 0.5}).bind()`
@@ -268,6 +363,12 @@ def deployment(
     health_check_timeout_s: float = _UNSET,
     request_router_config: RequestRouterConfig | Mapping[str, Any] | None = _UNSET,
     max_constructor_retry_count: int = _UNSET,
+    placement_group_bundle_label_selector: Sequence[Mapping[str, str]] | None = _UNSET,
+    logging_config: LoggingConfig | Mapping[str, Any] | None = _UNSET,
+    gang_scheduling_config: GangSchedulingConfig | Mapping[str, Any] | None = _UNSET,
+    deployment_actors: Sequence[DeploymentActorConfig | Mapping[str, Any]] | None = _UNSET,
+    rolling_update_percentage: float = _UNSET,
+    max_surge_percent: float = _UNSET,
 ) -> Any:
     """Make a deployment of a class or a function.
 
@@ -277,7 +378,10 @@ def deployment(
     replica works on `max_ongoing_requests` at once; `max_queued_requests` wait in each caller, more raise
     BackPressureError (−1: any number). A replica that ends gets `graceful_shutdown_timeout_s` for what it has.
     `check_health()` is called each `health_check_period_s`. After `max_constructor_retry_count` failed
-    constructors a deployment has failed.
+    constructors a deployment has failed. An update makes at most `max_surge_percent` (25) of the replicas beside
+    the old ones (0: an old one ends first) and starts at most `rolling_update_percentage` (100) at a time.
+    `gang_scheduling_config` places replicas together, `deployment_actors` are shared by all of them,
+    `logging_config` is how they write their logs.
 
     Raises ConfigError for an option that is unknown or wrong.
 

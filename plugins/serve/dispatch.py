@@ -94,6 +94,7 @@ class Dispatcher:
                     )
                     slot.actor = each.actor
                 slot.max_ongoing = each.max_ongoing
+                slot.stats = each.stats
                 slots[each.replica_id] = slot
             self._slots, self._order = slots, list(slots.values())
             self._router.update(self._order)

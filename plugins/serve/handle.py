@@ -210,6 +210,11 @@ class DeploymentResponseGenerator(_Response, Iterator[Any], AsyncIterator[Any]):
         """Raise TypeError: a stream has no one result."""
         raise TypeError("a stream has no result(): iterate over it, or use a handle without stream=True")
 
+    @property
+    def by_reference(self) -> bool:
+        """Whether what it yields are objects of the session: they always are."""
+        return True
+
     def __del__(self) -> None:
         with contextlib.suppress(Exception):  # the interpreter may be ending
             if not self._call.over:

@@ -7,8 +7,11 @@ from typing import Any
 
 import attrs
 
-from shoal.serve.config import BackpressureConfig, RequestRouterConfig
+from shoal.serve.config import BackpressureConfig, HTTPOptions, RequestRouterConfig
 from shoal.serve.deployment import DeploymentOptions
+from shoal.serve.gang import GangContext
+from shoal.serve.logs import LoggingConfig
+from shoal.serve.tracing import TracingConfig
 
 NAMESPACE = "serve"
 CONTROLLER = "SERVE_CONTROLLER"
@@ -40,6 +43,27 @@ class ApplicationSpec:
     ingress: str
     deployments: Mapping[str, DeploymentSpec]
     config: Mapping[str, Any] | None = None
+    external_scaler: bool = False  # numbers of replicas come from outside
+    policy: Any = None  # decides for all its deployments together
+
+
+@attrs.frozen(kw_only=True)
+class ReplicaSetup:
+    """What a replica gets beside its deployment, when it starts."""
+
+    logging: LoggingConfig | None = None
+    tracing: TracingConfig | None = None
+    rank: int = 0
+    seat: GangContext | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ProxySetup:
+    """How a proxy serves."""
+
+    http: HTTPOptions
+    logging: LoggingConfig | None = None
+    tracing: TracingConfig | None = None
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -50,6 +74,7 @@ class ReplicaSeen:
     actor: Any
     node_id: str
     max_ongoing: int
+    stats: Mapping[str, Any] = attrs.field(factory=dict)  # of its record_routing_stats()
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import contextvars
 import functools
 import inspect
 import os
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import attrs
 import cloudpickle
 
 from shoal.errors import describe
 from shoal.serve.context import (
     ReplicaContext,
     ReplicaID,
+    ReplicaRank,
     RequestContext,
     request_context,
     set_replica_context,
@@ -25,11 +28,17 @@ from shoal.serve.context import (
 from shoal.serve.exceptions import ServeError
 from shoal.serve.exchange import Exchanges
 from shoal.serve.instruments import ReplicaInstruments
-from shoal.serve.messages import DeploymentSpec
+from shoal.serve.logs import ACCESS
+from shoal.serve.logs import set_up as set_up_logs
+from shoal.serve.messages import DeploymentSpec, ReplicaSetup
 from shoal.serve.running import in_thread, kind_of
 from shoal.serve.scopes import unpack
+from shoal.serve.tracing import set_up as set_up_spans
+from shoal.serve.tracing import tracer
 
 Meta = tuple[str, str, str, str, str]  # method, request, route, model, traceparent
+
+_NO_SPAN = contextlib.nullcontext()
 
 
 class Replica:
@@ -45,11 +54,14 @@ class Replica:
         self._user: Any = None
         self.ongoing = 0  # that run or wait
         self.world_size = 1
+        self.rank = ReplicaRank()
         self._idle = asyncio.Event()
         self._idle.set()
         self._ended = asyncio.Event()
         self._exchanges: Exchanges | None = None
         self._ready = False
+        self._access = False
+        self._tracer: Any = None
         self._instruments = ReplicaInstruments(self.replica_id)
 
     # Life
@@ -60,33 +72,37 @@ class Replica:
 
         return os.getpid(), shoal.get_runtime_context().get_node_id(), self._ready
 
-    async def initialize(self, user_config: Any) -> None:
+    async def initialize(self, user_config: Any, setup: ReplicaSetup) -> None:
         """Run the constructor and `reconfigure`. What they raise goes to the controller."""
+        name = self.replica_id
+        if setup.logging is not None:
+            facts = {
+                "application": name.deployment_id.app_name,
+                "deployment": name.deployment_id.name,
+                "replica": name.unique_id,
+            }
+            set_up_logs(setup.logging, "replica", "_".join(facts.values()), facts)
+            self._access = setup.logging.enable_access_log
+        set_up_spans(setup.tracing)
+        self._tracer = tracer()
+        self.rank = ReplicaRank(setup.rank)
+        set_replica_context(self._context(None, setup))
         target, args, kwargs = cloudpickle.loads(self._spec.code)
-        set_replica_context(
-            ReplicaContext(
-                replica_id=self.replica_id,
-                servable_object=None,
-                code_version=self._spec.version,
-                state=self,
-            )
-        )
-        if inspect.isclass(target):
-            self._user = await self._construct(target, args, kwargs)
-        else:
-            self._user = target
-        set_replica_context(
-            ReplicaContext(
-                replica_id=self.replica_id,
-                servable_object=self._user,
-                code_version=self._spec.version,
-                state=self,
-            )
-        )
+        self._user = await self._construct(target, args, kwargs) if inspect.isclass(target) else target
+        set_replica_context(self._context(self._user, setup))
         self._exchanges = Exchanges(self._user, self._spec.kind, self._run_sync)
         await self._exchanges.start()
         await self.reconfigure(user_config)
         self._ready = True
+
+    def _context(self, user: Any, setup: ReplicaSetup) -> ReplicaContext:
+        return ReplicaContext(
+            replica_id=self.replica_id,
+            servable_object=user,
+            code_version=self._spec.version,
+            gang_context=setup.seat,
+            state=self,
+        )
 
     async def _construct(self, target: Any, args: Any, kwargs: Any) -> Any:
         value = await self._run_sync(target, args, kwargs)
@@ -125,17 +141,26 @@ class Replica:
         return {"ongoing": self.ongoing, "models": self._models(), **self._instruments.numbers()}
 
     async def told(self) -> dict[str, Any]:
-        """Return `load()` to whoever asks from outside."""
-        return self.load()
+        """Return `load()` to whoever asks from outside, with what `record_autoscaling_stats()` says."""
+        method = getattr(self._user, "record_autoscaling_stats", None)
+        if method is None:
+            return self.load()
+        return {**self.load(), "recorded": dict(await self._run_any(method, (), {}))}
+
+    async def routing_stats(self) -> dict[str, Any]:
+        """Return what routers are to know: of the user's `record_routing_stats()`, nothing without it."""
+        method = getattr(self._user, "record_routing_stats", None)
+        return {} if method is None else dict(await self._run_any(method, (), {}))
 
     def _models(self) -> list[str]:
         from shoal.serve.multiplex import loaded_models
 
         return loaded_models()
 
-    async def set_world(self, size: int) -> None:
-        """Take note of how many replicas there are to be."""
+    async def set_world(self, size: int, rank: ReplicaRank) -> None:
+        """Take note of how many replicas there are to be, and of this one's place among them."""
         self.world_size = size
+        self.rank = rank
 
     async def drain(self, timeout_s: float) -> bool:
         """Wait until nothing runs, at most so long. Returns whether that came to be."""
@@ -166,7 +191,7 @@ class Replica:
         started = self._begin(meta)
         failed = True
         try:
-            async with self._room:
+            async with self._room, self._span(meta) if self._tracer else _NO_SPAN:
                 function, kind = self._method(meta[0])
                 if kind == "async":
                     value = await function(*args, **kwargs)
@@ -189,7 +214,7 @@ class Replica:
         started = self._begin(meta)
         failed = True
         try:
-            async with self._room:
+            async with self._room, self._span(meta) if self._tracer else _NO_SPAN:
                 function, _ = self._method(meta[0])
                 made = function(*args, **kwargs)
                 if inspect.isawaitable(made):
@@ -219,7 +244,11 @@ class Replica:
         try:
             await self._room.acquire()
             try:
-                head = await exchanges.answer(meta, unpack(packed), body)
+                if self._tracer is None:
+                    head = await exchanges.answer(meta, unpack(packed), body)
+                else:
+                    async with self._span(meta):
+                        head = await exchanges.answer(meta, unpack(packed), body)
                 failed = head.status >= 500
                 if head.stream is not None:
                     kept = True
@@ -263,6 +292,20 @@ class Replica:
 
     # Inside
 
+    @contextlib.asynccontextmanager
+    async def _span(self, meta: Meta) -> AsyncIterator[None]:
+        """Be inside the span of a request."""
+        where = self.replica_id
+        facts = {
+            "application": where.deployment_id.app_name,
+            "deployment": where.deployment_id.name,
+            "replica": where.unique_id,
+            "request_id": meta[1],
+        }
+        with self._tracer.span(f"replica {where.deployment_id.name}.{meta[0]}", meta[4], facts) as trace:
+            request_context.set(attrs.evolve(request_context.get(), trace=trace))
+            yield
+
     def _begin(self, meta: Meta) -> float:
         self.ongoing += 1
         self._idle.clear()
@@ -279,7 +322,12 @@ class Replica:
 
     def _end(self, started: float, failed: bool) -> None:
         self.ongoing -= 1
-        self._instruments.finished(time.perf_counter() - started, failed)
+        seconds = time.perf_counter() - started
+        self._instruments.finished(seconds, failed)
+        if self._access:
+            ACCESS.info(
+                "%s %s %.1fms", self.replica_id.deployment_id.name, "ERROR" if failed else "OK", seconds * 1e3
+            )
         if not self.ongoing:
             self._idle.set()
 

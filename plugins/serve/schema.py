@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from shoal.errors import ConfigError
 from shoal.serve import checks
+from shoal.serve.context import ReplicaRank
+from shoal.serve.logs import EncodingType, LoggingConfig
 from shoal.serve.statuses import (
     ApplicationStatus,
     ApplicationStatusOverview,
@@ -24,9 +26,12 @@ __all__ = [
     "DeploymentSchema",
     "DeploymentStatus",
     "DeploymentStatusOverview",
+    "EncodingType",
     "HTTPOptionsSchema",
+    "LoggingConfig",
     "ProxyStatus",
     "RayActorOptionsSchema",
+    "ReplicaRank",
     "ServeApplicationSchema",
     "ServeDeploySchema",
     "ServeStatus",
@@ -50,6 +55,7 @@ class RayActorOptionsSchema(_Strict):
     resources: dict[str, float] = Field(default_factory=dict)
     accelerator_type: str | None = None
     label_selector: dict[str, str] | None = None
+    fallback_strategy: list[dict[str, Any]] | None = None
 
 
 class DeploymentSchema(_Strict):
@@ -71,6 +77,16 @@ class DeploymentSchema(_Strict):
     placement_group_strategy: str | None = None
     max_replicas_per_node: int | None = None
     request_router_config: dict[str, Any] | None = None
+    placement_group_bundle_label_selector: list[dict[str, str]] | None = None
+    logging_config: dict[str, Any] | None = None
+    gang_scheduling_config: dict[str, Any] | None = None
+    deployment_actors: list[dict[str, Any]] | None = None
+    rolling_update_percentage: float | None = None
+    max_surge_percent: float | None = None
+
+    def is_autoscaling_configured(self) -> bool:
+        """Tell whether the number of replicas follows the load."""
+        return self.num_replicas == "auto" or self.autoscaling_config is not None
 
     def changes(self) -> dict[str, Any]:
         """Return the options that the file gives."""
@@ -91,6 +107,9 @@ class ServeApplicationSchema(_Strict):
     runtime_env: dict[str, Any] = Field(default_factory=dict)
     deployments: list[DeploymentSchema] = Field(default_factory=list)
     args: dict[str, Any] = Field(default_factory=dict)
+    autoscaling_policy: dict[str, Any] | None = None
+    logging_config: dict[str, Any] | None = None
+    external_scaler_enabled: bool = False
 
     @field_validator("route_prefix")
     @classmethod
@@ -134,6 +153,9 @@ class ServeDeploySchema(_Strict):
 
     proxy_location: str = "EveryNode"
     http_options: HTTPOptionsSchema | None = None
+    controller_options: dict[str, Any] | None = None
+    logging_config: dict[str, Any] | None = None
+    tracing_config: dict[str, Any] | None = None
     applications: list[ServeApplicationSchema]
 
     @model_validator(mode="after")

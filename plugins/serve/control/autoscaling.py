@@ -39,10 +39,28 @@ class Autoscaler:
 
         What the policy raises comes out of here.
         """
+        context = self.observe(
+            config, now, target=target, running=running, ongoing=ongoing, queued=queued, raw=raw
+        )
+        wanted: Any = (config.get_policy() or replica_queue_length_autoscaling_policy)(context)
+        return self.settle(context, wanted)
+
+    def observe(
+        self,
+        config: AutoscalingConfig,
+        now: float,
+        *,
+        target: int,
+        running: int,
+        ongoing: float,
+        queued: float,
+        raw: Mapping[str, Any] | None = None,
+    ) -> AutoscalingContext:
+        """Take note of what is seen, and return what a policy is asked with."""
         self._seen.append((now, ongoing + queued))
         while self._seen[0][0] < now - config.look_back_period_s:
             self._seen.popleft()
-        context = AutoscalingContext(
+        return AutoscalingContext(
             deployment_name=self._deployment,
             app_name=self._app,
             config=config,
@@ -59,7 +77,13 @@ class Autoscaler:
             policy_state=self._state,
             raw_metrics=raw or {},
         )
-        wanted: Any = (config.policy or replica_queue_length_autoscaling_policy)(context)
+
+    def settle(self, context: AutoscalingContext, wanted: Any) -> int:
+        """Return how many replicas there are to be, when a policy said this: a number, or that and its state.
+
+        Raises TypeError for anything else.
+        """
+        config, now, target = context.config, context.current_time, context.target_num_replicas
         if isinstance(wanted, tuple):
             wanted, self._state = wanted
         if isinstance(wanted, bool) or not isinstance(wanted, (int, float)):
@@ -67,7 +91,7 @@ class Autoscaler:
                 f"the policy of {self._deployment} returned {wanted!r}, which is no number of replicas"
             )
         bounded = min(max(int(wanted), config.min_replicas), config.max_replicas)
-        if target == 0 and queued > 0:  # somebody waits, and nobody is there
+        if target == 0 and context.total_queued_requests > 0:  # somebody waits, and nobody is there
             return self._decide(max(1, bounded), target, now, "requests wait and there is no replica")
         return self._after_delay(config, bounded, target, now)
 

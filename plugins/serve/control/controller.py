@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import pickle
 import time
 import uuid
@@ -36,6 +37,8 @@ from shoal.serve.control.news import News
 from shoal.serve.control.proxies import Proxies
 from shoal.serve.control.replicas import Replicas
 from shoal.serve.control.scaling import Scaler
+from shoal.serve.logs import LoggingConfig
+from shoal.serve.logs import set_up as set_up_logs
 from shoal.serve.messages import (
     NAMESPACE,
     ROUTES,
@@ -45,6 +48,7 @@ from shoal.serve.messages import (
     RouteSeen,
     key_of,
 )
+from shoal.serve.tracing import TracingConfig
 from shoal.util.reports import tell
 
 _log = logging.getLogger("shoal.serve")
@@ -57,13 +61,19 @@ _HEARD_SECONDS = 5.0
 class Controller:
     """Keeps applications as they were asked for. One for each session; begun by `serve.start`."""
 
-    def __init__(self, http: HTTPOptions, grpc: Any = None) -> None:
+    def __init__(
+        self,
+        http: HTTPOptions,
+        logging: LoggingConfig | None = None,
+        tracing: TracingConfig | None = None,
+    ) -> None:
         self._http = http
-        self._grpc = grpc
+        if logging is not None:
+            set_up_logs(logging, "controller", str(os.getpid()), {"component": "controller"})
         self._machine = Machine(lambda: uuid.uuid4().hex[:8])
         self._news = News(self._unknown)
-        self._replicas = Replicas(self._happened, self._news)
-        self._proxies = Proxies(http, grpc)
+        self._replicas = Replicas(self._happened, self._news, logging, tracing, self._restated)
+        self._proxies = Proxies(http, logging, tracing)
         self._scaler = Scaler(self._machine, self._replicas)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._changed = asyncio.Event()
@@ -80,7 +90,7 @@ class Controller:
         if self._beginning is None:
             self._beginning = asyncio.get_running_loop().create_task(self._begin())
         await asyncio.shield(self._beginning)
-        return {"http": self._http, "grpc": self._grpc}
+        return {"http": self._http}
 
     async def _begin(self) -> None:
         await self._take_over()
@@ -137,16 +147,19 @@ class Controller:
         return found
 
     async def scale(self, app: str, deployment: str, replicas: int) -> None:
-        """Give a deployment another number of replicas. Raises ValueError if there is none, or autoscaling
-        decides.
+        """Give a deployment another number of replicas. Raises ValueError if there is none, or the
+        application was not run with `external_scaler_enabled`.
         """
         await self.begin()
         found = self._machine.apps.get(app)
         one = found.deployments.get(deployment) if found is not None else None
         if one is None:
             raise ValueError(f"there is no deployment {deployment!r} in application {app!r}")
-        if one.target.options.autoscaling_config is not None:
-            raise ValueError(f"autoscaling decides how many replicas {deployment!r} has")
+        assert found is not None, "it has that deployment"
+        if not found.spec.external_scaler:
+            raise ValueError(
+                f"application {app!r} is not scaled from outside: run it with external_scaler_enabled=True"
+            )
         self._act(self._machine.handle(Scale(app, deployment, replicas, "asked"), time.monotonic()))
 
     async def wait_for(self, names: list[str], seconds: float) -> dict[str, tuple[str, str]]:
@@ -262,7 +275,7 @@ class Controller:
         before = ""
         while not self._ends:
             facts = await self.details()
-            facts.pop("config")
+            facts = {name: facts[name] for name in ("applications", "proxies")}
             now = json.dumps(facts, default=str)
             if now != before:
                 before = now
@@ -275,6 +288,10 @@ class Controller:
     def _happened(self, event: Event) -> None:
         self._act(self._machine.handle(event, time.monotonic()))
         self._wake()
+
+    def _restated(self, replica: str) -> None:
+        app, name, _ = replica.split("#")
+        self._news.publish(key_of(app, name), self._seen(app, name))
 
     def _wake(self) -> None:
         self._changed.set()
@@ -301,7 +318,7 @@ class Controller:
     def _publish(self, app: str, name: str) -> None:
         key = key_of(app, name)
         self._news.publish(key, self._seen(app, name))
-        self._replicas.tell_world(key, len(self._machine.running(app, name)))
+        self._replicas.tell_world(key, [each.replica_id for each in self._machine.running(app, name)])
 
     def _seen(self, app: str, name: str) -> DeploymentSeen:
         found = self._machine.apps.get(app)
@@ -321,6 +338,7 @@ class Controller:
                     actor=self._replicas.actor(each.replica_id),
                     node_id=self._replicas.node(each.replica_id),
                     max_ongoing=each.spec.options.max_ongoing_requests,
+                    **self._replicas.routing(each.replica_id),
                 )
                 for each in running
                 if self._replicas.has(each.replica_id)  # of those taken over some may be gone

@@ -6,6 +6,7 @@ from typing import Any
 
 import attrs
 
+from shoal.serve.gang import GangContext
 from shoal.serve.messages import ApplicationSpec
 
 
@@ -81,12 +82,13 @@ Event = Deploy | Delete | Tick | Placed | Started | Failed | Died | Stopped | Sc
 
 @attrs.frozen
 class Start:
-    """Make a replica of a version."""
+    """Make a replica of a version, at a place in a gang if it has gangs."""
 
     replica: str
     app: str
     deployment: str
     spec: Any = attrs.field(repr=False)
+    seat: GangContext | None = None
 
 
 @attrs.frozen

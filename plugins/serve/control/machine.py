@@ -32,6 +32,8 @@ from shoal.serve.control.events import (
     Stopped,
     Tick,
 )
+from shoal.serve.control.gangs import as_gangs, broken_with, empty_seats, new_gang, size_of
+from shoal.serve.gang import GangContext
 from shoal.serve.messages import ApplicationSpec, DeploymentSpec, key_of
 
 STARTING, RUNNING, STOPPING = "STARTING", "RUNNING", "STOPPING"
@@ -49,6 +51,7 @@ class ReplicaState:
     since: float
     state: str = STARTING
     placed: bool = False
+    seat: GangContext | None = None
 
 
 @attrs.define(eq=False)
@@ -194,6 +197,7 @@ class Machine:
         first = spec.options.num_replicas
         if scaling is not None:
             first = scaling.min_replicas if scaling.initial_replicas is None else scaling.initial_replicas
+            first = -(-first // size_of(spec)) * size_of(spec)
         known = app.deployments.get(name)
         if known is None:
             app.deployments[name] = DeploymentState(app.spec.name, name, spec, first)
@@ -207,6 +211,8 @@ class Machine:
             )
         else:
             known.trigger = "CONFIG_UPDATE_STARTED"
+        if app.spec.external_scaler and before.options.autoscaling_config is None:
+            first = known.wanted  # whoever scales it goes on to
         if scaling is not None and before.options.autoscaling_config is not None:
             known.wanted = min(max(known.wanted, scaling.min_replicas), scaling.max_replicas)
         else:
@@ -243,8 +249,12 @@ class Machine:
         deployment = app.deployments.get(event.deployment) if app is not None else None
         if deployment is None or deployment.deleted or deployment.wanted == event.replicas:
             return []
-        deployment.trigger = "UPSCALE" if event.replicas > deployment.wanted else "DOWNSCALE"
-        deployment.wanted = event.replicas
+        size = size_of(deployment.target)
+        wanted = -(-event.replicas // size) * size
+        if wanted == deployment.wanted:
+            return []
+        deployment.trigger = "UPSCALE" if wanted > deployment.wanted else "DOWNSCALE"
+        deployment.wanted = wanted
         return [*self._reconcile(deployment, now), Save()]
 
     # What happens to replicas
@@ -268,7 +278,7 @@ class Machine:
     ) -> list[Action]:
         if replica.state == STOPPING:
             return []
-        actions = self._stop(deployment, replica, now=True)
+        actions = self._stop_broken(deployment, replica)
         if deployment.deleted or replica.spec.version != deployment.target.version:
             return [*actions, *self._reconcile(deployment, now)]
         deployment.failures += 1
@@ -296,8 +306,16 @@ class Machine:
             return self._failed(deployment, replica, Failed(replica.replica_id, why), now)
         deployment.trigger = "DIED"
         deployment.message = f"replica {replica.replica_id.rpartition('#')[2]} died: {why}"
-        actions = self._stop(deployment, replica, now=True)
+        actions = self._stop_broken(deployment, replica)
         return [*actions, *self._reconcile(deployment, now)]
+
+    def _stop_broken(self, deployment: DeploymentState, replica: ReplicaState) -> list[Action]:
+        """End a replica that does not work, and those that cannot do without it."""
+        actions = self._stop(deployment, replica, now=True)
+        for each in broken_with(replica, deployment.replicas.values()):
+            if each.state != STOPPING:
+                actions += self._stop(deployment, each, now=True)
+        return actions
 
     def _forget(self, deployment: DeploymentState, replica: ReplicaState, now: float) -> list[Action]:
         deployment.replicas.pop(replica.replica_id, None)
@@ -338,32 +356,40 @@ class Machine:
         wanted = deployment.wanted
         serving = [each for each in mine if each.state == RUNNING]
         # Others than the active version go as fast as that comes up.
-        surplus = len([each for each in others if each.state == RUNNING]) - max(0, wanted - len(serving))
+        size = size_of(active)
+        older = as_gangs([each for each in others if each.state == RUNNING])
+        surplus = len(older) - max(0, wanted - len(serving))
         for each in [one for one in others if one.state == STARTING]:
             actions += self._stop(deployment, each, now=True)
-        for each in [one for one in others if one.state == RUNNING][: max(0, surplus)]:
+        for each in older[: max(0, surplus - surplus % size_of(older[0].spec)) if older else 0]:
             actions += self._stop(deployment, each)
-        others = [each for each in others if each.state == RUNNING]
-        waiting = [
-            each
-            for each in mine
-            if each.state == STARTING and not each.placed and now - each.since > PATIENCE_SECONDS
-        ]
+        others = [each for each in older if each.state == RUNNING]
+        begun = [each for each in mine if each.state == STARTING]
+        waiting = [each for each in begun if not each.placed and now - each.since > PATIENCE_SECONDS]
         ending = deployment.of(STOPPING)
-        if waiting and others and not ending and (len(others) + len(serving) > 1 or wanted == 1):
-            actions += self._stop(deployment, others[0])
         # Start what is missing; beside an older version a few at a time.
-        surge = max(1, math.ceil(wanted / 4))
+        surge = -(-math.ceil(wanted * active.options.max_surge_percent / 100) // size) * size
+        batch = max(size, math.floor(wanted * active.options.rolling_update_percentage / 100) // size * size)
+        missing = wanted - len(mine)
+        if others and not ending and not deployment.failed:
+            if waiting and (len(others) + len(serving) > size or wanted == size):
+                actions += self._stop_some(deployment, others, size_of(others[0].spec))
+            elif not surge and missing > 0 and not begun and now >= deployment.next_try:
+                actions += self._stop_some(deployment, others, min(batch, missing))
+        others = [each for each in others if each.state == RUNNING]
+        ending = deployment.of(STOPPING)
         room = (
-            wanted - len(mine)
-            if not others
-            else min(wanted - len(mine), wanted + surge - len(mine) - len(others))
+            min(missing, wanted + surge - len(mine) - len(others) - (len(ending) if not surge else 0))
+            if others or (ending and not surge)
+            else missing
         )
+        if others:
+            room = min(room, batch - len(begun))
         if now >= deployment.next_try or deployment.failed:
-            for _ in range(room):
-                actions += self._start(deployment, active, now)
+            actions += self._start_some(deployment, active, room, mine, now)
         if len(mine) > wanted:
             order = sorted(mine, key=lambda each: (each.state == RUNNING, each.placed, -each.since))
+            order = as_gangs(order)
             for each in order[: len(mine) - wanted]:
                 actions += self._stop(deployment, each)
         if len(serving) >= wanted and not others and not deployment.failed:
@@ -377,11 +403,52 @@ class Machine:
             actions += self._routes(app)
         return actions
 
-    def _start(self, deployment: DeploymentState, spec: DeploymentSpec, now: float) -> list[Action]:
-        replica_id = f"{key_of(deployment.app, deployment.name)}#{self._new_id()}"
-        deployment.replicas[replica_id] = ReplicaState(replica_id, spec, now)
+    def _start_some(
+        self,
+        deployment: DeploymentState,
+        spec: DeploymentSpec,
+        room: int,
+        mine: list[ReplicaState],
+        now: float,
+    ) -> list[Action]:
+        """Start so many replicas; in gangs, the empty seats first and then whole ones."""
+        size = size_of(spec)
+        actions: list[Action] = []
+        if spec.options.gang_scheduling_config is None:
+            for _ in range(room):
+                actions += self._start(deployment, self._name(deployment), spec, None, now)
+            return actions
+        for seat in empty_seats(mine)[: max(0, room)]:
+            room -= 1
+            actions += self._start(deployment, self._name(deployment), spec, seat, now)
+        for _ in range(max(0, room) // size):
+            names = [self._name(deployment) for _ in range(size)]
+            for name, seat in zip(names, new_gang(self._new_id(), names), strict=True):
+                actions += self._start(deployment, name, spec, seat, now)
+        return actions
+
+    def _name(self, deployment: DeploymentState) -> str:
+        return f"{key_of(deployment.app, deployment.name)}#{self._new_id()}"
+
+    def _start(
+        self,
+        deployment: DeploymentState,
+        replica_id: str,
+        spec: DeploymentSpec,
+        seat: GangContext | None,
+        now: float,
+    ) -> list[Action]:
+        deployment.replicas[replica_id] = ReplicaState(replica_id, spec, now, seat=seat)
         self._where[replica_id] = deployment
-        return [Start(replica_id, deployment.app, deployment.name, spec), Save()]
+        return [Start(replica_id, deployment.app, deployment.name, spec, seat), Save()]
+
+    def _stop_some(
+        self, deployment: DeploymentState, replicas: list[ReplicaState], count: int
+    ) -> list[Action]:
+        actions: list[Action] = []
+        for each in as_gangs(replicas)[:count]:
+            actions += self._stop(deployment, each)
+        return actions
 
     def _stop(self, deployment: DeploymentState, replica: ReplicaState, now: bool = False) -> list[Action]:
         served = replica.state == RUNNING

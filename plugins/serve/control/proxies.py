@@ -15,9 +15,11 @@ import shoal
 from shoal.errors import ActorError, ShoalError
 from shoal.serve.config import HTTPOptions, ProxyLocation
 from shoal.serve.control.replicas import answer_of
-from shoal.serve.messages import NAMESPACE
+from shoal.serve.logs import LoggingConfig
+from shoal.serve.messages import NAMESPACE, ProxySetup
 from shoal.serve.proxy.actor import Proxy
 from shoal.serve.statuses import ProxyStatus
+from shoal.serve.tracing import TracingConfig
 
 _log = logging.getLogger("shoal.serve")
 _LOOK_SECONDS = 2.0
@@ -43,9 +45,14 @@ class _Held:
 class Proxies:
     """Keeps a proxy on each node that is to have one."""
 
-    def __init__(self, http: HTTPOptions, grpc: Any) -> None:
+    def __init__(
+        self,
+        http: HTTPOptions,
+        logging: LoggingConfig | None = None,
+        tracing: TracingConfig | None = None,
+    ) -> None:
         self._http = http
-        self._grpc = grpc
+        self._setup = ProxySetup(http=http, logging=logging, tracing=tracing)
         self._held: dict[str, _Held] = {}
         self._changed = asyncio.Event()
         self._looked = False
@@ -84,7 +91,7 @@ class Proxies:
     async def _keep(self, held: _Held) -> None:
         while not self._ends:
             try:
-                held.actor = await asyncio.to_thread(_create, held.node_id, self._http, self._grpc)
+                held.actor = await asyncio.to_thread(_create, held.node_id, self._setup)
                 held.host, held.port, held.pid = await answer_of(held.actor.start.remote(), _START_SECONDS)
                 held.status, held.message = ProxyStatus.HEALTHY, ""
                 self._tell()
@@ -158,7 +165,7 @@ class Proxies:
         self._held.clear()
 
 
-def _create(node_id: str, http: HTTPOptions, grpc: Any) -> Any:
+def _create(node_id: str, setup: ProxySetup) -> Any:
     name = f"SERVE_PROXY#{node_id}"
     with contextlib.suppress(ValueError):  # of a controller before this one: it listens at the port
         return shoal.get_actor(name, NAMESPACE)
@@ -168,9 +175,9 @@ def _create(node_id: str, http: HTTPOptions, grpc: Any) -> Any:
             name=name,
             namespace=NAMESPACE,
             lifetime="detached",
-            num_cpus=http.num_cpus,
+            num_cpus=setup.http.num_cpus,
             max_concurrency=1_000_000,
             scheduling_strategy=shoal.NodeAffinitySchedulingStrategy(node_id, soft=False),
         )
-        .remote(http, grpc)
+        .remote(setup)
     )

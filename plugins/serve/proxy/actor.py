@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shoal.errors import ConfigError
-from shoal.serve.config import HTTPOptions
+from shoal.serve.logs import set_up as set_up_logs
+from shoal.serve.messages import ProxySetup
+from shoal.serve.tracing import set_up as set_up_spans
 
 if TYPE_CHECKING:
     import uvicorn
@@ -20,9 +22,11 @@ _STARTED_SECONDS = 20.0
 class Proxy:
     """Serves HTTP on one node. Begun by the controller."""
 
-    def __init__(self, http: HTTPOptions, grpc: Any = None) -> None:
-        self._http = http
-        self._grpc = grpc
+    def __init__(self, setup: ProxySetup) -> None:
+        self._http = setup.http
+        if setup.logging is not None:
+            set_up_logs(setup.logging, "proxy", str(os.getpid()), {"component": "proxy"})
+        set_up_spans(setup.tracing)
         self._server: uvicorn.Server | None = None
         self._task: asyncio.Task[None] | None = None
         self._address = ("", 0)

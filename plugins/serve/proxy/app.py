@@ -21,6 +21,7 @@ from shoal.serve.messages import RouteSeen, key_of
 from shoal.serve.proxy.routes import Found, Routes
 from shoal.serve.routers.base import Asked
 from shoal.serve.scopes import pack
+from shoal.serve.tracing import tracer
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -81,14 +82,20 @@ class ProxyApp:
             await _answer(send, 404, f"no application serves {path!r}; GET /-/routes lists what there is\n")
             return
         request = _Request(self, scope, receive, send, found, path)
+        spans = tracer()
         self.ongoing += 1
         try:
             if scope["type"] == "websocket":
                 from shoal.serve.proxy.sockets import serve_socket
 
                 await serve_socket(request)
-            else:
+            elif spans is None:
                 await request.serve()
+            else:
+                facts = {"application": found.app, "path": path, "request_id": request.request_id}
+                with spans.span(f"proxy {scope['method']} {found.prefix}", request.meta[4], facts) as trace:
+                    request.meta = (*request.meta[:4], trace)
+                    await request.serve()
         finally:
             self.ongoing -= 1
             if self._http.access_log and _access.isEnabledFor(logging.INFO):

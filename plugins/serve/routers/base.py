@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 import attrs
@@ -20,6 +20,7 @@ class Candidate:
     ongoing: int = 0
     told: int = 0  # requests of other callers, as of the replica's last answer
     models: Collection[str] = ()  # that this caller has sent there lately
+    stats: Mapping[str, Any] = attrs.field(factory=dict)  # what the replica's `record_routing_stats()` said
 
     @property
     def load(self) -> int:
