@@ -133,7 +133,7 @@ TASKS = {
     ),
     "iql": Task("iql.IQLConfig", PENDULUM, OFFLINE | {"tau": 0.01, "beta": 0.5}, 4_000_000, data="sac"),
     "cql": Task(
-        "cql.CQLConfig", PENDULUM, OFFLINE | {"min_q_weight": 1.0, "tau": 0.01}, 2_000_000, data="sac"
+        "cql.CQLConfig", PENDULUM, OFFLINE | {"min_q_weight": 5.0, "tau": 0.01}, 2_000_000, data="sac"
     ),
 }
 
