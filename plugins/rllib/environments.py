@@ -12,6 +12,7 @@ from shoal.errors import ConfigError, describe
 
 Creator: TypeAlias = Callable[[Mapping[str, Any]], gymnasium.Env[Any, Any]]
 
+
 def register_env(name: str, env_creator: Creator) -> None:
     """Give a function that makes an environment of its configuration a name, for `config.environment(name)`.
 
