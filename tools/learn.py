@@ -132,9 +132,6 @@ TASKS = {
         data="dqn",
     ),
     "iql": Task("iql.IQLConfig", PENDULUM, OFFLINE | {"tau": 0.01, "beta": 0.5}, 4_000_000, data="sac"),
-    "cql": Task(
-        "cql.CQLConfig", PENDULUM, OFFLINE | {"min_q_weight": 5.0, "tau": 0.01}, 2_000_000, data="sac"
-    ),
 }
 
 
