@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv servers browser web screenshots view check lint format types layers test test-all test-slow test-oldest test-ray chaos frameworks third-party demo docs bench protocol lock clean
+.PHONY: help venv servers browser web screenshots view check lint format types layers test test-all test-slow test-oldest test-ray chaos frameworks third-party demo docs bench learn protocol lock clean
 
 # Without bytecode every worker process parses its modules again and starts three times slower.
 unexport PYTHONDONTWRITEBYTECODE
@@ -116,6 +116,9 @@ bench: $(STAMP)  ## our numbers beside the reference system's and the machine's 
 docs: venv  ## write the pages that are made from the code
 	$(BIN)/python tools/make_docs.py
 	$(BIN)/python docs/generate.py
+
+learn: venv  ## let the algorithms of rllib learn, and write the page of what came of it (half an hour)
+	$(BIN)/python tools/learn.py
 
 protocol: venv  ## compile the control plane's protocol
 	$(BIN)/python tools/make_protocol.py

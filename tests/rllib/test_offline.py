@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def moves(session: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = TD3Config().environment(Centre).training(noise=0.4, lr=3e-3, model=SMALL).debugging(seed=1)
     learner = config.training(num_steps_sampled_before_learning_starts=200).build()
     learner.train()
-    record_episodes(learner, folder, episodes=400, format="json", seed=3)
+    record_episodes(learner, folder, episodes=400, file_format="json", seed=3)
     learner.stop()
     return folder
 
@@ -105,7 +106,8 @@ def test_it_learns_real_actions_from_what_was_recorded(
 
 
 def test_better_actions_count_for_more(session: None) -> None:
-    """Where two of three recorded actions are bad, imitation does what is done mostly, MARWIL and IQL what went well."""
+    """Where two of three recorded actions are bad, imitation does what is done mostly, MARWIL and IQL what went
+    well."""
     random = np.random.default_rng(0)
     rows = []
     for number in range(600):
@@ -137,11 +139,12 @@ def test_better_actions_count_for_more(session: None) -> None:
 def test_what_is_recorded_is_what_was_played(steps: Path) -> None:
     rows = shoal.data.read_parquet(str(steps)).sort(["eps_id", "t"]).take_all()
     assert len({row["eps_id"] for row in rows}) == 150
-    for before, after in zip(rows, rows[1:], strict=False):
+    for before, after in itertools.pairwise(rows):
         if before["eps_id"] == after["eps_id"]:
             assert before["new_obs"] == after["obs"]
             assert after["t"] == before["t"] + 1
-            assert not (before["terminateds"] or before["truncateds"])
+            assert not before["terminateds"]
+            assert not before["truncateds"]
         else:
             assert before["terminateds"] or before["truncateds"]
         moved = before["new_obs"][0] - before["obs"][0]
@@ -210,5 +213,5 @@ def test_wrong_settings_are_told() -> None:
         IQLConfig().training(expectile=1)
     with pytest.raises(ConfigError, match="input_read_method must be"):
         BCConfig().offline_data(input_read_method="read_minds")
-    with pytest.raises(ConfigError, match="format must be one of parquet, json"):
-        record_episodes(None, "x", format="csv")
+    with pytest.raises(ConfigError, match="file_format must be one of parquet, json"):
+        record_episodes(None, "x", file_format="csv")

@@ -6,16 +6,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import shoal
 from shoal.errors import ConfigError
 from shoal.rllib.replay import NStep, PrioritizedReplayBuffer, ReplayBuffer, ReplayShards, SumTree
 
+# Machines that are at other work draw slowly.
+patient = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+
 counts = st.lists(st.integers(0, 9), min_size=1, max_size=12)
 
 
+@patient
 @given(st.integers(1, 40), st.lists(st.tuples(st.integers(0, 39), st.floats(0, 1e6)), max_size=60))
 def test_a_sum_tree_is_a_list_of_numbers(capacity: int, changes: list[tuple[int, float]]) -> None:
     tree, model = SumTree(capacity), np.zeros(capacity)
@@ -34,6 +38,7 @@ def test_a_sum_tree_is_a_list_of_numbers(capacity: int, changes: list[tuple[int,
         assert (marks <= sums[found + 1] + slack).all()
 
 
+@patient
 @given(st.integers(1, 20), st.lists(st.tuples(st.integers(0, 19), st.floats(0, 9)), max_size=400))
 def test_many_leaves_at_once_are_as_one_by_one(capacity: int, changes: list[tuple[int, float]]) -> None:
     one, many = SumTree(capacity), SumTree(capacity)
@@ -46,6 +51,7 @@ def test_many_leaves_at_once_are_as_one_by_one(capacity: int, changes: list[tupl
 
 
 @pytest.mark.parametrize("kind", [ReplayBuffer, PrioritizedReplayBuffer])
+@patient
 @given(capacity=st.integers(1, 13), adds=counts)
 def test_the_newest_rows_stay(kind: type[ReplayBuffer], capacity: int, adds: list[int]) -> None:
     buffer = kind(capacity, seed=0)
@@ -67,6 +73,7 @@ def test_the_newest_rows_stay(kind: type[ReplayBuffer], capacity: int, adds: lis
         assert set(drawn["number"]) == set(model[-capacity:])
 
 
+@patient
 @given(
     st.lists(st.tuples(st.integers(0, 29), st.floats(0, 100)), max_size=50), st.sampled_from([0.0, 0.6, 1.0])
 )
@@ -126,7 +133,7 @@ def test_wrong_rows_and_settings_are_told() -> None:
         PrioritizedReplayBuffer(4, alpha=-1)
 
 
-@settings(max_examples=50)
+@settings(patient, max_examples=50)
 @given(st.integers(1, 5), st.lists(st.tuples(st.floats(-3, 3), st.sampled_from("...tc")), max_size=25))
 def test_n_step_transitions_are_the_definition(steps: int, seen: list[tuple[float, str]]) -> None:
     """Each step that is `steps` old, or whose episode ended, gives one transition: `t`erminated, or `c`ut short."""

@@ -162,7 +162,7 @@ class AlgorithmConfig:
         return copy.deepcopy(self._settings)
 
     def update_from_dict(self: C, settings: Mapping[str, Any]) -> C:
-        """Take settings by their names, whichever family they are of. Raises ConfigError as the families' methods do."""
+        """Take settings by their names, whichever family they are of. Raises ConfigError as the families do."""
         for name, value in settings.items():
             present = OLDER.get(name, name)
             family = next((each for each, names in self.families.items() if present in names), "training")

@@ -32,9 +32,9 @@ def evolving_families(**training: Any) -> Mapping[str, Mapping[str, Any]]:
 class EvolvingConfig(AlgorithmConfig):
     """Settings of algorithms that follow no gradient.
 
-    Of `env_runners` they take `num_env_runners` (0: this process plays; more: tasks, as many at a time as there are to be
-    runners), `num_cpus_per_env_runner`, `sample_timeout_s`, and `observation_filter`: with "MeanStdFilter" observations are
-    taken less their mean and over their spread.
+    Of `env_runners` they take `num_env_runners` (0: this process plays; more: tasks, as many at a time as there are to
+    be runners), `num_cpus_per_env_runner`, `sample_timeout_s`, and `observation_filter`: with "MeanStdFilter"
+    observations are taken less their mean and over their spread.
     """
 
     def _checked(self, name: str, value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,8 +19,8 @@ from shoal.rllib.sampling.transitions import Actions
 class Contest:
     """What is played, and by what network.
 
-    Parameters: `make` makes an environment of `config`; `widths` of the network's layers from the inputs to the outputs;
-    `spread` of the changes of weights.
+    Parameters: `make` makes an environment of `config`; `widths` of the network's layers from the inputs to the
+    outputs; `spread` of the changes of weights.
     """
 
     make: Callable[[Mapping[str, Any]], gymnasium.Env[Any, Any]]
@@ -39,7 +40,7 @@ class FlatPolicy:
         self._mean, self._spread, self._discrete = mean, spread, discrete
         arrays: list[Any] = []
         at = 0
-        for before, after in zip(contest.widths, contest.widths[1:], strict=False):
+        for before, after in itertools.pairwise(contest.widths):
             if arrays:
                 arrays.append(contest.activation)
             matrix = weights[at : at + before * after].reshape(after, before).T

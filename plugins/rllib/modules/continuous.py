@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,7 +29,7 @@ class Critics(nn.Module):  # type: ignore[misc]
         self._activate = ACTIVATIONS[activation]()
         widths = [inputs, *hidden, outputs]
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in itertools.pairwise(widths):
             bound = before**-0.5
             self.weights.append(nn.Parameter(torch.empty(count, before, after).uniform_(-bound, bound)))
             self.biases.append(nn.Parameter(torch.empty(count, 1, after).uniform_(-bound, bound)))
@@ -45,7 +46,8 @@ class Critics(nn.Module):  # type: ignore[misc]
 
 
 def squashed(outputs: Any) -> tuple[Any, Any]:
-    """Draw actions of a normal distribution that is squashed by tanh; return them and the logarithms of their densities.
+    """Draw actions of a normal distribution that is squashed by tanh; return them and the logarithms of their
+    densities.
 
     Appendix C of Haarnoja et al. (2018), in the form that has no loss of digits near the ends.
 

@@ -17,8 +17,8 @@ from shoal.rllib.modules.layers import ArrayLayers, NoisyLinear, arrays_of, laye
 class QShape:
     """What a network of values looks like.
 
-    Parameters: `hidden` widths that all share, `heads` widths of the last part; `dueling` parts it into advantages and a
-    value (Wang et al., 2016); with more than one of `atoms` the network gives logits of returns between `lowest` and
+    Parameters: `hidden` widths that all share, `heads` widths of the last part; `dueling` parts it into advantages and
+    a value (Wang et al., 2016); with more than one of `atoms` the network gives logits of returns between `lowest` and
     `highest` (Bellemare et al., 2017); `sigma0` is the first spread of noisy layers (0: there are none).
     """
 

@@ -42,8 +42,8 @@ class OfflineSettings(OffPolicyConfig):
     """Settings of algorithms that learn from recorded episodes and do not play."""
 
     def offline_data(self: C, **settings: Any) -> C:
-        """Say what it learns from: `input_` (paths, or a dataset), `input_read_method` (a function of shoal.data; "auto":
-        by the files' names) and `dataset_num_iters_per_learner` (batches an iteration)."""
+        """Say what it learns from: `input_` (paths, or a dataset), `input_read_method` (a function of shoal.data;
+        "auto": by the files' names) and `dataset_num_iters_per_learner` (batches an iteration)."""
         return self._set("offline_data", settings)
 
     def validate(self) -> None:

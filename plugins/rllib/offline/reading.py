@@ -18,8 +18,8 @@ def read_transitions(source: Any, method: str, size: int, actions: Actions, gamm
     """Return the steps of recorded episodes by columns, in the order of the episodes.
 
     Parameters: `source` is a dataset, or paths that `method` of shoal.data reads; `size` is the length of a flat
-    observation. Besides the columns that transitions have there are `returns`, the discounted rewards from a step to the
-    end of its episode as far as it was recorded. All of it is in memory.
+    observation. Besides the columns that transitions have there are `returns`, the discounted rewards from a step to
+    the end of its episode as far as it was recorded. All of it is in memory.
 
     Raises ConfigError for data with other columns or shapes, and for values that are no numbers.
 
@@ -48,10 +48,8 @@ def read_transitions(source: Any, method: str, size: int, actions: Actions, gamm
         wrong = np.flatnonzero(~np.isfinite(columns[name].reshape(len(order), -1)).all(axis=1))
         if len(wrong):
             row = wrong[0]
-            raise ConfigError(
-                f"{name} is not finite at t={columns['t'][row]} of eps_id={columns['eps_id'][row]}, and {len(wrong) - 1} "
-                "more rows"
-            )
+            where = f"t={columns['t'][row]} of eps_id={columns['eps_id'][row]}"
+            raise ConfigError(f"{name} is not finite at {where}, and in {len(wrong) - 1} more rows")
     rewards = columns["rewards"].astype(np.float32)
     return {
         "observations": columns["obs"].astype(np.float32),

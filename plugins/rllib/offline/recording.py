@@ -10,6 +10,7 @@ import numpy as np
 import shoal.data
 from shoal.errors import ConfigError, describe
 from shoal.rllib.environments import creator_of, flat_observation
+from shoal.rllib.replay.buffers import is_whole
 
 _FORMATS = ("parquet", "json")
 _ROWS = 20_000  # that are gathered before they are written
@@ -19,20 +20,20 @@ def record_episodes(
     algorithm: Any,
     path: str | os.PathLike[str],
     episodes: int = 100,
-    format: str = "parquet",
+    file_format: str = "parquet",
     explore: bool = True,
     seed: int | None = None,
 ) -> int:
     """Let an algorithm play whole episodes and write their steps into files of a folder; return how many steps.
 
-    The columns are `eps_id`, `t`, `obs`, `actions`, `rewards`, `new_obs`, `terminateds` and `truncateds`; observations are
-    flat, actions as the environment takes them. `format` is "parquet" or "json".
+    The columns are `eps_id`, `t`, `obs`, `actions`, `rewards`, `new_obs`, `terminateds` and `truncateds`; observations
+    are flat, actions as the environment takes them. `file_format` is "parquet" or "json".
 
     Example: `record_episodes(algorithm, "episodes", episodes=50)`
     """
-    if format not in _FORMATS:
-        raise ConfigError(f"format must be one of {', '.join(_FORMATS)}, not {describe(format)}")
-    if isinstance(episodes, bool) or not isinstance(episodes, int) or episodes < 1:
+    if file_format not in _FORMATS:
+        raise ConfigError(f"file_format must be one of {', '.join(_FORMATS)}, not {describe(file_format)}")
+    if not is_whole(episodes):
         raise ConfigError(f"episodes must be a whole number ≥ 1, not {describe(episodes)}")
     config = algorithm.config
     env = creator_of(config.env)(config.env_config)
@@ -64,7 +65,7 @@ def record_episodes(
             if len(rows) >= _ROWS or number == episodes - 1:
                 steps += len(rows)
                 dataset = shoal.data.from_items(rows)
-                write = dataset.write_parquet if format == "parquet" else dataset.write_json
+                write = dataset.write_parquet if file_format == "parquet" else dataset.write_json
                 write(os.fspath(path))
                 rows = []
     finally:

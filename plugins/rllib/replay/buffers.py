@@ -20,7 +20,7 @@ class ReplayBuffer:
     """
 
     def __init__(self, capacity: int, seed: int | None = None) -> None:
-        if isinstance(capacity, bool) or not isinstance(capacity, int) or capacity < 1:
+        if not is_whole(capacity):
             raise ConfigError(f"capacity must be a number of rows ≥ 1, not {describe(capacity)}")
         self.capacity = capacity
         self._random = np.random.default_rng(seed)
@@ -119,7 +119,7 @@ class PrioritizedReplayBuffer(ReplayBuffer):
     ) -> None:
         super().__init__(capacity, seed)
         for name, value in (("alpha", alpha), ("beta", beta), ("eps", eps)):
-            if not isinstance(value, (int, float)) or value < 0:
+            if not is_number(value):
                 raise ConfigError(f"{name} must be a number ≥ 0, not {describe(value)}")
         self._alpha, self.beta, self._eps = alpha, beta, eps
         self._tree = SumTree(capacity)
@@ -172,3 +172,19 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         self._tree = SumTree(self.capacity)
         self._tree.set(np.arange(len(self)), np.asarray(state["priorities"]))
         self._greatest = state["greatest"]
+
+
+def is_whole(value: Any) -> bool:
+    """Return whether a value is a whole number from 1 up.
+
+    Example: `is_whole(True)  # False`
+    """
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a number from 0 up.
+
+    Example: `is_number(0.5)  # True`
+    """
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0

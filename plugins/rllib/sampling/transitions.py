@@ -100,8 +100,8 @@ class TransitionRunner:
         return {"rows": rows, "steps": steps * self._play.count, "episodes": episodes}
 
     def sample_apart(self, policy: Any, amount: float, steps: int) -> tuple[Any, dict[str, Any]]:
-        """Do as `sample`, exploring by an amount of this runner's own; return the rows with their first priorities, which
-        are for a replay shard, and apart from them what else is told."""
+        """Do as `sample`, exploring by an amount of this runner's own; return the rows with their first priorities,
+        which are for a replay shard, and apart from them what else is told."""
         policy = policy.exploring(amount)
         told = self.sample(policy, steps)
         rows = told.pop("rows")

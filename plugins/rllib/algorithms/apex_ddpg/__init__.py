@@ -22,8 +22,8 @@ class ApexDDPGConfig(DDPGConfig):
     """Settings of asynchronous DDPG.
 
     Besides those of DDPG `training` takes `broadcast_interval` (batches after which runners get new weights) and
-    `max_requests_in_flight_per_replay_shard`; `replay_buffer_config` takes `num_shards`. With `training_intensity=None` it
-    learns as fast as batches come.
+    `max_requests_in_flight_per_replay_shard`; `replay_buffer_config` takes `num_shards`. With
+    `training_intensity=None` it learns as fast as batches come.
 
     Example: `ApexDDPGConfig().environment("Pendulum-v1").training(replay_buffer_config={"num_shards": 2})`
     """

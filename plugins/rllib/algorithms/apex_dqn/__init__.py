@@ -20,8 +20,8 @@ class ApexDQNConfig(DQNConfig):
     """Settings of asynchronous DQN.
 
     Besides those of DQN `training` takes `broadcast_interval` (batches after which runners get new weights) and
-    `max_requests_in_flight_per_replay_shard`; `replay_buffer_config` takes `num_shards`. With `training_intensity=None` it
-    learns as fast as batches come.
+    `max_requests_in_flight_per_replay_shard`; `replay_buffer_config` takes `num_shards`. With
+    `training_intensity=None` it learns as fast as batches come.
 
     Example: `ApexDQNConfig().environment("CartPole-v1").training(replay_buffer_config={"num_shards": 2})`
     """

@@ -20,7 +20,7 @@ class CQL(Offline, SAC):
 
     def penalty(self, batch: dict[str, Any], values: Any) -> Any:
         """Return equation 4 of Kumar et al. (2020): the values of all actions, softly the greatest, less those of the
-        actions that were taken. Over real actions the sum is an average of drawn ones, by their densities (appendix F)."""
+        actions that were taken. Over real actions the sum is an average of drawn ones by their densities."""
         config = self.config
         heat = config.temperature
         if self.actions.discrete:

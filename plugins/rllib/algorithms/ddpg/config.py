@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from shoal.errors import ConfigError, describe
 from shoal.rllib.algorithms.algorithm_config import MODEL
@@ -44,9 +44,10 @@ _NUMBERS = {
 class DDPGConfig(OffPolicyConfig):
     """Settings of DDPG (Lillicrap et al., 2016), and of what made it TD3 (Fujimoto et al., 2018).
 
-    Besides those of algorithms with replay `training` takes `actor_lr` and `critic_lr` (or `lr` for both), `actor_hiddens`
-    and `critic_hiddens` (None: the model's), `noise` (the spread of normal noise on actions between -1 and 1), `twin_q`,
-    `policy_delay`, `smooth_target_policy` with `target_noise` and `target_noise_clip`, `use_huber` and `l2_reg`.
+    Besides those of algorithms with replay `training` takes `actor_lr` and `critic_lr` (or `lr` for both),
+    `actor_hiddens` and `critic_hiddens` (None: the model's), `noise` (the spread of normal noise on actions between -1
+    and 1), `twin_q`, `policy_delay`, `smooth_target_policy` with `target_noise` and `target_noise_clip`, `use_huber`
+    and `l2_reg`.
 
     Example: `DDPGConfig().environment("Pendulum-v1").training(noise=0.2).build()`
     """
@@ -55,7 +56,7 @@ class DDPGConfig(OffPolicyConfig):
         **OffPolicyConfig.families,
         "training": {**OffPolicyConfig.families["training"], **_DEFAULTS},
     }
-    explorations = {
+    explorations: ClassVar[Mapping[str, str]] = {
         "stddev": "noise",
         "random_timesteps": "num_steps_sampled_before_learning_starts",
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from shoal.errors import ConfigError, describe
 from shoal.rllib.algorithms.off_policy.config import REPLAY, OffPolicyConfig
@@ -29,9 +29,9 @@ _DEFAULTS: dict[str, Any] = {
 class DQNConfig(OffPolicyConfig):
     """Settings of DQN (Mnih et al., 2015) and what made it better.
 
-    Besides those of algorithms with replay `training` takes `double_q` (van Hasselt et al., 2016), `dueling` (Wang et al.,
-    2016) and `hiddens`, the widths of its two parts, `num_atoms` with `v_min` and `v_max` (C51: Bellemare et al., 2017),
-    `noisy` with `sigma0` (Fortunato et al., 2018), `epsilon` (a number, or pairs of a step and a number) and
+    Besides those of algorithms with replay `training` takes `double_q` (van Hasselt et al., 2016), `dueling` (Wang et
+    al., 2016) and `hiddens`, the widths of its two parts, `num_atoms` with `v_min` and `v_max` (C51: Bellemare et al.,
+    2017), `noisy` with `sigma0` (Fortunato et al., 2018), `epsilon` (a number, or pairs of a step and a number) and
     `td_error_loss_fn` ("huber" or "mse"). All of them on, with `n_step=3`, are Rainbow (Hessel et al., 2018).
 
     Example: `DQNConfig().environment("CartPole-v1").training(lr=1e-3, n_step=3).build()`
@@ -42,7 +42,7 @@ class DQNConfig(OffPolicyConfig):
         "training": {**OffPolicyConfig.families["training"], **_DEFAULTS},
     }
     fragment = 4
-    explorations = {
+    explorations: ClassVar[Mapping[str, str]] = {
         "initial_epsilon": "epsilon",
         "final_epsilon": "epsilon",
         "epsilon_timesteps": "epsilon",

@@ -16,9 +16,9 @@ _RATES = ("actor_lr", "critic_lr", "value_lr")
 class IQLConfig(OfflineSettings):
     """Settings of implicit Q-learning (Kostrikov et al., 2022).
 
-    Besides those of all algorithms that do not play `training` takes `actor_lr`, `critic_lr` and `value_lr` (or `lr` for all
-    three), `expectile` (between 0.5, which is a mean, and 1, which would be the best), `beta` (how much better actions count
-    for more), `twin_q` and `tau`.
+    Besides those of all algorithms that do not play `training` takes `actor_lr`, `critic_lr` and `value_lr` (or `lr`
+    for all three), `expectile` (between 0.5, which is a mean, and 1, which would be the best), `beta` (how much better
+    actions count for more), `twin_q` and `tau`.
 
     Example: `IQLConfig().environment("Pendulum-v1").offline_data(input_="episodes").training(expectile=0.8)`
     """

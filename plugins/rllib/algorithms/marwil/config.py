@@ -21,8 +21,8 @@ class MARWILConfig(OfflineSettings):
     """Settings of MARWIL.
 
     Besides those of all algorithms that do not play `training` takes `beta` (how much better actions count for more; 0
-    imitates all alike), `vf_coeff`, and `moving_average_sqd_adv_norm_start` and `moving_average_sqd_adv_norm_update_rate` of
-    the mean square that advantages are measured by.
+    imitates all alike), `vf_coeff`, and `moving_average_sqd_adv_norm_start` and
+    `moving_average_sqd_adv_norm_update_rate` of the mean square that advantages are measured by.
 
     Example: `MARWILConfig().environment("CartPole-v1").offline_data(input_="episodes").training(beta=1.0)`
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from shoal.errors import ConfigError, describe
 from shoal.rllib.algorithms.algorithm_config import AlgorithmConfig
@@ -53,9 +53,9 @@ class OffPolicyConfig(AlgorithmConfig):
     """Settings of algorithms with a replay buffer.
 
     Besides those of all algorithms `training` takes `n_step`; `tau` and `target_network_update_freq` (steps of
-    environments) of target networks; `num_steps_sampled_before_learning_starts`; `training_intensity` (rows learned from
-    for each step played; None: a batch for each request to the runners); `replay_buffer_config` (`type`, `capacity`,
-    and of the prioritised `alpha`, `beta`, `eps`; `num_shards` of the asynchronous algorithms);
+    environments) of target networks; `num_steps_sampled_before_learning_starts`; `training_intensity` (rows learned
+    from for each step played; None: a batch for each request to the runners); `replay_buffer_config` (`type`,
+    `capacity`, and of the prioritised `alpha`, `beta`, `eps`; `num_shards` of the asynchronous algorithms);
     `store_buffer_in_checkpoints`; `adam_epsilon`.
 
     Example: `DQNConfig().training(replay_buffer_config={"type": "PrioritizedReplayBuffer", "capacity": 10_000})`
@@ -70,7 +70,7 @@ class OffPolicyConfig(AlgorithmConfig):
         },
     }
     fragment = 1  # steps of each environment in one request, where `rollout_fragment_length` is "auto"
-    explorations: Mapping[str, str] = {}  # settings of `exploration_config`, and what they are here
+    explorations: ClassVar[Mapping[str, str]] = {}  # settings of `exploration_config`, and what they are here
 
     def exploration(
         self: C, exploration_config: Mapping[str, Any] | None = None, explore: bool | None = None
@@ -126,10 +126,10 @@ class OffPolicyConfig(AlgorithmConfig):
     def _replay(self, value: Any) -> Any:
         if not isinstance(value, Mapping):
             raise ConfigError(f"replay_buffer_config must be a mapping, not {describe(value)}")
-        given = {_OLDER_REPLAY.get(name, name): each for name, each in value.items()}
+        given = {_OLDER_REPLAY.get(str(name), str(name)): each for name, each in value.items()}
         for name in given:
             if name not in REPLAY:
-                near = difflib.get_close_matches(name, [*REPLAY, *_OLDER_REPLAY], 1)
+                near = difflib.get_close_matches(str(name), [*REPLAY, *_OLDER_REPLAY], 1)
                 meant = f"; did you mean {near[0]}?" if near else ""
                 raise ConfigError(
                     f"replay_buffer_config has no setting {name!r}{meant} It has: {', '.join(sorted(REPLAY))}"

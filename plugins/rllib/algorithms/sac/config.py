@@ -34,9 +34,9 @@ _RATES = {
 class SACConfig(OffPolicyConfig):
     """Settings of soft actor-critic (Haarnoja et al., 2018; for choices Christodoulou, 2019).
 
-    Besides those of algorithms with replay `training` takes `actor_lr`, `critic_lr` and `alpha_lr` (or `lr` for all three),
-    `twin_q`, `initial_alpha`, and `target_entropy`: a number, or "auto", which is minus the number of real actions, or
-    0.98 of the entropy of choices that are all alike.
+    Besides those of algorithms with replay `training` takes `actor_lr`, `critic_lr` and `alpha_lr` (or `lr` for all
+    three), `twin_q`, `initial_alpha`, and `target_entropy`: a number, or "auto", which is minus the number of real
+    actions, or 0.98 of the entropy of choices that are all alike.
 
     Example: `SACConfig().environment("Pendulum-v1").training(actor_lr=1e-3, critic_lr=1e-3).build()`
     """
@@ -47,8 +47,8 @@ class SACConfig(OffPolicyConfig):
     }
 
     def training(self, **settings: Any) -> SACConfig:
-        """Say how it learns: the settings of this class and of all algorithms; `optimization_config` has the rates under the
-        names that they had before."""
+        """Say how it learns: the settings of this class and of all algorithms; `optimization_config` has the rates
+        under the names that they had before."""
         for name, value in dict(settings.pop("optimization_config", {})).items():
             if name not in _RATES:
                 raise ConfigError(f"optimization_config has no setting {name!r}; it has {', '.join(_RATES)}")
