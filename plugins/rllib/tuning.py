@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import shoal
 from shoal.errors import ConfigError
-from shoal.rllib.algorithms.algorithm import Algorithm
 from shoal.rllib.algorithms.algorithm_config import AlgorithmConfig, is_searched
 from shoal.tune.registry import registered_environments
 from shoal.tune.resources import PlacementGroupFactory
 from shoal.tune.trainable.trainable import Trainable
+
+if TYPE_CHECKING:
+    from shoal.rllib.algorithms.algorithm import Algorithm
 
 
 class AlgorithmTrainable(Trainable):
