@@ -121,7 +121,7 @@ def impala_steps(bench: Bench) -> Reading:
     return _rate(config.build_algo(), bench.size(3, 1))
 
 
-@ROWS.row("rllib: DQN on CartPole, steps", required=3, seconds=120)
+@ROWS.row("rllib: DQN on CartPole, steps", required=3, seconds=180)
 def dqn_steps(bench: Bench) -> Reading:
     """Steps a second in one process, with a batch of 32 learned from for every four steps."""
     config = (
@@ -130,4 +130,4 @@ def dqn_steps(bench: Bench) -> Reading:
         .training(lr=5e-4, train_batch_size=32, num_steps_sampled_before_learning_starts=500)
         .reporting(min_sample_timesteps_per_iteration=1000)
     )
-    return _rate(config.build_algo(), bench.size(4, 1), warm=2)
+    return _rate(config.build_algo(), bench.size(2, 1))
