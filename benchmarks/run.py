@@ -25,7 +25,10 @@ PAGE = HERE.parent / "docs" / "performance.md"
 JSON = HERE / "results" / "latest.json"
 ROUNDS = 3
 # Floors that no row is measured by, and the family that they are shown with.
-FOR_READERS = {"tasks": {"ping-pong on one core", "bare loop, one by one", "pickle of a small tuple"}}
+FOR_READERS = {
+    "tasks": {"ping-pong on one core", "bare loop, one by one", "pickle of a small tuple"},
+    "data": {f"dask: {what}" for what in ("read, map_batches, write", "sort", "group-by", "join")},
+}
 MOST_SECONDS = 1400.0  # no further round is begun that would, by the mean of those before, end later
 
 
