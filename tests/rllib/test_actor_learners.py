@@ -221,3 +221,10 @@ def test_older_names_are_the_same() -> None:
     assert ImpalaConfig is IMPALAConfig
     assert IMPALAConfig.algo_class is IMPALA
     assert shoal.rllib.AlgorithmConfig is AlgorithmConfig
+
+
+def test_settings_that_an_algorithm_has_no_use_for_are_told() -> None:
+    with pytest.raises(ConfigError, match="has no setting 'minibatch_size'"):
+        IMPALAConfig().training(minibatch_size=64)
+    with pytest.raises(ConfigError, match="has no setting 'num_sgd_iter'"):
+        A2CConfig().training(num_sgd_iter=3)

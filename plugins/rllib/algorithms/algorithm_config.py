@@ -48,9 +48,6 @@ class AlgorithmConfig:
             "lr": 1e-3,
             "grad_clip": None,
             "train_batch_size": 32,
-            "minibatch_size": 128,
-            "num_epochs": 1,
-            "shuffle_batch_per_epoch": True,
             "model": MODEL,
         },
         "env_runners": {
@@ -97,9 +94,8 @@ class AlgorithmConfig:
         return self._set("framework", {"framework": framework, **settings})
 
     def training(self: C, **settings: Any) -> C:
-        """Say how it learns: `gamma`, `lr`, `grad_clip`, `train_batch_size` (steps), `minibatch_size`, `num_epochs`,
-        `shuffle_batch_per_epoch`, `model` (`fcnet_hiddens`, `fcnet_activation`, `vf_share_layers`), and the algorithm's
-        own settings."""
+        """Say how it learns: `gamma`, `lr`, `grad_clip`, `train_batch_size` (steps), `model` (`fcnet_hiddens`,
+        `fcnet_activation`, `vf_share_layers`), and the algorithm's own settings."""
         return self._set("training", settings)
 
     def env_runners(self: C, **settings: Any) -> C:

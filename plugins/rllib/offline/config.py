@@ -31,8 +31,6 @@ def offline_families(
     """
     left_out = {*_OF_PLAY, *(() if targets else ("tau",))}
     kept = {name: value for name, value in families["training"].items() if name not in left_out}
-    for name in ("minibatch_size", "num_epochs", "shuffle_batch_per_epoch"):
-        kept.pop(name, None)
     data = {"input_": None, "input_read_method": "auto", "dataset_num_iters_per_learner": 200}
     reporting = {**families["reporting"], "min_sample_timesteps_per_iteration": 0}
     return {**families, "training": {**kept, **training}, "offline_data": data, "reporting": reporting}

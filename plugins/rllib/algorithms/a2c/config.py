@@ -14,7 +14,6 @@ _DEFAULTS = {
     "lambda_": 0.95,
     "vf_loss_coeff": 0.5,
     "entropy_coeff": 0.01,
-    "minibatch_size": None,
 }
 
 

@@ -18,7 +18,6 @@ _DEFAULTS = {
     "entropy_coeff": 0.01,
     "broadcast_interval": 1,
     "num_epochs": 1,
-    "minibatch_size": None,
 }
 
 
@@ -26,9 +25,10 @@ class IMPALAConfig(AlgorithmConfig):
     """Settings of IMPALA (Espeholt et al., 2018): runners play on while the learner learns from what they saw before.
 
     Besides those of all algorithms `training` takes `vtrace_clip_rho_threshold` and `vtrace_clip_pg_rho_threshold`,
-    `lambda_` (of traces), `vf_loss_coeff`, `entropy_coeff`, and `broadcast_interval` (updates between new weights for
-    runners); `env_runners` takes `max_requests_in_flight_per_env_runner`. An iteration learns for at least
-    `min_time_s_per_iteration` seconds (`reporting`).
+    `lambda_` (of traces), `num_epochs` (steps with each batch), `vf_loss_coeff`, `entropy_coeff`, and
+    `broadcast_interval` (updates between new weights for runners); `env_runners` takes
+    `max_requests_in_flight_per_env_runner`. An iteration learns for at least `min_time_s_per_iteration` seconds
+    (`reporting`).
 
     Example: `IMPALAConfig().environment("CartPole-v1").env_runners(num_env_runners=2).build()`
     """

@@ -13,6 +13,7 @@ _DEFAULTS = {
     "train_batch_size": 4000,
     "minibatch_size": 128,
     "num_epochs": 30,
+    "shuffle_batch_per_epoch": True,
     "lambda_": 1.0,
     "clip_param": 0.3,
     "vf_clip_param": 10.0,
@@ -27,9 +28,10 @@ _DEFAULTS = {
 class PPOConfig(AlgorithmConfig):
     """Settings of PPO (Schulman et al., 2017).
 
-    Besides those of all algorithms `training` takes `lambda_` (of advantages), `clip_param`, `vf_clip_param` (which
-    bounds the squared error of values), `vf_loss_coeff`, `entropy_coeff`, `use_kl_loss`, and of the penalty for
-    divergence the first `kl_coeff` and the `kl_target` that moves it.
+    Besides those of all algorithms `training` takes `minibatch_size` (steps; None: the whole batch), `num_epochs`,
+    `shuffle_batch_per_epoch`, `lambda_` (of advantages), `clip_param`, `vf_clip_param` (which bounds the squared
+    error of values), `vf_loss_coeff`, `entropy_coeff`, `use_kl_loss`, and of the penalty for divergence the first
+    `kl_coeff` and the `kl_target` that moves it.
 
     Example: `PPOConfig().environment("CartPole-v1").training(lr=3e-4, lambda_=0.95).build()`
     """
