@@ -190,7 +190,7 @@ def test_runners_play_on_while_it_learns_and_over_a_death(
         told = result["learners"]["default_policy"]
         assert told["num_updates"] > 5
         stale = told["staleness_max" if kind is IMPALAConfig else "staleness"]
-        assert 0 <= stale <= 8
+        assert 0 <= stale < told["num_updates"]
     finally:
         algorithm.stop()
 
