@@ -45,10 +45,9 @@ class Algorithm(ABC):
         make = creator_of(config.env)
         looked_at = make(config.env_config)
         try:
-            self.observation_space, self.action_space = looked_at.observation_space, looked_at.action_space
+            self.look_at(looked_at)
         finally:
             looked_at.close()
-        self.distribution = distribution_of(self.action_space)
         self.device = torch.device("cuda" if config.num_gpus else "cpu")
         if config.num_gpus and not torch.cuda.is_available():
             raise ConfigError(f"num_gpus={config.num_gpus}, and torch sees no GPU here; set it to 0")
@@ -61,6 +60,11 @@ class Algorithm(ABC):
         self._steps = 0
         self._seconds = 0.0
         self._episodes: deque[tuple[float, int]] = deque(maxlen=_EPISODES)
+
+    def look_at(self, env: Any) -> None:
+        """Take from an environment what its spaces are. Algorithms that play several agents override it."""
+        self.observation_space, self.action_space = env.observation_space, env.action_space
+        self.distribution = distribution_of(self.action_space)
 
     def make_module(self) -> Any:
         """Return the network that learns. Algorithms with another network than a policy with values override it."""
@@ -76,6 +80,8 @@ class Algorithm(ABC):
     def make_runners(self, make: Any) -> Any:
         """Return who plays environments that `make` makes. Algorithms that see other things in steps override it."""
         return RunnerGroup(self._play(make), self.config)
+
+    takes_several_agents = False  # whether it can play environments with several agents
 
     @classmethod
     def as_trainable(cls) -> Any:
@@ -130,8 +136,8 @@ class Algorithm(ABC):
             "episode_reward_min": runners["episode_return_min"],
             "episode_len_mean": runners["episode_len_mean"],
             "env_runners": runners,
-            "learners": {"default_policy": told},
-            "info": {"learner": {"default_policy": told}},
+            "learners": told if self.config.policies is not None else {"default_policy": told},
+            "info": {"learner": told if self.config.policies is not None else {"default_policy": told}},
             "num_env_steps_sampled_lifetime": self._steps,
             "timesteps_total": self._steps,
             "training_iteration": self._iteration,
@@ -154,7 +160,7 @@ class Algorithm(ABC):
         self.callbacks("on_evaluate_start", algorithm=self)
         told = played(
             self._make({**config.env_config, **config.evaluation_config.get("env_config", {})}),
-            lambda seen: self.compute_single_action(seen, config.evaluation_config.get("explore", False)),
+            lambda seen: self.act(seen, config.evaluation_config.get("explore", False)),
             config.evaluation_duration,
             config.evaluation_duration_unit,
             config.seed,
@@ -171,6 +177,10 @@ class Algorithm(ABC):
             self.distribution.sample(inputs, self._random)[0] if explore else self.distribution.best(inputs)
         )
         return as_action(self.action_space, chosen[0], self.config.clip_actions)
+
+    def act(self, observation: Any, explore: bool) -> Any:
+        """Return what an environment's `step` takes, for what it gave last."""
+        return self.compute_single_action(observation, explore)
 
     def save(self, checkpoint_dir: str | os.PathLike[str]) -> str:
         """Write a checkpoint into a folder, which is made; return its path. It is whole or not there."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from shoal.errors import ConfigError, describe
 from shoal.rllib.callbacks.callbacks import MOMENTS, Callbacks
+from shoal.rllib.multi_agent.policies import specs_of
 
 if TYPE_CHECKING:
     from shoal.rllib.algorithms.algorithm import Algorithm
@@ -65,6 +66,7 @@ class AlgorithmConfig:
             "evaluation_duration_unit": "episodes",
             "evaluation_config": {},
         },
+        "multi_agent": {"policies": None, "policy_mapping_fn": None, "policies_to_train": None},
         "callbacks": {"callbacks_class": None, **dict.fromkeys(MOMENTS)},
         "debugging": {"seed": None},
     }
@@ -143,6 +145,12 @@ class AlgorithmConfig:
         """Return the functions that are called, by the moments' names."""
         return {name: self._settings[name] for name in MOMENTS if self._settings[name] is not None}
 
+    def multi_agent(self: C, **settings: Any) -> C:
+        """Say who plays which agents: `policies` (names, or `PolicySpec`s by name), `policy_mapping_fn` (from an agent,
+        the episode and more by name to a policy's name; None: the only policy, or an agent's own name), and
+        `policies_to_train` (names; None: all)."""
+        return self._set("multi_agent", settings)
+
     def debugging(self: C, **settings: Any) -> C:
         """Say what makes runs alike: `seed`."""
         return self._set("debugging", settings)
@@ -175,6 +183,14 @@ class AlgorithmConfig:
         """Raise ConfigError for settings that are wrong together."""
         if self.env is None:
             raise ConfigError('no environment is named: config.environment("CartPole-v1")')
+        if self.policies is not None:
+            if self._algo_class is not None and not self._algo_class.takes_several_agents:
+                raise ConfigError(f"{self._algo_class.__name__} plays one agent only; PPO plays several")
+            unknown = [name for name in self.policies_to_train or () if name not in self.policies]
+            if unknown:
+                raise ConfigError(
+                    f"policies_to_train has {', '.join(unknown)}; policies are {', '.join(self.policies)}"
+                )
 
     def build(self, env: Any = None) -> Algorithm:
         """Return the algorithm, ready to train. Raises ConfigError for settings that are wrong."""
@@ -230,6 +246,10 @@ class AlgorithmConfig:
             raise ConfigError(f'{name} must be "episodes" or "timesteps", not {describe(value)}')
         if name == "evaluation_config" and set(value) - {"explore", "env_config"}:
             raise ConfigError(f"evaluation_config has explore and env_config, not {', '.join(value)}")
+        if name == "policies" and value is not None:
+            return specs_of(value)
+        if name == "policy_mapping_fn" and value is not None and not callable(value):
+            raise ConfigError(f"policy_mapping_fn must be a function of an agent, not {describe(value)}")
         if name == "clip_rewards":
             return 1.0 if value is True else (None if value is False else value)
         if name in _LEAST and not (value is None and name in _MAY_BE_NONE):

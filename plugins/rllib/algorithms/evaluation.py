@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium
 import numpy as np
+
+from shoal.rllib.multi_agent.environment import ALL
 
 
 def played(
@@ -23,9 +25,12 @@ def played(
     try:
         observation, _ = env.reset(seed=seed)
         while (len(returns) if unit == "episodes" else steps) < duration:
-            observation, reward, terminated, truncated, _ = env.step(act(observation))
+            told: Any = env.step(act(observation))
+            observation, reward, over = told[0], told[1], told[2] or told[3]
+            if isinstance(reward, Mapping):  # of several agents
+                reward, over = sum(reward.values()), told[2].get(ALL) or told[3].get(ALL)
             steps, total, length = steps + 1, total + float(reward), length + 1
-            if terminated or truncated:
+            if over:
                 returns.append(total)
                 lengths.append(length)
                 total, length = 0.0, 0

@@ -10,7 +10,7 @@ import attrs
 from shoal.rllib.algorithms.algorithm_config import AlgorithmConfig
 from shoal.rllib.algorithms.impala.impala import IMPALA
 from shoal.rllib.algorithms.impala.loss import Settings
-from shoal.rllib.algorithms.ppo.ppo import adapted
+from shoal.rllib.algorithms.ppo.learner import adapted
 from shoal.rllib.modules.optimizers import follow
 
 
