@@ -16,7 +16,7 @@ from shoal.testing import leaks
 # Other tests run meanwhile, and their sessions use shared memory too: only files with our prefix count.
 PREFIX = f"shoal-leak-test-{os.getpid()}-"
 no_leaks = functools.partial(leaks.no_leaks, shared_prefix=PREFIX)
-FOREVER = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+FOREVER = [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()"]
 
 
 def test_what_ends_in_time_is_no_leak() -> None:
@@ -40,7 +40,9 @@ def test_a_thread_that_is_about_to_end_is_waited_for() -> None:
 def test_a_process_is_named_with_its_command() -> None:
     started = []
     with pytest.raises(AssertionError, match=r"process \d+: .*stdin\.read"), no_leaks(seconds=0):
-        started.append(subprocess.Popen(FOREVER, stdin=subprocess.PIPE))
+        started.append(subprocess.Popen(FOREVER, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        assert started[0].stdout is not None
+        started[0].stdout.readline()  # a process has no command yet for a moment after exec
     started[0].communicate()
 
 
