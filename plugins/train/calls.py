@@ -9,8 +9,8 @@ import shoal
 from shoal.errors import describe
 from shoal.train.checkpoint import Checkpoint
 from shoal.train.context import TrainContext
-from shoal.train.errors import PreemptionInfo
-from shoal.train.session import check_metrics, no_vanishing, session_here
+from shoal.train.errors import PreemptionInfo, SessionMisuseError
+from shoal.train.session import check_metrics, no_vanishing, session_here, trial_here
 from shoal.train.uploads import CheckpointConsistencyMode, CheckpointUploadMode, ReportedCheckpointStatus
 from shoal.train.validation import ReportedCheckpoint, ValidationTaskConfig
 
@@ -35,11 +35,27 @@ def report(
     `validation` has the trainer's `validation_config` validate the checkpoint. `profile` is a trace to keep in the
     run's folder `traces`, one file for each rank that gives one: a torch.profiler.profile that has ended, or a file's
     path; it is uploaded meanwhile.
+    In a trial of shoal.tune that runs no trainer it is `tune.report`, with metrics and a checkpoint.
     Raises SessionMisuseError outside of a training function, TypeError, and FileNotFoundError for a folder that is not
     there.
 
     Example: `train.report({"loss": 0.1}, checkpoint=Checkpoint.from_directory(folder))`
     """
+    trial = trial_here()
+    if trial is not None:
+        more = (
+            checkpoint_dir_name,
+            delete_local_checkpoint_after_upload,
+            checkpoint_upload_fn,
+            validation,
+            profile,
+        )
+        if any(more) or checkpoint_upload_mode is not CheckpointUploadMode.STAGED:
+            raise SessionMisuseError(
+                "a trial's train.report() takes metrics and a checkpoint; its other parameters are a trainer's"
+            )
+        trial.report(metrics, checkpoint=checkpoint)
+        return
     session = session_here("train.report()")
     check_metrics(metrics)
     if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
@@ -70,10 +86,16 @@ def report(
 
 
 def get_context() -> TrainContext:
-    """Return which rank of how many this is. Raises SessionMisuseError outside of a training function.
+    """Return which rank of how many this is, in a trial of shoal.tune which trial.
+
+    Raises SessionMisuseError outside of a training function.
 
     Example: `train.get_context().get_world_rank()`
     """
+    trial = trial_here()
+    if trial is not None:
+        context: TrainContext = trial.get_context()  # has the same methods
+        return context
     return TrainContext(session_here("train.get_context()"))
 
 
@@ -82,6 +104,9 @@ def get_checkpoint() -> Checkpoint | None:
 
     Raises SessionMisuseError outside of a training function.
     """
+    trial = trial_here()
+    if trial is not None:
+        return trial.get_checkpoint()
     session = session_here("train.get_checkpoint()")
     kept = session.known[-1] if session.known else session.orders.checkpoint
     return session.orders.resume if kept is None else session.checkpoint_of(kept)

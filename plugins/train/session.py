@@ -15,7 +15,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
@@ -364,6 +364,33 @@ def session_here(what: str) -> Session:
 def try_session() -> Session | None:
     """Return this worker's session, None outside of one."""
     return _session
+
+
+class Trial(Protocol):
+    """What else may be reported to: a trial of shoal.tune, in whose process no trainer runs."""
+
+    def report(self, metrics: Mapping[str, Any], *, checkpoint: Checkpoint | None = None) -> None:
+        """Take a report."""
+
+    def get_checkpoint(self) -> Checkpoint | None:
+        """Return the checkpoint that the trial goes on from."""
+
+    def get_context(self) -> Any:
+        """Return which trial it is."""
+
+
+_trial: Trial | None = None
+
+
+def begin_trial(trial: Trial | None) -> None:
+    """Let `train.report`, `get_checkpoint` and `get_context` be a trial's where this process is no worker of a run."""
+    global _trial
+    _trial = trial
+
+
+def trial_here() -> Trial | None:
+    """Return the trial that this process runs; None outside of one, and in a trainer's worker."""
+    return _trial if _session is None else None
 
 
 def check_metrics(metrics: Any) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ import attrs
 from shoal.errors import describe
 from shoal.train.checkpoint import Checkpoint
 from shoal.train.errors import SessionMisuseError
-from shoal.train.session import check_metrics, portable
+from shoal.train.session import begin_trial, check_metrics, portable
 from shoal.train.storage import Storage
 from shoal.tune.errors import TrialStopped
 
@@ -112,9 +112,23 @@ _session: Session | None = None  # a process runs one trial at a time
 
 
 def begin_session(session: Session | None) -> None:
-    """Make this the process's session."""
+    """Make this the process's session; what shoal.train is told here goes to it too."""
     global _session
     _session = session
+    begin_trial(None if session is None else _OfTrial())
+
+
+class _OfTrial:
+    """This module, as shoal.train calls it."""
+
+    def report(self, metrics: Mapping[str, Any], *, checkpoint: Checkpoint | None = None) -> None:
+        report(metrics, checkpoint=checkpoint)
+
+    def get_checkpoint(self) -> Checkpoint | None:
+        return get_checkpoint()
+
+    def get_context(self) -> TuneContext:
+        return get_context()
 
 
 def try_session() -> Session | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import Any
 import pytest
 
 import shoal
-from shoal import tune
+from shoal import train, tune
 from shoal.errors import ConfigError
+from shoal.train.errors import SessionMisuseError
 from shoal.tune import RunConfig, TuneConfig, Tuner
 from shoal.tune.schedulers import ASHAScheduler
 
@@ -316,3 +318,29 @@ def test_a_restored_experiment_runs_what_had_not_ended_and_nothing_else(
 def test_what_is_wrong_is_said_before_anything_runs(make: Any, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         make()
+
+
+def _reports_as_training_functions_do(config: dict[str, Any]) -> None:
+    begun = train.get_checkpoint()
+    done = 0 if begun is None else int(Path(begun.path, "steps").read_text())
+    assert train.get_context().get_world_size() == 1
+    for step in range(done + 1, 4):
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "steps").write_text(str(step))
+            train.report({"step": step, "begun": done}, checkpoint=train.Checkpoint.from_directory(folder))
+        if step == 2 and not done:
+            raise OSError("once")
+    with pytest.raises(SessionMisuseError, match="its other parameters are a trainer's"):
+        train.report({"step": 4}, checkpoint_dir_name="here")
+
+
+def test_what_is_reported_to_training_in_a_trial_is_the_trials(run_config: Make) -> None:
+    [result] = tune.Tuner(
+        _reports_as_training_functions_do,
+        run_config=run_config(failure_config=tune.FailureConfig(max_failures=1)),
+    ).fit()
+    assert result.error is None
+    assert (result.metrics["step"], result.metrics["begun"]) == (3, 2)
+    assert Path(result.checkpoint.path, "steps").read_text() == "3"
+    with pytest.raises(SessionMisuseError, match="this process is no worker of a run"):
+        train.report({"step": 1})
