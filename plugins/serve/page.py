@@ -92,6 +92,12 @@ def details() -> dict[str, Any]:
 
 
 _ERROR = {"content": {"application/json": {"schema": {"type": "object"}}}}
+# What the server itself answers, before a route is asked.
+_REFUSED = {
+    "401": {"description": "no token, or a wrong one", **_ERROR},
+    "403": {"description": "the header X-Shoal is missing", **_ERROR},
+    "413": {"description": "the body is too large", **_ERROR},
+}
 _PATHS = {
     "get": {
         "summary": "How applications and proxies are, and the config deployed last",
@@ -99,6 +105,7 @@ _PATHS = {
             "200": {"description": "all that is known", **_ERROR},
             "400": {"description": "nobody can join", **_ERROR},
             "500": {"description": "the cluster does not answer", **_ERROR},
+            **_REFUSED,
         },
     },
     "put": {
@@ -108,6 +115,7 @@ _PATHS = {
             "200": {"description": "they are being deployed", **_ERROR},
             "400": {"description": "the config is wrong", **_ERROR},
             "500": {"description": "its code cannot be imported", **_ERROR},
+            **_REFUSED,
         },
     },
     "delete": {
@@ -116,6 +124,7 @@ _PATHS = {
             "200": {"description": "they have ended", **_ERROR},
             "400": {"description": "nobody can join", **_ERROR},
             "500": {"description": "the cluster does not answer", **_ERROR},
+            **_REFUSED,
         },
     },
 }

@@ -38,11 +38,15 @@ def test_a_thread_that_is_about_to_end_is_waited_for() -> None:
 
 
 def test_a_process_is_named_with_its_command() -> None:
-    started = []
-    with pytest.raises(AssertionError, match=r"process \d+: .*stdin\.read"), no_leaks(seconds=0):
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
         started.append(subprocess.Popen(FOREVER, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
         assert started[0].stdout is not None
         started[0].stdout.readline()  # a process has no command yet for a moment after exec
+
+    with pytest.raises(AssertionError, match=r"process \d+: .*stdin\.read"), no_leaks(seconds=0):
+        start()
     started[0].communicate()
 
 
