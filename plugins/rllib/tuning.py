@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import shoal
 from shoal.errors import ConfigError
-from shoal.rllib.algorithms.algorithm_config import AlgorithmConfig, is_searched
 from shoal.tune.registry import registered_environments
 from shoal.tune.resources import PlacementGroupFactory
 from shoal.tune.trainable.trainable import Trainable
 
 if TYPE_CHECKING:
     from shoal.rllib.algorithms.algorithm import Algorithm
+    from shoal.rllib.algorithms.algorithm_config import AlgorithmConfig
 
 
 class AlgorithmTrainable(Trainable):
@@ -23,12 +24,26 @@ class AlgorithmTrainable(Trainable):
     A trial holds the CPUs of all its env runners, as many of them as the cluster has.
     """
 
-    config_class: type[AlgorithmConfig]
+    home = ""  # the module and the name of the algorithm: it is imported when a trial is to run it
+
+    @classmethod
+    def config_class(cls) -> type[AlgorithmConfig]:
+        """Return the class of the algorithm's settings. Raises ConfigError if no configuration names it."""
+        from shoal.rllib.algorithms.algorithm_config import AlgorithmConfig
+
+        module, _, name = cls.home.partition(":")
+        algorithm = getattr(import_module(module), name)
+        found = _config_of(algorithm, AlgorithmConfig)
+        if found is None:
+            raise ConfigError(
+                f"no configuration names {name}: set the algo_class of a subclass of AlgorithmConfig"
+            )
+        return found
 
     def setup(self, config: dict[str, Any]) -> None:
         """Build the algorithm."""
         settings = {**config, "num_cpus_per_env_runner": 0}  # the trial holds what they need
-        self.algorithm: Algorithm = self.config_class.from_dict(settings).build()
+        self.algorithm: Algorithm = self.config_class().from_dict(settings).build()
 
     def step(self) -> dict[str, Any]:
         """Do one iteration."""
@@ -51,7 +66,7 @@ class AlgorithmTrainable(Trainable):
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> PlacementGroupFactory:
         """Return the CPUs of the learner or of all runners, whichever are more, and the learner's GPUs."""
-        settings = cls.config_class.from_dict(config)
+        settings = cls.config_class().from_dict(config)
         wanted = max(1.0, settings.num_env_runners * float(settings.num_cpus_per_env_runner))
         have = shoal.cluster_resources().get("CPU", wanted) if shoal.is_initialized() else wanted
         gpus = {"GPU": settings.num_gpus} if settings.num_gpus else {}
@@ -60,7 +75,9 @@ class AlgorithmTrainable(Trainable):
     @classmethod
     def prepare_space(cls, space: Mapping[str, Any]) -> Mapping[str, Any]:
         """Check the settings' names, and send along what makes an environment that only this program has named."""
-        settings = cls.config_class()
+        from shoal.rllib.algorithms.algorithm_config import is_searched
+
+        settings = cls.config_class()()
         settings.update_from_dict({name: value for name, value in space.items() if not is_searched(value)})
         if isinstance(settings.env, str) and settings.env in registered_environments():
             return {**space, "env": registered_environments()[settings.env]}
@@ -69,20 +86,21 @@ class AlgorithmTrainable(Trainable):
 
 @cache
 def trainable_of(algorithm: type[Algorithm]) -> type[AlgorithmTrainable]:
-    """Return the trainable of an algorithm. Raises ConfigError for one whose configuration is not known.
+    """Return the trainable of an algorithm. Raises ConfigError for one that no configuration names.
 
-    Example: `trainable_of(PPO).config_class  # PPOConfig`
+    Example: `trainable_of(PPO).config_class()  # PPOConfig`
     """
-    found = _config_of(algorithm, AlgorithmConfig)
-    if found is None:
-        raise ConfigError(
-            f"no configuration names {algorithm.__name__}: set the algo_class of a subclass of AlgorithmConfig"
-        )
-    return type(
-        algorithm.__name__,
-        (AlgorithmTrainable,),
-        {"config_class": found, "__doc__": algorithm.__doc__, "__module__": __name__},
+    name = algorithm.__name__
+    own = name in _HOME_OF and algorithm.__module__.startswith("shoal.rllib.")
+    made: type[AlgorithmTrainable] = (
+        globals()[name] if own else _made(name, f"{algorithm.__module__}:{algorithm.__qualname__}")
     )
+    made.config_class()
+    return made
+
+
+def _made(name: str, home: str) -> type[AlgorithmTrainable]:
+    return type(name, (AlgorithmTrainable,), {"home": home, "__module__": __name__})
 
 
 def _config_of(algorithm: type[Algorithm], kind: type[AlgorithmConfig]) -> type[AlgorithmConfig] | None:
@@ -117,12 +135,7 @@ _HOME_OF = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """The trainables of the entry points, each made when it is asked for."""
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    module = import_module(f"shoal.rllib.algorithms.{_HOME_OF[name]}")
-    made = globals()[name] = trainable_of(getattr(module, name))
-    return made
+# Entry points name these; without the extra `rllib` they are there too, and say what they need when they are used.
+globals().update(
+    {name: _made(name, f"shoal.rllib.algorithms.{folder}:{name}") for name, folder in _HOME_OF.items()}
+)

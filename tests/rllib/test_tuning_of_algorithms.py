@@ -93,4 +93,4 @@ def test_what_cannot_be_is_told_before_a_trial_begins(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean train_batch_size"):
         run("PPO", {"env": "CartPole-v1", "train_batchsize": 3}, tmp_path, 1)
     assert issubclass(trainable_of(PPO), AlgorithmTrainable)
-    assert trainable_of(PPO).__doc__ == PPO.__doc__
+    assert trainable_of(PPO).config_class() is PPOConfig
