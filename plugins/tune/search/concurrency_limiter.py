@@ -7,11 +7,12 @@ from typing import Any
 
 from shoal.errors import ConfigError, describe
 from shoal.tune.search.searcher import Searcher
+from shoal.tune.search.wrapping import WrappingSearcher
 
 __all__ = ["ConcurrencyLimiter"]
 
 
-class ConcurrencyLimiter(Searcher):
+class ConcurrencyLimiter(WrappingSearcher):
     """Asks a searcher only while fewer than `max_concurrent` of its trials run.
 
     Parameters: with `batch` it is told of results, and asked again, when all of so many trials have ended.
@@ -96,28 +97,3 @@ class ConcurrencyLimiter(Searcher):
     ) -> None:
         """Pass a past result on."""
         self.searcher.add_evaluated_point(parameters, value, error, pruned, intermediate_values)
-
-    def get_state(self) -> dict[str, Any]:
-        """Return which trials run, without the searcher's own state."""
-        return {name: value for name, value in self.__dict__.items() if name != "searcher"}
-
-    def save(self, checkpoint_path: str) -> None:
-        """Store both states in one file."""
-        import cloudpickle
-
-        self.searcher.save(checkpoint_path)
-        with open(checkpoint_path, "rb") as file:
-            inner = file.read()
-        with open(checkpoint_path, "wb") as file:
-            cloudpickle.dump((self.get_state(), inner), file)
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Go on from a file that `save` wrote. It is unpickled: use your own only."""
-        import cloudpickle
-
-        with open(checkpoint_path, "rb") as file:
-            state, inner = cloudpickle.load(file)
-        self.set_state(state)
-        with open(f"{checkpoint_path}.inner", "wb") as file:
-            file.write(inner)
-        self.searcher.restore(f"{checkpoint_path}.inner")

@@ -7,13 +7,14 @@ from typing import Any
 
 from shoal.errors import ConfigError, describe
 from shoal.tune.search.searcher import Searcher
+from shoal.tune.search.wrapping import WrappingSearcher
 
 __all__ = ["TRIAL_INDEX", "Repeater"]
 
 TRIAL_INDEX = "__trial_index__"
 
 
-class Repeater(Searcher):
+class Repeater(WrappingSearcher):
     """Tries each configuration of a searcher `repeat` times, and tells it the mean.
 
     Do not put it in a ConcurrencyLimiter; the other way round is right. `num_samples` counts repetitions.
@@ -85,28 +86,3 @@ class Repeater(Searcher):
             self.searcher.on_trial_complete(first, mean)
         else:
             self.searcher.on_trial_complete(first, None, True)
-
-    def get_state(self) -> dict[str, Any]:
-        """Return which repetitions there were, without the searcher's own state."""
-        return {name: value for name, value in self.__dict__.items() if name != "searcher"}
-
-    def save(self, checkpoint_path: str) -> None:
-        """Store both states in one file."""
-        import cloudpickle
-
-        self.searcher.save(checkpoint_path)
-        with open(checkpoint_path, "rb") as file:
-            inner = file.read()
-        with open(checkpoint_path, "wb") as file:
-            cloudpickle.dump((self.get_state(), inner), file)
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Go on from a file that `save` wrote. It is unpickled: use your own only."""
-        import cloudpickle
-
-        with open(checkpoint_path, "rb") as file:
-            state, inner = cloudpickle.load(file)
-        self.set_state(state)
-        with open(f"{checkpoint_path}.inner", "wb") as file:
-            file.write(inner)
-        self.searcher.restore(f"{checkpoint_path}.inner")

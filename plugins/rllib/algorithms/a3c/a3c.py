@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import torch
 
 from shoal.rllib.algorithms.a3c.runner import Graded, GradientRunner
@@ -33,11 +34,9 @@ class A3C(Algorithm):
 
     def make_runners(self, make: Any) -> RunnerGroup:
         """Return runners that give gradients."""
-        config, play = self.config, self._play(make)
-        fields = {name: getattr(play, name) for name in ("make", "config", "count", "gamma", "lambda_")}
-        fields |= {name: getattr(play, name) for name in ("clip_rewards", "clip_actions", "seed")}
+        config = self.config
         graded = Graded(
-            **fields,
+            **attrs.asdict(self._play(make), recurse=False),
             hidden=tuple(config.model["fcnet_hiddens"]),
             activation=config.model["fcnet_activation"],
             shared=config.model["vf_share_layers"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import numpy as np
 from torch import nn
 
@@ -90,21 +91,9 @@ class PPO(Algorithm):
         """Return who plays."""
         if self.config.policies is None:
             return super().make_runners(make)  # type: ignore[no-any-return]
-        play = self._play(make)
-        fields = {
-            name: getattr(play, name)
-            for name in (
-                "make",
-                "config",
-                "count",
-                "gamma",
-                "lambda_",
-                "clip_rewards",
-                "clip_actions",
-                "seed",
-            )
-        }
-        together = Together(**fields, mapping=self.mapping(), spaces=self.spaces)
+        together = Together(
+            **attrs.asdict(self._play(make), recurse=False), mapping=self.mapping(), spaces=self.spaces
+        )
         return RunnerGroup(together, self.config, MultiAgentRunner)
 
     def training_step(self) -> dict[str, Any]:
