@@ -11,7 +11,8 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from shoal.compat.table import BY_RULE, MODULES, ROOT, SAME_AS, Source
+from shoal.compat.sources import Source
+from shoal.compat.table import BY_RULE, MODULES, ROOT, SAME_AS
 
 Restore = Callable[[str], types.ModuleType]
 

@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import attrs
+from shoal.compat.rllib_table import RLLIB, RLLIB_SAME_AS
+from shoal.compat.sources import Source
+from shoal.compat.sources import of as _of
 
 ROOT = "ray"
-
-
-@attrs.frozen
-class Source:
-    """A module of ours, and the names that come from it: theirs to ours; None for all of its public names."""
-
-    module: str
-    names: Mapping[str, str] | None
-
-
-def _of(module: str, *names: str) -> Source:
-    """`_of("shoal", "get", "ObjectID=ObjectRef")`; no names: all."""
-    if not names:
-        return Source(module, None)
-    pairs = (text.partition("=") for line in names for text in line.split())
-    return Source(module, {theirs: ours or theirs for theirs, _, ours in pairs})
 
 
 # Libraries with the reference's own layout: ray.data.x is shoal.data.x, as far as that is there.
@@ -240,6 +224,7 @@ MODULES: dict[str, tuple[Source, ...]] = {
     "ray.util.state.exception": (_of("shoal.state.failures"),),
     "ray.util.tracing": (_of("shoal.util.tracing"),),
     "ray.util.tracing.setup_local_tmp_tracing": (_of("shoal.util.tracing.local_files", "setup_tracing"),),
+    **RLLIB,
     "ray.worker": (
         _of("shoal", "get kill put remote"),
         _of("shoal.compat.calls", "wait cancel shutdown"),
@@ -278,4 +263,5 @@ SAME_AS: dict[str, str] = {
     "ray.util.dask.scheduler": "ray.util.dask",
     "ray.util.multiprocessing.pool": "ray.util.multiprocessing",
     "ray.util.state.api": "ray.util.state",
+    **RLLIB_SAME_AS,
 }

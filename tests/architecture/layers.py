@@ -89,8 +89,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "shoal.tune",
         "shoal.util",
     },
-    # recorded episodes; algorithms as trainables
-    "shoal.rllib": LIBRARY | {"shoal.data", "shoal.tune"},
+    # recorded episodes; learners as workers; algorithms as trainables
+    "shoal.rllib": LIBRARY | {"shoal.data", "shoal.train", "shoal.tune"},
     # read by mypy, not by programs
     "shoal.mypy_plugin": set(),
     # 6: commands are the kernel's, so they too ask the registry for a driver and never name its module
@@ -147,6 +147,7 @@ LATE: dict[str, tuple[str, ...]] = {
     "xgboost": ("shoal.train.xgboost.callback", "shoal.tune.integration.xgboost"),
     "joblib": ("shoal.util.joblib.backend",),
     "mypy": ("shoal.mypy_plugin",),
+    "optree": ("shoal.rllib.",),
     "numpy": ("shoal.serial.numpy", "shoal.data.", "shoal.rllib."),
     "opentelemetry": (),
     "PIL": (),

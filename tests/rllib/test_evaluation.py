@@ -85,14 +85,14 @@ def test_callbacks_are_called_at_their_moments(tmp_path: Path) -> None:
 class Unheard(RLlibCallback):
     """Has a method that nobody calls."""
 
-    def on_episode_end(self, **more: Any) -> None:
+    def on_episode_ended(self, **more: Any) -> None:
         raise AssertionError
 
 
 @pytest.mark.parametrize(
     ("family", "settings", "told"),
     [
-        ("callbacks", {"callbacks_class": Unheard}, r"Unheard\.on_episode_end would never be called"),
+        ("callbacks", {"callbacks_class": Unheard}, r"Unheard\.on_episode_ended would never be called"),
         ("callbacks", {"callbacks_class": int}, "must be a subclass of RLlibCallback"),
         ("callbacks", {"on_train_result": 3}, "on_train_result must be a function"),
         ("callbacks", {"on_train_end": print}, "did you mean on_train_result"),

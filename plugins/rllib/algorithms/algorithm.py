@@ -1,4 +1,4 @@
-"""What all algorithms have in common: runners that sample, a network that learns, and checkpoints."""
+"""What all algorithms have in common: runners that sample, something that learns, and checkpoints."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,11 @@ import torch
 
 from shoal.errors import ConfigError
 from shoal.rllib.algorithms.algorithm_config import AlgorithmConfig
+from shoal.rllib.algorithms.components import Components
 from shoal.rllib.algorithms.evaluation import played
 from shoal.rllib.callbacks.callbacks import Callbacks
-from shoal.rllib.environments import creator_of, flat_observation, size_of_observation
-from shoal.rllib.modules.actor_critic import ActorCritic, ArrayPolicy
-from shoal.rllib.modules.distributions import distribution_of
-from shoal.rllib.sampling.group import RunnerGroup
-from shoal.rllib.sampling.runner import Play, as_action
+from shoal.rllib.core.columns import DEFAULT_MODULE_ID
+from shoal.rllib.environments import creator_of
 
 _VERSION = 1  # of checkpoints
 _EPISODES = 100  # that means are taken over
@@ -35,10 +33,30 @@ _SMALL = (
 class Algorithm(ABC):
     """An algorithm that learns. Made by `config.build()`; `train` is one iteration.
 
-    Example: `algorithm = PPOConfig().environment("CartPole-v1").build(); algorithm.train()`
+    An algorithm of one's own overrides `training_step`, in which `env_runner_group` plays and `learner_group` learns;
+    both are made of what its configuration tells: module, learner, connectors.
+
+    Example:
+        class Mine(Algorithm):
+            def training_step(self):
+                episodes = synchronous_parallel_sample(
+                    worker_set=self.env_runner_group, max_env_steps=self.config.train_batch_size)
+                told = self.learner_group.update(episodes=episodes)
+                self.env_runner_group.sync_weights(from_worker_or_learner_group=self.learner_group)
+                return told[0]
     """
 
-    def __init__(self, config: AlgorithmConfig) -> None:
+    config_class: type[AlgorithmConfig] = AlgorithmConfig
+
+    def __init__(
+        self, config: AlgorithmConfig | Mapping[str, Any] | None = None, env: Any = None, **kwargs: Any
+    ) -> None:
+        if kwargs:
+            raise ConfigError(f"{type(self).__name__} takes config and env, not {', '.join(kwargs)}")
+        if not isinstance(config, AlgorithmConfig):
+            config = self.get_default_config().update_from_dict(config or {})
+        if env is not None:
+            config = config.copy().environment(env)
         self.config = config
         if config.seed is not None:
             torch.manual_seed(config.seed)
@@ -51,36 +69,78 @@ class Algorithm(ABC):
         self.device = torch.device("cuda" if config.num_gpus else "cpu")
         if config.num_gpus and not torch.cuda.is_available():
             raise ConfigError(f"num_gpus={config.num_gpus}, and torch sees no GPU here; set it to 0")
-        self.module = self.make_module().to(self.device)
         self._random = np.random.default_rng(config.seed)
-        self._runners = self.make_runners(make)
         self.callbacks = Callbacks(config.callbacks_class, config.moments())
-        self._make = make
         self._iteration = 0
         self._steps = 0
         self._seconds = 0.0
         self._episodes: deque[tuple[float, int]] = deque(maxlen=_EPISODES)
+        self._make = make
+        self.prepare(make)
+
+    @classmethod
+    def get_default_config(cls) -> AlgorithmConfig:
+        """Return the settings that the algorithm has unless it is told."""
+        return cls.config_class(cls)
+
+    def prepare(self, make: Any) -> None:
+        """Make what learns and who plays; `make` makes environments."""
+        self.components = Components(self.config, self.spaces_here)
 
     def look_at(self, env: Any) -> None:
         """Take from an environment what its spaces are. Algorithms that play several agents override it."""
         self.observation_space, self.action_space = env.observation_space, env.action_space
-        self.distribution = distribution_of(self.action_space)
+        self.spaces_here = {"__env__": (env.observation_space, env.action_space)}
 
-    def make_module(self) -> Any:
-        """Return the network that learns. Algorithms with another network than a policy with values override it."""
-        model = self.config.model
-        return ActorCritic(
-            size_of_observation(self.observation_space),
-            self.distribution.inputs,
-            tuple(model["fcnet_hiddens"]),
-            model["fcnet_activation"],
-            model["vf_share_layers"],
+    @property
+    def env_runner_group(self) -> Any:
+        """Who plays: an EnvRunnerGroup."""
+        return self.components.env_runner_group
+
+    @property
+    def learner_group(self) -> Any:
+        """What learns: a LearnerGroup."""
+        return self.components.learner_group
+
+    @property
+    def env_runner(self) -> Any:
+        """The runner in this process, if there is one."""
+        return self.env_runner_group.local_env_runner
+
+    @property
+    def metrics(self) -> Any:
+        """Where numbers of runners and learners come together."""
+        return self.components.metrics
+
+    def count(self, episodes: Sequence[Any], told: Sequence[Mapping[str, Any]]) -> None:
+        """Count the steps of what runners played, and put their numbers together."""
+        self._steps += sum(len(each) for each in episodes)
+        self.metrics.aggregate(told, key="env_runners")
+        self._episodes.extend(
+            (episode.custom_data.get("_returns_before", 0.0) + episode.get_return(), episode.t)
+            for episode in episodes
+            if episode.is_done
         )
 
-    def make_runners(self, make: Any) -> Any:
-        """Return who plays environments that `make` makes. Algorithms that see other things in steps override it."""
-        return RunnerGroup(self._play(make), self.config)
+    def hand_out(self) -> None:
+        """Hand the weights as they are now to the runners, and connectors' states of all to each."""
+        self.env_runner_group.sync_env_runner_states(rl_module_state=self.learner_group.get_weights())
 
+    def get_module(self, module_id: str = DEFAULT_MODULE_ID) -> Any:
+        """Return a module that plays, with the weights that it has now. Raises KeyError for an unknown name."""
+        return self.components.module(module_id)
+
+    def get_weights(self, policies: Sequence[str] | None = None) -> dict[str, Any]:
+        """Return weights as arrays, by module and name."""
+        found: dict[str, Any] = self.learner_group.get_weights(policies)
+        return found
+
+    def set_weights(self, weights: dict[str, Any]) -> None:
+        """Take weights by module and name, and hand them to the runners."""
+        self.learner_group.set_weights(weights)
+        self.env_runner_group.sync_weights(from_worker_or_learner_group=self.learner_group)
+
+    uses_components = True  # whether it is put together from what the configuration tells
     takes_several_agents = False  # whether it can play environments with several agents
 
     @classmethod
@@ -94,13 +154,25 @@ class Algorithm(ABC):
     def training_step(self) -> dict[str, Any]:
         """Sample and learn once; return what is to be told of the learning."""
 
-    @abstractmethod
     def learner_state(self) -> dict[str, Any]:
         """Return what besides the network's weights a checkpoint must have."""
+        return self.components.get_state()
 
-    @abstractmethod
     def set_learner_state(self, state: dict[str, Any]) -> None:
         """Go on from what `learner_state` returned."""
+        self.components.set_state(state)
+
+    def module_state(self) -> dict[str, Any]:
+        """Return the network's weights, as tensors by name."""
+        return self.components.weights()
+
+    def set_module_state(self, state: dict[str, Any]) -> None:
+        """Take them. Raises RuntimeError if they are another network's."""
+        self.components.set_weights(state)
+
+    def size(self) -> int:
+        """Return how many weights the network has."""
+        return self.components.size()
 
     @property
     def iteration(self) -> int:
@@ -113,7 +185,7 @@ class Algorithm(ABC):
         begun = time.monotonic()
         before = len(self._episodes)
         steps = self._steps + self.config.min_sample_timesteps_per_iteration
-        with _threads(self.module):
+        with _threads(self.size()):
             told = self.training_step()
             while time.monotonic() - begun < self.config.min_time_s_per_iteration or self._steps < steps:
                 told = self.training_step()
@@ -130,14 +202,16 @@ class Algorithm(ABC):
             "num_episodes": len(self._episodes) - before if before < _EPISODES else None,
             "num_env_steps_sampled_lifetime": self._steps,
         }
+        by_module = self.config.policies is not None or self.uses_components
+        learners = told if by_module else {"default_policy": told}
         result = {
             "episode_reward_mean": runners["episode_return_mean"],
             "episode_reward_max": runners["episode_return_max"],
             "episode_reward_min": runners["episode_return_min"],
             "episode_len_mean": runners["episode_len_mean"],
             "env_runners": runners,
-            "learners": told if self.config.policies is not None else {"default_policy": told},
-            "info": {"learner": told if self.config.policies is not None else {"default_policy": told}},
+            "learners": learners,
+            "info": {"learner": learners},
             "num_env_steps_sampled_lifetime": self._steps,
             "timesteps_total": self._steps,
             "training_iteration": self._iteration,
@@ -171,12 +245,7 @@ class Algorithm(ABC):
 
     def compute_single_action(self, observation: Any, explore: bool = True) -> Any:
         """Return an action for one observation: drawn, or without `explore` the most likely one."""
-        flat = flat_observation(self.observation_space, observation)[None]
-        inputs, _ = ArrayPolicy(self.module.arrays())(flat)
-        chosen = (
-            self.distribution.sample(inputs, self._random)[0] if explore else self.distribution.best(inputs)
-        )
-        return as_action(self.action_space, chosen[0], self.config.clip_actions)
+        return self.components.act(observation, explore)
 
     def act(self, observation: Any, explore: bool) -> Any:
         """Return what an environment's `step` takes, for what it gave last."""
@@ -187,7 +256,7 @@ class Algorithm(ABC):
         folder = Path(checkpoint_dir).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         state = {
-            "module": {name: value.cpu() for name, value in self.module.state_dict().items()},
+            "module": self.module_state(),
             "learner": self.learner_state(),
             "random": self._random.bit_generator.state,
         }
@@ -220,7 +289,7 @@ class Algorithm(ABC):
             )
         state = torch.load(folder / "state.pt", map_location=self.device, weights_only=True)
         try:
-            self.module.load_state_dict(state["module"])
+            self.set_module_state(state["module"])
         except RuntimeError as error:
             raise ConfigError(f"{folder} is of another network or environment: {error}") from error
         self.set_learner_state(state["learner"])
@@ -231,36 +300,14 @@ class Algorithm(ABC):
 
     def stop(self) -> None:
         """End the runners. Again does nothing."""
-        self._runners.stop()
-
-    def sample(self, steps: int) -> dict[str, Any]:
-        """Return at least `steps` steps of the runners, played with the weights as they are now."""
-        made = self._runners.sample(self.module.arrays(), steps)
-        for each in made:
-            self._episodes.extend(each.pop("episodes"))
-        batch = {name: np.concatenate([each[name] for each in made]) for name in made[0]}
-        self._steps += len(batch["values"])
-        return batch
-
-    def _play(self, make: Any) -> Play:
-        config = self.config
-        return Play(
-            make=make,
-            config=config.env_config,
-            count=config.num_envs_per_env_runner,
-            gamma=config.gamma,
-            lambda_=getattr(config, "lambda_", 1.0),
-            clip_rewards=config.clip_rewards,
-            clip_actions=config.clip_actions,
-            seed=config.seed,
-        )
+        self.components.stop()
 
 
 @contextmanager
-def _threads(module: torch.nn.Module) -> Iterator[None]:
+def _threads(size: int) -> Iterator[None]:
     """Let torch use one thread for a small network, as long as the block of a `with` lasts."""
     before = torch.get_num_threads()
-    if sum(each.numel() for each in module.parameters()) < _SMALL:
+    if size < _SMALL:
         torch.set_num_threads(1)
     try:
         yield

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from shoal.errors import ConfigError, describe
+from shoal.rllib.algorithms.component_config import COMPONENTS, ComponentConfig
 from shoal.rllib.callbacks.callbacks import MOMENTS, Callbacks
 from shoal.rllib.multi_agent.policies import specs_of
 
@@ -31,7 +32,7 @@ OLDER = {
 MODEL = {"fcnet_hiddens": (256, 256), "fcnet_activation": "tanh", "vf_share_layers": False}
 
 
-class AlgorithmConfig:
+class AlgorithmConfig(ComponentConfig):
     """Settings of an algorithm. Each family of settings is a method with the settings' names; all of them may be read.
 
     Unknown settings raise ConfigError with the nearest name that there is, wrong values with what is allowed.
@@ -50,13 +51,18 @@ class AlgorithmConfig:
             "grad_clip": None,
             "train_batch_size": 32,
             "model": MODEL,
+            **COMPONENTS["training"],
         },
+        "rl_module": COMPONENTS["rl_module"],
+        "learners": COMPONENTS["learners"],
         "env_runners": {
             "num_env_runners": 0,
             "num_envs_per_env_runner": 1,
             "num_cpus_per_env_runner": 1,
             "rollout_fragment_length": "auto",
             "sample_timeout_s": 60.0,
+            "max_requests_in_flight_per_env_runner": 1,
+            **COMPONENTS["env_runners"],
         },
         "resources": {"num_gpus": 0},
         "reporting": {"min_time_s_per_iteration": 0.0, "min_sample_timesteps_per_iteration": 0},
@@ -97,13 +103,22 @@ class AlgorithmConfig:
 
     def training(self: C, **settings: Any) -> C:
         """Say how it learns: `gamma`, `lr`, `grad_clip`, `train_batch_size` (steps), `model` (`fcnet_hiddens`,
-        `fcnet_activation`, `vf_share_layers`), and the algorithm's own settings."""
+        `fcnet_activation`, `vf_share_layers`), `grad_clip_by` ("value", "norm" or "global_norm"), the algorithm's own
+        settings, and those of `learners`, where they were before."""
+        moved = {name: settings.pop(name) for name in list(settings) if name in self.families["learners"]}
+        self._set("learners", moved)
         return self._set("training", settings)
 
     def env_runners(self: C, **settings: Any) -> C:
         """Say who plays: `num_env_runners` actors (0: this process), `num_envs_per_env_runner`,
         `num_cpus_per_env_runner`, `rollout_fragment_length` (steps of each environment in one request), and
-        `sample_timeout_s` (seconds)."""
+        `sample_timeout_s` (seconds).
+
+        For algorithms of components, also `env_to_module_connector` and `module_to_env_connector` (functions of the
+        environment, the spaces and the device that return a piece or several, before the default ones unless
+        `add_default_connectors_to_…_pipeline` is False), `explore`, `batch_mode` ("truncate_episodes" or
+        "complete_episodes"), `episode_lookback_horizon` (steps that pieces of episodes have to look back at),
+        `episodes_to_numpy`, `env_runner_cls`, and `max_requests_in_flight_per_env_runner`."""
         return self._set("env_runners", settings)
 
     def rollouts(self: C, **settings: Any) -> C:
@@ -116,8 +131,11 @@ class AlgorithmConfig:
         self._set("env_runners", runners)
         return self._set("resources", settings)
 
-    def rl_module(self: C, *, model_config: Mapping[str, Any] | None = None) -> C:
-        """Say what network there is: `model_config` has the keys of `model` in `training`, those that are given."""
+    def rl_module(self: C, *, model_config: Mapping[str, Any] | None = None, rl_module_spec: Any = None) -> C:
+        """Say what network there is: `model_config` has the keys of `model` in `training`, those that are given;
+        `rl_module_spec` is a module of one's own, and how it is made (`shoal.rllib.core.rl_module.RLModuleSpec`)."""
+        if rl_module_spec is not None:
+            self._set("rl_module", {"rl_module_spec": rl_module_spec})
         if model_config is None:
             return self
         return self._set("training", {"model": {**self._settings["model"], **model_config}})
@@ -203,11 +221,25 @@ class AlgorithmConfig:
                 f"{', '.join(searched)}: a space to search; hand the configuration to tune.Tuner as param_space"
             )
         made.validate()
-        if made._algo_class is None:
+        kind = made.algorithm_class()
+        if kind is None:
             raise ConfigError("which algorithm? Use its own configuration, such as PPOConfig()")
-        algorithm = made._algo_class(made)
+        told = made.told_components()
+        if told and not kind.uses_components:
+            raise ConfigError(
+                f"{kind.__name__} is not put together from components: {', '.join(told)} does nothing"
+            )
+        algorithm = kind(made)
         algorithm.callbacks("on_algorithm_init", algorithm=algorithm)
         return algorithm
+
+    def algorithm_class(self) -> type[Algorithm] | None:
+        """Return the class of the algorithm that these settings make."""
+        return self._algo_class
+
+    def made_callbacks(self) -> Callbacks:
+        """Return the callbacks, made anew."""
+        return Callbacks(self.callbacks_class, self.moments())
 
     def build_algo(self, env: Any = None) -> Algorithm:
         """Do as `build`."""
@@ -242,6 +274,8 @@ class AlgorithmConfig:
                     f"model has no setting {', '.join(sorted(unknown))}; it has {', '.join(MODEL)}"
                 )
             return {**MODEL, **value}
+        if name in _CHOICES and value not in _CHOICES[name]:
+            raise ConfigError(f"{name} must be one of {', '.join(_CHOICES[name])}, not {describe(value)}")
         if name == "evaluation_duration_unit" and value not in ("episodes", "timesteps"):
             raise ConfigError(f'{name} must be "episodes" or "timesteps", not {describe(value)}')
         if name == "evaluation_config" and set(value) - {"explore", "env_config"}:
@@ -276,7 +310,11 @@ _LEAST = {
     "min_sample_timesteps_per_iteration": 0,
     "min_time_s_per_iteration": 0,
     "minibatch_size": 1,
+    "episode_lookback_horizon": 0,
     "num_cpus_per_env_runner": 0,
+    "num_cpus_per_learner": 0,
+    "num_gpus_per_learner": 0,
+    "num_learners": 0,
     "num_env_runners": 0,
     "num_envs_per_env_runner": 1,
     "num_epochs": 1,
@@ -284,5 +322,9 @@ _LEAST = {
     "sample_timeout_s": 0,
     "seed": 0,
     "train_batch_size": 1,
+}
+_CHOICES = {
+    "batch_mode": ("truncate_episodes", "complete_episodes"),
+    "grad_clip_by": ("value", "norm", "global_norm"),
 }
 _MAY_BE_NONE = ("evaluation_interval", "grad_clip", "seed", "minibatch_size")

@@ -16,11 +16,20 @@ MOMENTS = (
     "on_evaluate_start",
     "on_evaluate_end",
     "on_checkpoint_loaded",
+    "on_environment_created",
+    "on_episode_created",
+    "on_episode_start",
+    "on_episode_step",
+    "on_episode_end",
+    "on_sample_end",
 )
+OF_RUNNERS = MOMENTS[5:]  # that only runners of algorithms of components call
 
 
 class RLlibCallback:
     """Methods that an algorithm calls, in the process that trains; override those that you want.
+
+    Methods of runners, environments and episodes are called by algorithms of components, in the processes that play.
 
     What a method changes in `result` or `evaluation_metrics` is what `train` and `evaluate` return. What it raises
     comes out of them.
@@ -48,6 +57,93 @@ class RLlibCallback:
 
     def on_checkpoint_loaded(self, *, algorithm: Algorithm, **more: Any) -> None:
         """An algorithm goes on from a checkpoint."""
+
+    def on_environment_created(
+        self,
+        *,
+        env_runner: Any = None,
+        metrics_logger: Any = None,
+        env: Any = None,
+        env_context: Any = None,
+        **more: Any,
+    ) -> None:
+        """A runner has made its environments, `env` (in the runner's process)."""
+
+    def on_episode_created(
+        self,
+        *,
+        episode: Any,
+        worker: Any = None,
+        env_runner: Any = None,
+        metrics_logger: Any = None,
+        base_env: Any = None,
+        env: Any = None,
+        policies: Any = None,
+        rl_module: Any = None,
+        env_index: int = 0,
+        **more: Any,
+    ) -> None:
+        """A runner is about to begin an episode, which holds nothing yet."""
+
+    def on_episode_start(
+        self,
+        *,
+        episode: Any,
+        env_runner: Any = None,
+        metrics_logger: Any = None,
+        env: Any = None,
+        env_index: int = 0,
+        rl_module: Any = None,
+        worker: Any = None,
+        base_env: Any = None,
+        policies: Any = None,
+        **more: Any,
+    ) -> None:
+        """An episode has its first observation."""
+
+    def on_episode_step(
+        self,
+        *,
+        episode: Any,
+        env_runner: Any = None,
+        metrics_logger: Any = None,
+        env: Any = None,
+        env_index: int = 0,
+        rl_module: Any = None,
+        worker: Any = None,
+        base_env: Any = None,
+        policies: Any = None,
+        **more: Any,
+    ) -> None:
+        """An episode has a step more."""
+
+    def on_episode_end(
+        self,
+        *,
+        episode: Any,
+        prev_episode_chunks: Any = None,
+        env_runner: Any = None,
+        metrics_logger: Any = None,
+        env: Any = None,
+        env_index: int = 0,
+        rl_module: Any = None,
+        worker: Any = None,
+        base_env: Any = None,
+        policies: Any = None,
+        **more: Any,
+    ) -> None:
+        """An episode is over."""
+
+    def on_sample_end(
+        self,
+        *,
+        env_runner: Any = None,
+        metrics_logger: Any = None,
+        samples: Any = None,
+        worker: Any = None,
+        **more: Any,
+    ) -> None:
+        """A runner is about to give its episodes away."""
 
 
 class Callbacks:
@@ -86,3 +182,17 @@ class Callbacks:
         """Call those of a moment. Raises what they raise."""
         for each in self._calls[moment]:
             each(**told)
+
+
+def heard_by_runners(kinds: Any, functions: Mapping[str, Any]) -> list[str]:
+    """Return the names of those callbacks that only runners of algorithms of components call.
+
+    Example: `heard_by_runners(None, {"on_episode_end": print})  # ["on_episode_end"]`
+    """
+    listed = kinds if isinstance(kinds, Sequence) else [] if kinds is None else [kinds]
+    return [
+        moment
+        for moment in OF_RUNNERS
+        if moment in functions
+        or any(getattr(kind, moment) is not getattr(RLlibCallback, moment) for kind in listed)
+    ]

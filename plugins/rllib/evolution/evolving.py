@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 import shoal
-from shoal.rllib.algorithms.algorithm import Algorithm
+from shoal.rllib.algorithms.array_algorithm import ArrayAlgorithm
 from shoal.rllib.environments import creator_of, flat_observation, size_of_observation
 from shoal.rllib.evolution.playing import Contest, FlatPolicy, noise_of, play_changed
 from shoal.rllib.modules.continuous import policy_layers
@@ -27,7 +27,7 @@ class _Network(torch.nn.Module):  # type: ignore[misc]
         self.register_buffer("squares", torch.zeros(size, dtype=torch.float64))
 
 
-class Evolving(Algorithm):
+class Evolving(ArrayAlgorithm):
     """Plays with changed weights and moves the weights by what came of it. A task that fails is tried again."""
 
     def make_module(self) -> Any:

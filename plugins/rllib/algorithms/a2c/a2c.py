@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from shoal.rllib.algorithms.a2c.loss import actor_critic_loss, as_tensors
-from shoal.rllib.algorithms.algorithm import Algorithm
 from shoal.rllib.algorithms.algorithm_config import AlgorithmConfig
+from shoal.rllib.algorithms.array_algorithm import ArrayAlgorithm
 from shoal.rllib.modules.optimizers import adam, step
 
 
-class A2C(Algorithm):
+class A2C(ArrayAlgorithm):
     """Advantage actor-critic (Mnih et al., 2016; its synchronous form).
 
     Example: `A2CConfig().environment("CartPole-v1").build().train()["episode_reward_mean"]`

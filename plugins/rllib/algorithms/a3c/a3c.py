@@ -8,14 +8,14 @@ import attrs
 import torch
 
 from shoal.rllib.algorithms.a3c.runner import Graded, GradientRunner
-from shoal.rllib.algorithms.algorithm import Algorithm
 from shoal.rllib.algorithms.algorithm_config import AlgorithmConfig
+from shoal.rllib.algorithms.array_algorithm import ArrayAlgorithm
 from shoal.rllib.modules.optimizers import adam
 from shoal.rllib.sampling.group import RunnerGroup
 from shoal.rllib.sampling.pipeline import Pipeline
 
 
-class A3C(Algorithm):
+class A3C(ArrayAlgorithm):
     """Asynchronous advantage actor-critic (Mnih et al., 2016).
 
     `learners` tells besides the loss how many updates old the weights were of the last gradient (`staleness`).

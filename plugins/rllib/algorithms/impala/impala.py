@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from shoal.rllib.algorithms.algorithm import Algorithm
 from shoal.rllib.algorithms.algorithm_config import AlgorithmConfig
+from shoal.rllib.algorithms.array_algorithm import ArrayAlgorithm
 from shoal.rllib.algorithms.impala.loss import Settings, tensors, traced_loss
 from shoal.rllib.modules.optimizers import adam, step
 from shoal.rllib.sampling.fragments import FragmentRunner, beside
@@ -19,7 +19,7 @@ from shoal.rllib.sampling.pipeline import Pipeline
 _STALENESS = 100  # batches that the mean is taken over
 
 
-class IMPALA(Algorithm):
+class IMPALA(ArrayAlgorithm):
     """Importance weighted actor-learners (Espeholt et al., 2018).
 
     `learners` tells besides the loss how many updates old the weights were that a batch was played with

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from shoal.rllib.algorithms.algorithm import Algorithm
+from shoal.rllib.algorithms.array_algorithm import ArrayAlgorithm
 from shoal.rllib.environments import flat_observation
 from shoal.rllib.replay.buffers import PrioritizedReplayBuffer, ReplayBuffer
 from shoal.rllib.sampling.group import RunnerGroup
 from shoal.rllib.sampling.transitions import Actions, TransitionPlay, TransitionRunner
 
 
-class OffPolicy(Algorithm):
+class OffPolicy(ArrayAlgorithm):
     """Plays a little, keeps the transitions, learns from batches of all that are kept."""
 
     actions: Actions  # set by `make_module`, which is the first to need it

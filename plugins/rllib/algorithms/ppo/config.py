@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ConfigError
 from shoal.rllib.algorithms.algorithm_config import AlgorithmConfig
+
+if TYPE_CHECKING:
+    from shoal.rllib.core.rl_module.rl_module import RLModuleSpec
 
 _DEFAULTS = {
     "lr": 5e-5,
@@ -40,6 +43,26 @@ class PPOConfig(AlgorithmConfig):
         **AlgorithmConfig.families,
         "training": {**AlgorithmConfig.families["training"], **_DEFAULTS},
     }
+
+    def algorithm_class(self) -> Any:
+        """Return the class: PPO, or if components are told that of the same algorithm which is made of them."""
+        from shoal.rllib.algorithms.ppo.component_ppo import ComponentPPO
+        from shoal.rllib.algorithms.ppo.ppo import PPO
+
+        return ComponentPPO if self._algo_class is PPO and self.told_components() else self._algo_class
+
+    def get_default_rl_module_spec(self) -> RLModuleSpec:
+        """Return a policy with values, of layers as `model` tells."""
+        from shoal.rllib.core.rl_module.rl_module import RLModuleSpec
+        from shoal.rllib.core.rl_module.torch_rl_module import DefaultPPOTorchRLModule
+
+        return RLModuleSpec(module_class=DefaultPPOTorchRLModule)
+
+    def get_default_learner_class(self) -> Any:
+        """Return PPO's learner."""
+        from shoal.rllib.algorithms.ppo.ppo_torch_learner import PPOTorchLearner
+
+        return PPOTorchLearner
 
     def validate(self) -> None:
         """Raise ConfigError for settings that are wrong together."""

@@ -9,8 +9,8 @@ import numpy as np
 from torch import nn
 
 from shoal.errors import ConfigError, describe
-from shoal.rllib.algorithms.algorithm import Algorithm
 from shoal.rllib.algorithms.algorithm_config import AlgorithmConfig
+from shoal.rllib.algorithms.array_algorithm import ArrayAlgorithm
 from shoal.rllib.algorithms.ppo.learner import PPOLearner
 from shoal.rllib.environments import flat_observation, size_of_observation
 from shoal.rllib.modules.actor_critic import ActorCritic, ArrayPolicy
@@ -24,7 +24,7 @@ from shoal.rllib.sampling.runner import as_action
 ONLY = "default_policy"
 
 
-class PPO(Algorithm):
+class PPO(ArrayAlgorithm):
     """Proximal policy optimisation (Schulman et al., 2017), with a penalty for divergence that adapts.
 
     With `config.multi_agent(policies=…)` several policies play and learn, each from the agents that it plays:

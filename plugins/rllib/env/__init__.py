@@ -1,0 +1,1 @@
+"""Episodes, and who plays them."""

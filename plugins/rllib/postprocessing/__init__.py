@@ -1,0 +1,1 @@
+"""What is computed of episodes before they are learned from."""

@@ -1,0 +1,1 @@
+"""Spaces, and values of them."""
