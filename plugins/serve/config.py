@@ -73,7 +73,9 @@ class HTTPOptions:
     callables from an ASGI application to one, or Starlette's `Middleware`, that run in the proxy. `num_cpus` of
     a proxy. `max_body_bytes`: larger bodies get 413. `max_header_bytes`: larger heads get 431.
     `header_timeout_s`: a connection that has not sent a whole head by then is closed. `max_connections` of one
-    proxy: more are answered 503. `access_log`: one line for each request.
+    proxy: more are answered 503. `access_log`: one line for each request. `ingress`: the plugin of the group
+    `shoal.serve.ingresses` that brings requests to replicas: "proxy" passes them on, with "direct" replicas
+    accept connections themselves.
     """
 
     host: str = attrs.field(default=DEFAULT_HTTP_HOST, validator=checks.text())
@@ -98,6 +100,7 @@ class HTTPOptions:
     header_timeout_s: float = attrs.field(default=20, validator=checks.number(above=True))
     max_connections: int = attrs.field(default=20_000, validator=checks.whole(1))
     access_log: bool = attrs.field(default=True, validator=checks.flag)
+    ingress: str = attrs.field(default="proxy", validator=checks.text())
 
     def __attrs_post_init__(self) -> None:
         if self.port > 65535:

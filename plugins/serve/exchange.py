@@ -164,22 +164,58 @@ class Exchanges:
         if self._app is not None:
             return await self._run(self._app, scope, body)
         if self._call is None:
-            return head_of(404, f"{type(self._user).__name__} has no __call__ and takes no HTTP requests\n")
+            return self._no_call()
         from starlette.requests import Request
 
-        exchange = Exchange(body)
-        request = Request(scope, exchange.receive)
-        function, kind = self._call
-        if kind == "async":
-            value = await function(request)
-        elif kind == "generator":
-            value = function(request)
-        else:
-            value = await self._run_sync(function, (request,), {})
-            if inspect.isawaitable(value):
-                value = await value
+        value = await self._value(self._call, Request(scope, Exchange(body).receive))
         head = body_of(value)
         return head if head is not None else await self._run(response_of(value), scope, body)
+
+    async def _value(self, call: tuple[Callable[..., Any], str], request: Any) -> Any:
+        function, kind = call
+        if kind == "async":
+            return await function(request)
+        if kind == "generator":
+            return function(request)
+        value = await self._run_sync(function, (request,), {})
+        return await value if inspect.isawaitable(value) else value
+
+    async def serve(self, scope: dict[str, Any], body: bytes | None, receive: Any, send: Any) -> None:
+        """Answer a request, or carry a websocket, that came to this process by itself. `receive` gives what comes after
+        the body. What the user's code raises comes out.
+        """
+        kind = scope["type"]
+        if kind == "websocket":
+            await (self._app or _no_websockets)(scope, receive, send)
+            return
+        taken = False
+
+        async def take() -> Any:
+            nonlocal taken
+            if taken:
+                return await receive()
+            taken = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        app = self._app
+        if app is None:
+            if self._call is None:
+                head: Head | None = self._no_call()
+            else:
+                from starlette.requests import Request
+
+                value = await self._value(self._call, Request(scope, take))
+                head = body_of(value)
+                app = response_of(value) if head is None else None
+            if head is not None:
+                await send({"type": "http.response.start", "status": head.status, "headers": head.headers})
+                await send({"type": "http.response.body", "body": head.body})
+                return
+        assert app is not None, "what is no whole answer is an application"
+        await app(scope, take, send)
+
+    def _no_call(self) -> Head:
+        return head_of(404, f"{type(self._user).__name__} has no __call__ and takes no HTTP requests\n")
 
     async def _run(self, app: ASGIApp, scope: dict[str, Any], body: bytes) -> Head:
         exchange = Exchange(body)

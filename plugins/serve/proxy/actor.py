@@ -13,7 +13,8 @@ from shoal.serve.messages import ProxySetup
 from shoal.serve.tracing import set_up as set_up_spans
 
 if TYPE_CHECKING:
-    import uvicorn
+    from shoal.serve.proxy.app import ProxyApp
+    from shoal.serve.proxy.server import Server
 
 _BACKLOG = 2048
 _STARTED_SECONDS = 20.0
@@ -27,7 +28,7 @@ class Proxy:
         if setup.logging is not None:
             set_up_logs(setup.logging, "proxy", str(os.getpid()), {"component": "proxy"})
         set_up_spans(setup.tracing)
-        self._server: uvicorn.Server | None = None
+        self._server: Server | None = None
         self._task: asyncio.Task[None] | None = None
         self._address = ("", 0)
         self._ended = asyncio.Event()
@@ -45,13 +46,12 @@ class Proxy:
         from shoal.serve.proxy.app import ProxyApp
         from shoal.serve.proxy.server import make_server
 
-        sock = listen(self._http.host, self._http.port)
+        sock = await self._listen()
         try:
             app = ProxyApp(self._http)
             server = make_server(app, self._http)
             callers().on_routes(app.on_routes)
-            self._task = asyncio.get_running_loop().create_task(server.serve(sockets=[sock]))
-            await self._until_started(server)
+            self._task = await self._serve(app, server, sock)
         except BaseException:
             sock.close()
             raise
@@ -59,16 +59,13 @@ class Proxy:
         host, port = sock.getsockname()[:2]
         self._address = (host, port)
 
-    async def _until_started(self, server: uvicorn.Server) -> None:
-        end = asyncio.get_running_loop().time() + _STARTED_SECONDS
-        assert self._task is not None, "it was just made"
-        while not server.started:
-            if self._task.done():
-                self._task.result()
-                raise RuntimeError("the HTTP server ended as it started; its log says why")
-            if asyncio.get_running_loop().time() > end:
-                raise RuntimeError(f"the HTTP server did not start within {_STARTED_SECONDS:g} s")
-            await asyncio.sleep(0.005)
+    async def _listen(self) -> socket.socket:
+        """Return the socket that listens at the proxy's port. Raises OSError if it is taken."""
+        return listen(self._http.host, self._http.port)
+
+    async def _serve(self, app: ProxyApp, server: Server, sock: socket.socket) -> asyncio.Task[None]:
+        """Have the server take the socket's connections; return when it does."""
+        return await run_server(server, [sock])
 
     async def until_end(self) -> None:
         """Return when the proxy has stopped as it was told; raises in the caller as soon as the process dies."""
@@ -80,6 +77,21 @@ class Proxy:
             self._server.should_exit = True
             await asyncio.wait({self._task}, timeout=10.0)
         self._ended.set()
+
+
+async def run_server(server: Server, sockets: list[socket.socket]) -> asyncio.Task[None]:
+    """Return the task of a server that has started. Raises RuntimeError if it does not start."""
+    task = asyncio.get_running_loop().create_task(server.serve(sockets=sockets))
+    end = asyncio.get_running_loop().time() + _STARTED_SECONDS
+    while not server.started:
+        if task.done():
+            task.result()
+            raise RuntimeError("the HTTP server ended as it started; its log says why")
+        if asyncio.get_running_loop().time() > end:
+            task.cancel()
+            raise RuntimeError(f"the HTTP server did not start within {_STARTED_SECONDS:g} s")
+        await asyncio.sleep(0.005)
+    return task
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -30,7 +30,8 @@ _log = logging.getLogger("shoal.serve")
 _access = logging.getLogger("shoal.serve.access")
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
 _TRIES = 3
-_WATCH_AFTER_SECONDS = 0.02  # for a client that leaves: most answers are there before
+_KNOWN_SECONDS = 10.0
+WATCH_AFTER_SECONDS = 0.02  # for a client that leaves: most answers are there before
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
 
 
@@ -49,6 +50,7 @@ class ProxyApp:
             self._app = made(self._app, *each.args, **each.kwargs) if made else each(self._app)
         self._plain = not http.middlewares
         self.ongoing = 0
+        self.turns_away = False  # clients are to come again by another connection
 
     def on_routes(self, routes: Sequence[RouteSeen]) -> None:
         """Take note of the routes as they are now, in any thread."""
@@ -56,6 +58,15 @@ class ProxyApp:
         for each in routes:
             callers().dispatcher(key_of(each.app, each.deployment))
         self._loop.call_soon_threadsafe(self._known.set)
+
+    async def until_known(self) -> None:
+        """Wait until the routes are known. Raises asyncio.TimeoutError if they do not come."""
+        if not self._known.is_set():
+            await asyncio.wait_for(self._known.wait(), _KNOWN_SECONDS)
+
+    def request(self, scope: Any, receive: Any, send: Any, found: Found, path: str) -> Request:
+        """Return what answers a request to one of the routes."""
+        return ProxiedRequest(self, scope, receive, send, found, path)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -67,7 +78,7 @@ class ProxyApp:
 
     async def _handle(self, scope: Any, receive: Any, send: Any) -> None:
         if not self._known.is_set():
-            await asyncio.wait_for(self._known.wait(), 10.0)
+            await self.until_known()
         path = scope["path"]
         if self._root and path.startswith(self._root):
             path = path[len(self._root) :] or "/"
@@ -81,14 +92,12 @@ class ProxyApp:
                 return
             await _answer(send, 404, f"no application serves {path!r}; GET /-/routes lists what there is\n")
             return
-        request = _Request(self, scope, receive, send, found, path)
+        request = self.request(scope, receive, send, found, path)
         spans = tracer()
         self.ongoing += 1
         try:
             if scope["type"] == "websocket":
-                from shoal.serve.proxy.sockets import serve_socket
-
-                await serve_socket(request)
+                await request.serve_socket()
             elif spans is None:
                 await request.serve()
             else:
@@ -111,7 +120,7 @@ class ProxyApp:
             await _answer(send, 404, f"{path!r} is not a page of shoal.serve\n")
 
 
-class _Left(Exception):
+class Left(Exception):
     """The client has gone."""
 
 
@@ -124,16 +133,16 @@ class _Refused(Exception):
         self.text = text
 
 
-class _Request:
-    """One request on its way."""
+class Request:
+    """One request on its way: what is the same wherever it is answered."""
 
     def __init__(self, proxy: ProxyApp, scope: Any, receive: Any, send: Any, found: Found, path: str) -> None:
+        self._proxy = proxy
         self.http = proxy._http
         self.scope = scope
         self.receive = receive
         self.send = send
         self.found = found
-        self.dispatcher: Dispatcher = callers().dispatcher(found.key)
         self.began = time.perf_counter()
         self.status = 0
         self.request_id = ""
@@ -152,10 +161,26 @@ class _Request:
         self.model, self.session = model, session
         self._started = False
 
-    def packed_scope(self) -> bytes:
-        """Return the scope for the replica, its root_path that of the application."""
+    @property
+    def root_path(self) -> str:
+        """What comes before the paths that the application knows."""
         root, prefix = self.scope.get("root_path", ""), self.found.prefix
-        return pack(self.scope, root if prefix == "/" else root + prefix)
+        return root if prefix == "/" else f"{root}{prefix}"
+
+    def own_headers(self) -> list[tuple[bytes, bytes]]:
+        """Return what each answer has beside what the application says."""
+        mine = [(b"x-request-id", self.request_id.encode("latin-1", "replace"))]
+        if self._proxy.turns_away:
+            mine.append((b"connection", b"close"))
+        return mine
+
+    async def _ask(self, body: bytes) -> None:
+        """Send the application's answer. Raises what keeps it from that."""
+        raise NotImplementedError
+
+    async def serve_socket(self) -> None:
+        """Carry a websocket until it ends."""
+        raise NotImplementedError
 
     async def serve(self) -> None:
         """Pass the request on and its answer back."""
@@ -168,7 +193,7 @@ class _Request:
                 await asyncio.wait_for(self._ask(body), timeout)
         except asyncio.TimeoutError:
             await self._fail(408, f"the request took longer than request_timeout_s={timeout:g}\n")
-        except _Left:
+        except Left:
             self.status = 499
         except _Refused as refused:
             await self._fail(refused.status, refused.text)
@@ -197,7 +222,7 @@ class _Request:
                 raise _Refused(413, f"the body has more than {most} bytes\n")
         message = await self.receive()
         if message["type"] == "http.disconnect":
-            raise _Left
+            raise Left
         if not message.get("more_body", False):
             body: bytes = message.get("body", b"")
             if len(body) > most:
@@ -208,12 +233,55 @@ class _Request:
         while message.get("more_body", False):
             message = await self.receive()
             if message["type"] == "http.disconnect":
-                raise _Left
+                raise Left
             parts.append(message.get("body", b""))
             size += len(parts[-1])
             if size > most:
                 raise _Refused(413, f"the body has more than {most} bytes\n")
         return b"".join(parts)
+
+    async def _until_left(self) -> None:
+        while (await self.receive())["type"] != "http.disconnect":
+            continue
+
+    async def _fail(self, status: int, text: str, *more: tuple[bytes, bytes]) -> None:
+        if self._started:  # a stream breaks off without its last piece, which is how the client knows
+            raise ConnectionError(text)
+        self.status = status
+        extra = [(b"connection", b"close")] if status == 413 and not self._proxy.turns_away else []
+        await _answer(self.send, status, text, *more, *extra, *self.own_headers())
+
+    def log(self) -> None:
+        """Write the line of the access log."""
+        scope = self.scope
+        _access.info(
+            "%s %s %s %s %d %.1fms %s",
+            (scope["client"] or ("-",))[0],
+            scope.get("method", "WEBSOCKET"),
+            scope["path"],
+            self.found.app,
+            self.status,
+            (time.perf_counter() - self.began) * 1e3,
+            self.request_id,
+        )
+
+
+class ProxiedRequest(Request):
+    """A request that a replica in another process answers."""
+
+    def __init__(self, proxy: ProxyApp, scope: Any, receive: Any, send: Any, found: Found, path: str) -> None:
+        super().__init__(proxy, scope, receive, send, found, path)
+        self.dispatcher: Dispatcher = callers().dispatcher(found.key)
+
+    def packed_scope(self) -> bytes:
+        """Return the scope for the replica, its root_path that of the application."""
+        return pack(self.scope, self.root_path)
+
+    async def serve_socket(self) -> None:
+        """Carry a websocket between its client and a replica."""
+        from shoal.serve.proxy.sockets import serve_socket
+
+        await serve_socket(self)
 
     async def _ask(self, body: bytes) -> None:
         scope = self.packed_scope()
@@ -230,7 +298,7 @@ class _Request:
                     raise
                 continue
             break
-        headers.append((b"x-request-id", self.request_id.encode("latin-1", "replace")))
+        headers += self.own_headers()
         self.status = status
         self._started = True
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
@@ -265,11 +333,11 @@ class _Request:
         def begin_watching() -> None:
             watch.append(loop.create_task(self._watch(answer)))
 
-        timer = loop.call_later(_WATCH_AFTER_SECONDS, begin_watching)
+        timer = loop.call_later(WATCH_AFTER_SECONDS, begin_watching)
         try:
             return await answer
         except BaseException as error:
-            left = isinstance(error, (_Left, asyncio.CancelledError))
+            left = isinstance(error, (Left, asyncio.CancelledError))
             if left and not self.dispatcher.cancel(call) and call.ref is not None:
                 shoal.cancel(call.ref)
             self.dispatcher.finished(call)
@@ -282,11 +350,7 @@ class _Request:
     async def _watch(self, answer: asyncio.Future[Any]) -> None:
         await self._until_left()
         if not answer.done():
-            answer.set_exception(_Left())
-
-    async def _until_left(self) -> None:
-        while (await self.receive())["type"] != "http.disconnect":
-            continue
+            answer.set_exception(Left())
 
     async def _stream(self, call: Call, number: int) -> None:
         actor: Any = call.candidate.actor if call.candidate is not None else None
@@ -298,7 +362,7 @@ class _Request:
                 await asyncio.wait({pull, leaves}, return_when=asyncio.FIRST_COMPLETED)
                 if not pull.done():
                     pull.cancel()
-                    raise _Left
+                    raise Left
                 chunks, over, failed = pull.result()
                 if failed:
                     raise ShoalError("the stream broke off: its replica's log says why")
@@ -309,34 +373,6 @@ class _Request:
             leaves.cancel()
             if not over:
                 actor.abandon.remote(number)
-
-    async def _fail(self, status: int, text: str, *more: tuple[bytes, bytes]) -> None:
-        if self._started:  # a stream breaks off without its last piece, which is how the client knows
-            raise ConnectionError(text)
-        self.status = status
-        extra = [(b"connection", b"close")] if status == 413 else []
-        await _answer(
-            self.send,
-            status,
-            text,
-            *more,
-            *extra,
-            (b"x-request-id", self.request_id.encode("latin-1", "replace")),
-        )
-
-    def log(self) -> None:
-        """Write the line of the access log."""
-        scope = self.scope
-        _access.info(
-            "%s %s %s %s %d %.1fms %s",
-            (scope["client"] or ("-",))[0],
-            scope.get("method", "WEBSOCKET"),
-            scope["path"],
-            self.found.app,
-            self.status,
-            (time.perf_counter() - self.began) * 1e3,
-            self.request_id,
-        )
 
 
 def _settle_with(answer: asyncio.Future[Any], ref: Any, loop: asyncio.AbstractEventLoop) -> None:

@@ -25,6 +25,13 @@ class Server(uvicorn.Server):
         """Leave signals alone."""
         yield
 
+    def protocol(self) -> asyncio.Protocol:
+        """Return what serves one connection, for those who accept by themselves."""
+        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state={}
+        )
+        return made
+
 
 def make_server(app: Any, http: HTTPOptions, **changes: Any) -> Server:
     """Return a server of an ASGI application. Raises OSError and ssl.SSLError for files of TLS that do not work."""
