@@ -72,7 +72,8 @@ class HTTPOptions:
     files for TLS; with `ssl_ca_certs` clients must show a certificate of that authority. `middlewares`:
     callables from an ASGI application to one, or Starlette's `Middleware`, that run in the proxy. `num_cpus` of
     a proxy. `max_body_bytes`: larger bodies get 413. `max_header_bytes`: larger heads get 431.
-    `header_timeout_s`: a connection that has not sent a whole head by then is closed. `max_connections` of one
+    `header_timeout_s`: a connection that has not sent a whole head by then, or nothing of a body for so long,
+    gets 408 and is closed. `max_connections` of one
     proxy: more are answered 503. `access_log`: one line for each request. `ingress`: the plugin of the group
     `shoal.serve.ingresses` that brings requests to replicas: "proxy" passes them on, with "direct" replicas
     accept connections themselves.

@@ -6,9 +6,10 @@ import asyncio
 import json
 import logging
 import os
+import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import shoal
@@ -31,7 +32,8 @@ _access = logging.getLogger("shoal.serve.access")
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
 _TRIES = 3
 _KNOWN_SECONDS = 10.0
-WATCH_AFTER_SECONDS = 0.02  # for a client that leaves: most answers are there before
+_WATCH_AFTER_SECONDS = 0.02  # for a client that leaves: most answers are there before
+CONNECTION = "shoal.connection"  # in scopes of our own server: it calls `on_left` when the client goes
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
 
 
@@ -50,6 +52,7 @@ class ProxyApp:
             self._app = made(self._app, *each.args, **each.kwargs) if made else each(self._app)
         self._plain = not http.middlewares
         self.ongoing = 0
+        self.random = random.Random(os.urandom(16))  # for names of requests: the module's own may be a fork's
         self.turns_away = False  # clients are to come again by another connection
 
     def on_routes(self, routes: Sequence[RouteSeen]) -> None:
@@ -124,6 +127,39 @@ class Left(Exception):
     """The client has gone."""
 
 
+class Leaving:
+    """Calls back when the client of a request leaves, until it is closed."""
+
+    __slots__ = ("_connection", "_task", "_timer")
+
+    def __init__(self, request: Request, left: Callable[[], None]) -> None:
+        self._connection = request.scope.get(CONNECTION)
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        if self._connection is not None:
+            self._connection.on_left = left
+            return
+
+        async def watch() -> None:
+            await request.until_left()
+            left()
+
+        def begin() -> None:
+            self._task = loop.create_task(watch())
+
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(_WATCH_AFTER_SECONDS, begin)
+
+    def close(self) -> None:
+        """Do not call back any more."""
+        if self._connection is not None:
+            self._connection.on_left = None
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+
 class _Refused(Exception):
     """The request cannot be passed on: status and text for the client."""
 
@@ -156,7 +192,7 @@ class Request:
                 trace = value.decode("latin-1")
             elif name == b"x-session-id":
                 session = value.decode("latin-1")
-        self.request_id = self.request_id or os.urandom(16).hex()
+        self.request_id = self.request_id or f"{proxy.random.getrandbits(128):032x}"
         self.meta = ("__call__", self.request_id, found.prefix, model, trace)
         self.model, self.session = model, session
         self._started = False
@@ -217,10 +253,15 @@ class Request:
 
     async def _body(self) -> bytes:
         most = self.http.max_body_bytes
+        comes = False
         for name, value in self.scope["headers"]:
-            if name == b"content-length" and value.isdigit() and int(value) > most:
-                raise _Refused(413, f"the body has more than {most} bytes\n")
-        message = await self.receive()
+            if name == b"content-length" and value.isdigit():
+                comes = value != b"0"
+                if int(value) > most:
+                    raise _Refused(413, f"the body has more than {most} bytes\n")
+            elif name == b"transfer-encoding":
+                comes = True
+        message = await (self._more() if comes else self.receive())
         if message["type"] == "http.disconnect":
             raise Left
         if not message.get("more_body", False):
@@ -231,7 +272,7 @@ class Request:
         parts = [message.get("body", b"")]
         size = len(parts[0])
         while message.get("more_body", False):
-            message = await self.receive()
+            message = await self._more()
             if message["type"] == "http.disconnect":
                 raise Left
             parts.append(message.get("body", b""))
@@ -240,7 +281,16 @@ class Request:
                 raise _Refused(413, f"the body has more than {most} bytes\n")
         return b"".join(parts)
 
-    async def _until_left(self) -> None:
+    async def _more(self) -> Any:
+        """Return a piece of the body, from a client that has not fallen asleep."""
+        seconds = self.http.header_timeout_s
+        try:
+            return await asyncio.wait_for(self.receive(), seconds)
+        except asyncio.TimeoutError:
+            raise _Refused(408, f"nothing came of the body for {seconds:g} s\n") from None
+
+    async def until_left(self) -> None:
+        """Wait until the client has gone."""
         while (await self.receive())["type"] != "http.disconnect":
             continue
 
@@ -248,7 +298,7 @@ class Request:
         if self._started:  # a stream breaks off without its last piece, which is how the client knows
             raise ConnectionError(text)
         self.status = status
-        extra = [(b"connection", b"close")] if status == 413 and not self._proxy.turns_away else []
+        extra = [(b"connection", b"close")] if status in (408, 413) and not self._proxy.turns_away else []
         await _answer(self.send, status, text, *more, *extra, *self.own_headers())
 
     def log(self) -> None:
@@ -328,33 +378,26 @@ class ProxiedRequest(Request):
             asyncio.wrap_future(call.waiter).add_done_callback(
                 lambda sent: _settle_when_sent(answer, sent, loop)
             )
-        watch: list[asyncio.Task[None]] = []
 
-        def begin_watching() -> None:
-            watch.append(loop.create_task(self._watch(answer)))
+        def left() -> None:
+            if not answer.done():
+                answer.set_exception(Left())
 
-        timer = loop.call_later(WATCH_AFTER_SECONDS, begin_watching)
+        leaving = Leaving(self, left)
         try:
             return await answer
         except BaseException as error:
-            left = isinstance(error, (Left, asyncio.CancelledError))
-            if left and not self.dispatcher.cancel(call) and call.ref is not None:
+            unwanted = isinstance(error, (Left, asyncio.CancelledError))
+            if unwanted and not self.dispatcher.cancel(call) and call.ref is not None:
                 shoal.cancel(call.ref)
             self.dispatcher.finished(call)
             raise
         finally:
-            timer.cancel()
-            for each in watch:
-                each.cancel()
-
-    async def _watch(self, answer: asyncio.Future[Any]) -> None:
-        await self._until_left()
-        if not answer.done():
-            answer.set_exception(Left())
+            leaving.close()
 
     async def _stream(self, call: Call, number: int) -> None:
         actor: Any = call.candidate.actor if call.candidate is not None else None
-        leaves = asyncio.ensure_future(self._until_left())
+        leaves = asyncio.ensure_future(self.until_left())
         over = False
         try:
             while not over:

@@ -14,7 +14,7 @@ from shoal.serve.ingresses.direct.acceptor import Acceptor
 from shoal.serve.ingresses.direct.lending import Loan, borrow
 from shoal.serve.messages import key_of
 from shoal.serve.proxy.actor import run_server
-from shoal.serve.proxy.app import WATCH_AFTER_SECONDS, Left, ProxyApp, Request
+from shoal.serve.proxy.app import CONNECTION, Leaving, Left, ProxyApp, Request
 from shoal.serve.proxy.routes import Found
 
 if TYPE_CHECKING:
@@ -56,39 +56,27 @@ class _OwnRequest(Request):
     async def _ask(self, body: bytes) -> None:
         task = asyncio.current_task()
         assert task is not None, "a request is a task"
-        left = False
-        watch: list[asyncio.Task[None]] = []
-        loop = asyncio.get_running_loop()
+        gone = False
 
-        async def until_left() -> None:
-            nonlocal left
-            await self._until_left()
-            if not done:
-                left = True
-                task.cancel()
+        def left() -> None:
+            nonlocal gone
+            gone = True
+            task.cancel()
 
-        done = False
-        timer = loop.call_later(WATCH_AFTER_SECONDS, lambda: watch.append(loop.create_task(until_left())))
-        gone = asyncio.Event()
-
-        async def receive() -> Any:
-            await gone.wait()  # the task is cancelled before an application hears of it
-            return {"type": "http.disconnect"}
-
+        leaving = Leaving(self, left)
         try:
-            await self._replica.serve(self.meta, self._scope(), body, receive, self._send)
+            await self._replica.serve(self.meta, self._scope(), body, _nothing_more, self._send)
         except asyncio.CancelledError:
-            if left:
+            if gone:
                 raise Left from None
             raise
         finally:
-            done = True
-            timer.cancel()
-            for each in watch:
-                each.cancel()
+            leaving.close()
 
     def _scope(self) -> dict[str, Any]:
-        return {**self.scope, "root_path": self.root_path}
+        scope = {**self.scope, "root_path": self.root_path}
+        scope.pop(CONNECTION, None)
+        return scope
 
     async def _send(self, message: Any) -> None:
         if message["type"] == "http.response.start":
@@ -101,6 +89,11 @@ class _OwnRequest(Request):
         """Carry a websocket."""
         await self._replica.serve(self.meta, self._scope(), None, self.receive, self.send)
         self.status = 101
+
+
+async def _nothing_more() -> Any:
+    """What an application gets that reads on after the body: it is cancelled when the client leaves."""
+    await asyncio.Event().wait()
 
 
 class ReplicaDoor:
