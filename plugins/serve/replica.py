@@ -274,7 +274,7 @@ class Replica:
         self, meta: Meta, scope: dict[str, Any], body: bytes | None, receive: Any, send: Any
     ) -> None:
         """Answer a request that came to this process by a door of its own; for its `Ingress`. A websocket has no
-        `body`.
+        `body`, and only it has `receive`.
 
         Raises BackPressureError if `max_queued_requests` wait already, and what the user's code raises.
         """

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import random
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -261,6 +260,8 @@ class Request:
                     raise _Refused(413, f"the body has more than {most} bytes\n")
             elif name == b"transfer-encoding":
                 comes = True
+        if not comes and CONNECTION in self.scope:  # over HTTP/1.1 a body is announced
+            return b""
         message = await (self._more() if comes else self.receive())
         if message["type"] == "http.disconnect":
             raise Left
@@ -370,14 +371,13 @@ class ProxiedRequest(Request):
         """Return the replica's answer; a client that leaves before it comes cancels the request there."""
         self.dispatcher.start(call)
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Any] = loop.create_future()
+        answer: asyncio.Future[Any]
         if call.ref is not None:
-            _settle_with(answer, call.ref, loop)
+            answer = call.ref.as_future()
         else:
             assert call.waiter is not None, "a call was sent, or waits"
-            asyncio.wrap_future(call.waiter).add_done_callback(
-                lambda sent: _settle_when_sent(answer, sent, loop)
-            )
+            answer = loop.create_future()
+            asyncio.wrap_future(call.waiter).add_done_callback(lambda sent: _settle_when_sent(answer, sent))
 
         def left() -> None:
             if not answer.done():
@@ -418,22 +418,7 @@ class ProxiedRequest(Request):
                 actor.abandon.remote(number)
 
 
-def _settle_with(answer: asyncio.Future[Any], ref: Any, loop: asyncio.AbstractEventLoop) -> None:
-    """Give a future the value of a reference. In this loop's thread, where most come, without a detour."""
-    here = threading.get_ident()
-
-    def settled(done: Any) -> None:
-        if threading.get_ident() == here:
-            _copy(answer, done)
-        else:
-            loop.call_soon_threadsafe(_copy, answer, done)
-
-    ref.future().add_done_callback(settled)
-
-
-def _settle_when_sent(
-    answer: asyncio.Future[Any], sent: asyncio.Future[Any], loop: asyncio.AbstractEventLoop
-) -> None:
+def _settle_when_sent(answer: asyncio.Future[Any], sent: asyncio.Future[Any]) -> None:
     if answer.done():
         if not sent.cancelled():
             sent.exception()  # nobody else will ask, and asyncio complains of what nobody asked for
@@ -441,11 +426,13 @@ def _settle_when_sent(
     if sent.cancelled() or sent.exception() is not None:
         _copy(answer, sent)
     else:
-        _settle_with(answer, sent.result(), loop)
+        sent.result().as_future().add_done_callback(lambda done: _copy(answer, done))
 
 
-def _copy(answer: asyncio.Future[Any], done: Any) -> None:
+def _copy(answer: asyncio.Future[Any], done: asyncio.Future[Any]) -> None:
     if answer.done():
+        if not done.cancelled():
+            done.exception()
         return
     if done.cancelled():
         answer.cancel()

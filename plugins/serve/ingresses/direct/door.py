@@ -65,7 +65,7 @@ class _OwnRequest(Request):
 
         leaving = Leaving(self, left)
         try:
-            await self._replica.serve(self.meta, self._scope(), body, _nothing_more, self._send)
+            await self._replica.serve(self.meta, self._scope(), body, None, self._send)
         except asyncio.CancelledError:
             if gone:
                 raise Left from None
@@ -89,11 +89,6 @@ class _OwnRequest(Request):
         """Carry a websocket."""
         await self._replica.serve(self.meta, self._scope(), None, self.receive, self.send)
         self.status = 101
-
-
-async def _nothing_more() -> Any:
-    """What an application gets that reads on after the body: it is cancelled when the client leaves."""
-    await asyncio.Event().wait()
 
 
 class ReplicaDoor:
