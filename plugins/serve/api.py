@@ -93,6 +93,8 @@ def start(
     for package in ("uvicorn", "starlette"):
         require(package)
     options = _http_options(http_options, proxy_location)
+    if options.http2:
+        require("hypercorn", "http2")
     make_ingress(options.ingress).check(options)
     logs, spans = make_logging(logging_config), make_tracing(tracing_config)
     controls = (

@@ -76,7 +76,8 @@ class HTTPOptions:
     gets 408 and is closed. `max_connections` of one
     proxy: more are answered 503. `access_log`: one line for each request. `ingress`: the plugin of the group
     `shoal.serve.ingresses` that brings requests to replicas: "proxy" passes them on, with "direct" replicas
-    accept connections themselves.
+    accept connections themselves. `http2`: proxies speak HTTP/2 as well, over TLS and without; then a connection
+    that has not sent a whole head is closed after `keep_alive_timeout_s`, and `max_connections` counts requests.
     """
 
     host: str = attrs.field(default=DEFAULT_HTTP_HOST, validator=checks.text())
@@ -102,6 +103,7 @@ class HTTPOptions:
     max_connections: int = attrs.field(default=20_000, validator=checks.whole(1))
     access_log: bool = attrs.field(default=True, validator=checks.flag)
     ingress: str = attrs.field(default="proxy", validator=checks.text())
+    http2: bool = attrs.field(default=False, validator=checks.flag)
 
     def __attrs_post_init__(self) -> None:
         if self.port > 65535:

@@ -18,7 +18,7 @@ from shoal import serve
 from shoal.serve.api import controller_or_none
 
 pytest.importorskip("uvicorn")
-SOAK_SECONDS = float(os.environ.get("SHOAL_SOAK_SECONDS", "120"))
+SOAK_SECONDS = float(os.environ.get("SOAK_SECONDS", "120"))
 pytestmark = [pytest.mark.processes, pytest.mark.slow, pytest.mark.timeout(420 + SOAK_SECONDS)]
 IDLE = 10_000
 

@@ -13,8 +13,12 @@ from shoal.serve.messages import ProxySetup
 from shoal.serve.tracing import set_up as set_up_spans
 
 if TYPE_CHECKING:
+    from shoal.serve.config import HTTPOptions
     from shoal.serve.proxy.app import ProxyApp
+    from shoal.serve.proxy.http2 import Http2Server
     from shoal.serve.proxy.server import Server
+
+    AnyServer = Server | Http2Server
 
 _BACKLOG = 2048
 _STARTED_SECONDS = 20.0
@@ -28,7 +32,7 @@ class Proxy:
         if setup.logging is not None:
             set_up_logs(setup.logging, "proxy", str(os.getpid()), {"component": "proxy"})
         set_up_spans(setup.tracing)
-        self._server: Server | None = None
+        self._server: AnyServer | None = None
         self._task: asyncio.Task[None] | None = None
         self._address = ("", 0)
         self._ended = asyncio.Event()
@@ -44,12 +48,11 @@ class Proxy:
     async def _start(self) -> None:
         from shoal.serve.callers import callers
         from shoal.serve.proxy.app import ProxyApp
-        from shoal.serve.proxy.server import make_server
 
         sock = await self._listen()
         try:
             app = ProxyApp(self._http)
-            server = make_server(app, self._http)
+            server = _make_server(app, self._http)
             callers().on_routes(app.on_routes)
             self._task = await self._serve(app, server, sock)
         except BaseException:
@@ -63,7 +66,7 @@ class Proxy:
         """Return the socket that listens at the proxy's port. Raises OSError if it is taken."""
         return listen(self._http.host, self._http.port)
 
-    async def _serve(self, app: ProxyApp, server: Server, sock: socket.socket) -> asyncio.Task[None]:
+    async def _serve(self, app: ProxyApp, server: AnyServer, sock: socket.socket) -> asyncio.Task[None]:
         """Have the server take the socket's connections; return when it does."""
         return await run_server(server, [sock])
 
@@ -79,7 +82,18 @@ class Proxy:
         self._ended.set()
 
 
-async def run_server(server: Server, sockets: list[socket.socket]) -> asyncio.Task[None]:
+def _make_server(app: ProxyApp, http: HTTPOptions) -> AnyServer:
+    """Return a server as the options want it. Raises OSError and ssl.SSLError for files of TLS that do not work."""
+    if http.http2:
+        from shoal.serve.proxy.http2 import Http2Server
+
+        return Http2Server(app, http)
+    from shoal.serve.proxy.server import make_server
+
+    return make_server(app, http)
+
+
+async def run_server(server: AnyServer, sockets: list[socket.socket]) -> asyncio.Task[None]:
     """Return the task of a server that has started. Raises RuntimeError if it does not start."""
     task = asyncio.get_running_loop().create_task(server.serve(sockets=sockets))
     end = asyncio.get_running_loop().time() + _STARTED_SECONDS
@@ -114,9 +128,9 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
-def require(package: str) -> None:
-    """Raise ConfigError if a package of the extra is not there."""
+def require(package: str, extra: str = "serve") -> None:
+    """Raise ConfigError if a package of an extra is not there."""
     import importlib.util
 
     if importlib.util.find_spec(package) is None:
-        raise ConfigError(f"shoal.serve needs {package}: install it with `pip install 'shoal[serve]'`")
+        raise ConfigError(f"shoal.serve needs {package}: install it with `pip install 'shoal[{extra}]'`")

@@ -262,7 +262,7 @@ class Request:
                 comes = True
         if not comes and CONNECTION in self.scope:  # over HTTP/1.1 a body is announced
             return b""
-        message = await (self._more() if comes else self.receive())
+        message = await self._more()
         if message["type"] == "http.disconnect":
             raise Left
         if not message.get("more_body", False):
@@ -299,7 +299,9 @@ class Request:
         if self._started:  # a stream breaks off without its last piece, which is how the client knows
             raise ConnectionError(text)
         self.status = status
-        extra = [(b"connection", b"close")] if status in (408, 413) and not self._proxy.turns_away else []
+        # What is left of a body is not read. Over HTTP/2 that is the request's own stream.
+        ends = status in (408, 413) and not self._proxy.turns_away and self.scope["http_version"] < "2"
+        extra = [(b"connection", b"close")] if ends else []
         await _answer(self.send, status, text, *more, *extra, *self.own_headers())
 
     def log(self) -> None:

@@ -13,8 +13,8 @@ from shoal.serve.ingresses.direct.lending import Lender
 from shoal.serve.proxy.actor import Proxy, listen, run_server
 
 if TYPE_CHECKING:
+    from shoal.serve.proxy.actor import AnyServer
     from shoal.serve.proxy.app import ProxyApp
-    from shoal.serve.proxy.server import Server
 
 _GIVEN_BACK_SECONDS = 5.0
 
@@ -43,7 +43,10 @@ class LendingProxy(Proxy):
         self._lender.lend(sock)
         return sock
 
-    async def _serve(self, app: ProxyApp, server: Server, sock: socket.socket) -> asyncio.Task[None]:
+    async def _serve(self, app: ProxyApp, server: AnyServer, sock: socket.socket) -> asyncio.Task[None]:
+        from shoal.serve.proxy.server import Server
+
+        assert isinstance(server, Server), "`check` of the ingress refuses the other one"
         task = await run_server(server, [])
         self._app = app
         self._acceptor = Acceptor(server, sock)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from shoal.errors import ConfigError
 from shoal.serve.ingresses.base import Door, Ingress
 
 if TYPE_CHECKING:
@@ -20,6 +21,13 @@ class DirectIngress(Ingress):
     """
 
     name: ClassVar[str] = "direct"
+
+    def check(self, http: HTTPOptions) -> None:
+        """Raise ConfigError for HTTP/2: its server does not take connections from a socket that is shared."""
+        if http.http2:
+            raise ConfigError(
+                "the ingress 'direct' speaks HTTP/1.1 only: leave out http2, or use ingress='proxy'"
+            )
 
     def node_server(self) -> type[Any]:
         """Return the proxy that lends its socket."""
