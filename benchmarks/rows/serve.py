@@ -14,9 +14,9 @@ from rows.serve_floors import free_port, load, paced
 
 ROWS = Rows()
 CALLS = 2000
-# Requests a second for rows of latency, the same for both: half of what Ray Serve takes on two cores (275 and 488
-# were seen). At half of its own rate each would be measured with another load of the client beside it.
-HALF_LOAD = 150
+# Requests a second for rows of latency, the same for both: at most half of what Ray Serve takes on two cores, where
+# 275 and 488 were seen. At half of its own rate each would be measured with another load of the client beside it.
+HALF_LOAD = 100
 
 
 def _serve(bench: Bench) -> Any:
