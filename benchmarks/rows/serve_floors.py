@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import socket
@@ -17,6 +18,7 @@ from harness.measure import Bench, Reading
 ROWS = Rows()
 SECONDS = 5
 CONNECTIONS = 32
+PROGRAM = Path(__file__).parent.parent / "programs" / "paced_requests.py"
 _BARE = """
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
@@ -54,6 +56,16 @@ def load(url: str, connections: int = CONNECTIONS) -> float:
     if found is None or "Non-2xx" in done.stdout:
         raise RuntimeError(done.stdout)
     return float(found[1])
+
+
+def paced(url: str, per_second: float, connections: int = CONNECTIONS) -> dict[str, float]:
+    """Return the seconds that requests took at a steady pace: `p50` and `p99`."""
+    words = [str(PROGRAM), url, str(per_second), str(SECONDS), str(connections)]
+    done = subprocess.run(
+        [sys.executable, "-P", *words], capture_output=True, text=True, timeout=SECONDS + 90, check=True
+    )
+    told: dict[str, float] = json.loads(done.stdout)
+    return told
 
 
 def until_it_answers(port: int) -> None:

@@ -12,6 +12,8 @@ from shoal.spec.calls import ActorInfo, ActorTemplate, ExecutionContext, MethodT
 from shoal.spec.view import ClusterView, Explanation, GroupSpec
 
 if TYPE_CHECKING:
+    import asyncio
+
     from shoal.config import Config
 
 CallResult = ObjectRef[Any] | list[ObjectRef[Any]] | ObjectRefGenerator[Any] | None
@@ -125,6 +127,12 @@ class Engine(ABC):
     @abstractmethod
     def future(self, ref: ObjectRef[Any]) -> concurrent.futures.Future[Any]:
         """Return a future of the value. It completes in a thread of the engine's choice."""
+
+    def loop_future(self, ref: ObjectRef[Any]) -> asyncio.Future[Any]:
+        """Return a future of the value in the asyncio loop that runs here. To cancel it is to wait no longer."""
+        import asyncio
+
+        return asyncio.wrap_future(self.future(ref))
 
     @abstractmethod
     def free(self, refs: Sequence[ObjectRef[Any]]) -> None:

@@ -114,15 +114,11 @@ class ObjectRef(Generic[T_co], Awaitable[T_co]):
         return self.engine.future(self)
 
     def __await__(self) -> Generator[Any, None, T_co]:
-        import asyncio
-
-        return asyncio.wrap_future(self.engine.future(self)).__await__()
+        return self.engine.loop_future(self).__await__()
 
     def as_future(self, _internal: bool = False) -> Any:
         """Return an `asyncio.Future` of the running loop."""
-        import asyncio
-
-        return asyncio.wrap_future(self.engine.future(self))
+        return self.engine.loop_future(self)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ObjectRef) and self._id == other._id

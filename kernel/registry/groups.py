@@ -71,6 +71,7 @@ SERVICES: Group[Any] = Group("shoal.services", "web service", None, Picks.ALL)
 ROUTES: Group[Any] = Group("shoal.routes", "routes", None, Picks.ALL)
 TRAIN_BACKENDS: Group[Any] = Group("shoal.train.backends", "backend of training", None, Picks.ALL)
 SERVE_ROUTERS: Group[Any] = Group("shoal.serve.routers", "router of requests", None, Picks.ALL)
+SERVE_INGRESSES: Group[Any] = Group("shoal.serve.ingresses", "way of HTTP to replicas", None, Picks.ALL)
 TUNE_SCHEDULERS: Group[Any] = Group("shoal.tune.schedulers", "scheduler of trials", None, Picks.ALL)
 TUNE_TRAINABLES: Group[Any] = Group("shoal.tune.trainables", "trainable", None, Picks.ALL)
 TUNE_SEARCHERS: Group[Any] = Group("shoal.tune.searchers", "searcher", None, Picks.ALL)
@@ -96,6 +97,7 @@ GROUPS: tuple[Group[Any], ...] = (
     ROUTES,
     TRAIN_BACKENDS,
     SERVE_ROUTERS,
+    SERVE_INGRESSES,
     TUNE_SCHEDULERS,
     TUNE_SEARCHERS,
     TUNE_TRAINABLES,

@@ -22,6 +22,8 @@ from shoal.spec.resources import ResourceSet
 from shoal.spec.view import ClusterView, Explanation, GroupSpec, NodeView
 
 if TYPE_CHECKING:
+    import asyncio
+
     from shoal.config import Config
     from shoal.interfaces.looking import LogPart, SessionSeen, Watch
     from shoal.interfaces.scaling import ScalingLink
@@ -223,49 +225,14 @@ class NativeEngine(Engine):
         return ready, [ref for ref in refs if ref not in chosen]
 
     def future(self, ref: ObjectRef[Any]) -> concurrent.futures.Future[Any]:
-        from shoal.native.client.values import decode
+        from shoal.native.client.awaiting import thread_future
 
-        client = self.client
-        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
-        record: Record = ref.record
+        return thread_future(self.client, ref)
 
-        def settle_soon() -> None:
-            client.reactor.call_soon_unlocked(settle)
+    def loop_future(self, ref: ObjectRef[Any]) -> asyncio.Future[Any]:
+        from shoal.native.client.awaiting import loop_future
 
-        def settle() -> None:
-            missing = client.pulls.missing_records([record]) if client.peers.in_cluster else []
-            if missing and not tried:
-                tried.append(True)
-                with client.reactor.lock:
-                    client.pulls.begin(missing, settle_soon)
-                    client.reactor.flush()
-                return
-            if promised:
-                client.reactor.keep_promise()
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                value = decode(client, record)
-            except BaseException as error:  # the value is an error: it is the future's
-                future.set_exception(error)
-                return
-            future.set_result(value)
-            keep.clear()
-
-        tried: list[bool] = []
-        promised: list[bool] = []
-        keep = [ref]  # the reference lives as long as somebody waits for it
-        with client.reactor.lock:
-            if record.status is None:
-                client.check_usable()
-                promised.append(True)
-                client.reactor.promise()
-                record.watch(settle_soon)
-                client.objects.want([record])
-                client.reactor.flush()
-                return future
-        settle()
-        return future
+        return loop_future(self.client, ref)
 
     def free(self, refs: Sequence[ObjectRef[Any]]) -> None:
         self.client.check_usable()

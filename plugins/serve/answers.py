@@ -90,9 +90,7 @@ def to_json(value: Any) -> bytes:
 
     Raises TypeError for others, ValueError for numbers that are none.
     """
-    return json.dumps(
-        value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain
-    ).encode()
+    return _JSON_TEXT.encode(value).encode()
 
 
 def _plain(value: Any) -> Any:
@@ -113,3 +111,6 @@ def _plain(value: Any) -> Any:
     raise TypeError(
         f"{describe(value)} is neither text, bytes nor JSON: return a response, or what JSON can write"
     )
+
+
+_JSON_TEXT = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)

@@ -20,6 +20,7 @@ from shoal.serve.control.controller import Controller
 from shoal.serve.deployment import Application, Deployment
 from shoal.serve.exceptions import DeployFailedError, ServeError
 from shoal.serve.handle import DeploymentHandle
+from shoal.serve.ingresses.loading import make_ingress
 from shoal.serve.logs import LoggingConfig
 from shoal.serve.logs import logging_config as make_logging
 from shoal.serve.messages import CONTROLLER, NAMESPACE
@@ -92,6 +93,9 @@ def start(
     for package in ("uvicorn", "starlette"):
         require(package)
     options = _http_options(http_options, proxy_location)
+    if options.http2:
+        require("hypercorn", "http2")
+    make_ingress(options.ingress).check(options)
     logs, spans = make_logging(logging_config), make_tracing(tracing_config)
     controls = (
         controller_options

@@ -72,8 +72,12 @@ class HTTPOptions:
     files for TLS; with `ssl_ca_certs` clients must show a certificate of that authority. `middlewares`:
     callables from an ASGI application to one, or Starlette's `Middleware`, that run in the proxy. `num_cpus` of
     a proxy. `max_body_bytes`: larger bodies get 413. `max_header_bytes`: larger heads get 431.
-    `header_timeout_s`: a connection that has not sent a whole head by then is closed. `max_connections` of one
-    proxy: more are answered 503. `access_log`: one line for each request.
+    `header_timeout_s`: a connection that has not sent a whole head by then, or nothing of a body for so long,
+    gets 408 and is closed. `max_connections` of one
+    proxy: more are answered 503. `access_log`: one line for each request. `ingress`: the plugin of the group
+    `shoal.serve.ingresses` that brings requests to replicas: "proxy" passes them on, with "direct" replicas
+    accept connections themselves. `http2`: proxies speak HTTP/2 as well, over TLS and without; then a connection
+    that has not sent a whole head is closed after `keep_alive_timeout_s`, and `max_connections` counts requests.
     """
 
     host: str = attrs.field(default=DEFAULT_HTTP_HOST, validator=checks.text())
@@ -98,6 +102,8 @@ class HTTPOptions:
     header_timeout_s: float = attrs.field(default=20, validator=checks.number(above=True))
     max_connections: int = attrs.field(default=20_000, validator=checks.whole(1))
     access_log: bool = attrs.field(default=True, validator=checks.flag)
+    ingress: str = attrs.field(default="proxy", validator=checks.text())
+    http2: bool = attrs.field(default=False, validator=checks.flag)
 
     def __attrs_post_init__(self) -> None:
         if self.port > 65535:

@@ -18,6 +18,7 @@ from shoal.serve.messages import Head
 from shoal.serve.running import kind_of
 
 if TYPE_CHECKING:
+    from starlette.requests import Request
     from starlette.types import ASGIApp
 
 _log = logging.getLogger("shoal.serve")
@@ -131,6 +132,7 @@ class Exchanges:
         self._app: ASGIApp | None = None
         self._lifespan: Lifespan | None = None
         self._call: tuple[Callable[..., Any], str] | None = None
+        self._request: type[Request] | None = None  # Starlette's, which is imported late
 
     async def start(self) -> None:
         """Make the application ready, with its lifespan's startup. Raises what that raises."""
@@ -142,6 +144,9 @@ class Exchanges:
             await self._lifespan.start()
             return
         if callable(self._user):
+            from starlette.requests import Request
+
+            self._request = Request
             self._call = self._user, kind_of(self._user)
 
     async def close(self) -> None:
@@ -164,22 +169,48 @@ class Exchanges:
         if self._app is not None:
             return await self._run(self._app, scope, body)
         if self._call is None:
-            return head_of(404, f"{type(self._user).__name__} has no __call__ and takes no HTTP requests\n")
-        from starlette.requests import Request
-
-        exchange = Exchange(body)
-        request = Request(scope, exchange.receive)
-        function, kind = self._call
-        if kind == "async":
-            value = await function(request)
-        elif kind == "generator":
-            value = function(request)
-        else:
-            value = await self._run_sync(function, (request,), {})
-            if inspect.isawaitable(value):
-                value = await value
+            return self._no_call()
+        value = await self._value(self._call, scope, _Body(body))
         head = body_of(value)
         return head if head is not None else await self._run(response_of(value), scope, body)
+
+    async def _value(self, call: tuple[Callable[..., Any], str], scope: Any, receive: Any) -> Any:
+        assert self._request is not None, "it came with the call"
+        request = self._request(scope, receive)
+        function, kind = call
+        if kind == "async":
+            return await function(request)
+        if kind == "generator":
+            return function(request)
+        value = await self._run_sync(function, (request,), {})
+        return await value if inspect.isawaitable(value) else value
+
+    async def serve(self, scope: dict[str, Any], body: bytes | None, receive: Any, send: Any) -> None:
+        """Answer a request, or carry a websocket, that came to this process by itself; only a websocket receives more.
+        What the user's code raises comes out.
+        """
+        kind = scope["type"]
+        if kind == "websocket":
+            await (self._app or _no_websockets)(scope, receive, send)
+            return
+        take = _Body(body or b"")
+        app = self._app
+        if app is None:
+            if self._call is None:
+                head: Head | None = self._no_call()
+            else:
+                value = await self._value(self._call, scope, take)
+                head = body_of(value)
+                app = response_of(value) if head is None else None
+            if head is not None:
+                await send({"type": "http.response.start", "status": head.status, "headers": head.headers})
+                await send({"type": "http.response.body", "body": head.body})
+                return
+        assert app is not None, "what is no whole answer is an application"
+        await app(scope, take, send)
+
+    def _no_call(self) -> Head:
+        return head_of(404, f"{type(self._user).__name__} has no __call__ and takes no HTTP requests\n")
 
     async def _run(self, app: ASGIApp, scope: dict[str, Any], body: bytes) -> Head:
         exchange = Exchange(body)
@@ -253,6 +284,21 @@ class Exchanges:
         exchange = self._open.pop(number, None)
         if exchange is not None:
             exchange.leave()
+
+
+class _Body:
+    """What an application receives of a request whose client is watched by others: the body, and then nothing more."""
+
+    __slots__ = ("_body",)
+
+    def __init__(self, body: bytes) -> None:
+        self._body: bytes | None = body
+
+    async def __call__(self) -> dict[str, Any]:
+        body, self._body = self._body, None
+        if body is None:
+            await asyncio.Event().wait()  # the application is cancelled when the client leaves
+        return {"type": "http.request", "body": body, "more_body": False}
 
 
 async def _no_websockets(scope: Any, receive: Any, send: Any) -> None:

@@ -76,8 +76,7 @@ class ReplicaInstruments:
         self._requests.inc(self.requests - requests)
         if self.errors > errors:
             self._errors.inc(self.errors - errors)
-        for seconds in times[:_MOST_TIMES]:
-            self._latency.observe(max(seconds * 1e3, 1e-6))
+        self._latency.observe_many([max(seconds * 1e3, 1e-6) for seconds in times[:_MOST_TIMES]])
 
     def numbers(self) -> dict[str, Any]:
         """Return the totals."""

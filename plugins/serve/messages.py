@@ -49,12 +49,13 @@ class ApplicationSpec:
 
 @attrs.frozen(kw_only=True)
 class ReplicaSetup:
-    """What a replica gets beside its deployment, when it starts."""
+    """What a replica gets beside its deployment, when it starts. `http` is for those that HTTP requests go to first."""
 
     logging: LoggingConfig | None = None
     tracing: TracingConfig | None = None
     rank: int = 0
     seat: GangContext | None = None
+    http: HTTPOptions | None = None
 
 
 @attrs.frozen(kw_only=True)

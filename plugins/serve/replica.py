@@ -25,8 +25,11 @@ from shoal.serve.context import (
     request_context,
     set_replica_context,
 )
-from shoal.serve.exceptions import ServeError
+from shoal.serve.deployment import DeploymentOptions
+from shoal.serve.exceptions import BackPressureError, ServeError
 from shoal.serve.exchange import Exchanges
+from shoal.serve.ingresses.base import Door
+from shoal.serve.ingresses.loading import make_ingress
 from shoal.serve.instruments import ReplicaInstruments
 from shoal.serve.logs import ACCESS
 from shoal.serve.logs import set_up as set_up_logs
@@ -59,6 +62,7 @@ class Replica:
         self._idle.set()
         self._ended = asyncio.Event()
         self._exchanges: Exchanges | None = None
+        self._door: Door | None = None
         self._ready = False
         self._access = False
         self._tracer: Any = None
@@ -93,6 +97,8 @@ class Replica:
         self._exchanges = Exchanges(self._user, self._spec.kind, self._run_sync)
         await self._exchanges.start()
         await self.reconfigure(user_config)
+        if setup.http is not None:
+            self._door = await make_ingress(setup.http.ingress).open(self, setup.http)
         self._ready = True
 
     def _context(self, user: Any, setup: ReplicaSetup) -> ReplicaContext:
@@ -164,8 +170,11 @@ class Replica:
 
     async def drain(self, timeout_s: float) -> bool:
         """Wait until nothing runs, at most so long. Returns whether that came to be."""
+        end = time.monotonic() + timeout_s
+        if self._door is not None:
+            await self._door.close(timeout_s)
         try:
-            await asyncio.wait_for(self._idle.wait(), timeout_s)
+            await asyncio.wait_for(self._idle.wait(), max(0.0, end - time.monotonic()))
         except asyncio.TimeoutError:
             return False
         return True
@@ -261,6 +270,30 @@ class Replica:
             if not kept:
                 self._end(started, failed)
 
+    async def serve(
+        self, meta: Meta, scope: dict[str, Any], body: bytes | None, receive: Any, send: Any
+    ) -> None:
+        """Answer a request that came to this process by a door of its own; for its `Ingress`. A websocket has no
+        `body`, and only it has `receive`.
+
+        Raises BackPressureError if `max_queued_requests` wait already, and what the user's code raises.
+        """
+        options = self.options
+        queued = self.ongoing - self._max
+        if self._room.locked() and 0 <= options.max_queued_requests <= queued:
+            told = options.backpressure_config
+            raise BackPressureError(queued, options.max_queued_requests, told.status_code, told.retry_after_s)
+        started = self._begin(meta)
+        exchanges = self._exchanges
+        assert exchanges is not None, "requests come after initialize"
+        failed = True
+        try:
+            async with self._room, self._span(meta) if self._tracer else _NO_SPAN:
+                await exchanges.serve(scope, body, receive, send)
+                failed = False
+        finally:
+            self._end(started, failed)
+
     def _over(self, started: float, failed: bool) -> None:
         self._room.release()
         self._end(started, failed)
@@ -291,6 +324,11 @@ class Replica:
             self._exchanges.abandon(stream)
 
     # Inside
+
+    @property
+    def options(self) -> DeploymentOptions:
+        """How the deployment is set up."""
+        return self._spec.options
 
     @contextlib.asynccontextmanager
     async def _span(self, meta: Meta) -> AsyncIterator[None]:

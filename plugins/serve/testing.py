@@ -1,19 +1,34 @@
-"""The contract of routers, for whoever writes one.
+"""The contracts of routers and of ingresses, for whoever writes one.
 
 class TestMine(RouterContract):
     @pytest.fixture
     def router(self):
         return MyRouter()
+
+
+class TestMyIngress(IngressContract):
+    ingress = "mine"  # its name as a plugin
 """
 
 from __future__ import annotations
 
+import concurrent.futures
+import http.client
 import pickle
 import random
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import cloudpickle
 import pytest
 
+import shoal
+from shoal import serve
+from shoal.serve.ingresses.base import Ingress
+from shoal.serve.ingresses.loading import make_ingress
 from shoal.serve.routers.base import Asked, Candidate, Router
 
 
@@ -85,3 +100,113 @@ class RouterContract:
         router.update(there)
         for args in ((), (None,), (object(),), (b"\xff\xfe",), ({"prompt": 3},), ({"messages": []},)):
             assert router.choose(there, Asked("__call__", args, {})) in there
+
+
+class _Client:
+    """One HTTP/1.1 connection, made again when the server has closed it in order."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        assert parts.hostname is not None, "the address of a node's server has a host"
+        self._connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=60)
+
+    def __enter__(self) -> _Client:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._connection.close()
+
+    def ask(self, path: str, body: bytes | None = None) -> tuple[int, bytes, dict[str, str]]:
+        """Return status, body and fields of an answer. Raises OSError and HTTPException if the connection breaks."""
+        self._connection.request("GET" if body is None else "POST", path, body)
+        answer = self._connection.getresponse()
+        content = answer.read()
+        return answer.status, content, {name.lower(): value for name, value in answer.getheaders()}
+
+
+class IngressContract:
+    """What every ingress must do. Each test has a session of its own."""
+
+    ingress: ClassVar[str] = ""
+
+    @pytest.fixture
+    def url(self) -> Iterator[str]:
+        """The address of a node's server."""
+        with shoal.init(num_cpus=4, num_gpus=0):
+            options = {"port": 0, "ingress": self.ingress, "max_body_bytes": 10_000, "request_timeout_s": 20}
+            serve.start(http_options=options)
+            [proxy] = serve.proxies()
+            assert not proxy.message
+            yield proxy.url
+            serve.shutdown()
+
+    @staticmethod
+    def site(version: int) -> Any:
+        """Return an application that answers with its version, or with what it got."""
+
+        @serve.deployment(name="Site", num_replicas=2, max_ongoing_requests=20)
+        class Site:
+            def __init__(self, version: int) -> None:
+                self.version = version
+
+            async def __call__(self, request: Any) -> bytes:
+                return await request.body() or str(self.version).encode()
+
+        return Site.bind(version)
+
+    def test_it_is_a_plugin_of_this_name(self) -> None:
+        found = make_ingress(self.ingress)
+        assert isinstance(found, Ingress)
+        assert found.name == self.ingress
+
+    def test_requests_reach_the_application_of_their_route(self, url: str) -> None:
+        serve.run(self.site(1), name="one", route_prefix="/one")
+        serve.run(self.site(2), name="two", route_prefix="/two")
+        for _ in range(5):
+            with _Client(url) as client:
+                assert client.ask("/one")[:2] == (200, b"1")
+                assert client.ask("/two/more")[:2] == (200, b"2")
+                status, text, fields = client.ask("/two", b"sent")
+                assert (status, text) == (200, b"sent")
+                assert fields["x-request-id"]
+                assert client.ask("/three")[0] == 404
+                assert client.ask("/-/healthz")[0] == 200
+                assert client.ask("/one", b"x" * 10_001)[0] == 413
+
+    def test_updates_lose_no_request(self, url: str) -> None:
+        ended = threading.Event()
+        seen: list[tuple[int, bytes]] = []
+
+        def ask() -> None:
+            with _Client(url) as client:
+                while not ended.is_set():
+                    seen.append(client.ask("/")[:2])
+
+        def until_more(count: int) -> None:
+            bound = time.monotonic() + 60
+            while len(seen) < count and time.monotonic() < bound and not any(each.done() for each in asking):
+                time.sleep(0.01)
+
+        serve.run(self.site(1))
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            asking = [pool.submit(ask) for _ in range(4)]
+            try:
+                for version in (2, 3):
+                    until_more(len(seen) + 50)
+                    serve.run(self.site(version))
+                until_more(len(seen) + 50)
+            finally:
+                ended.set()
+            for each in asking:
+                each.result()
+        assert {status for status, _ in seen} == {200}
+        assert {text for _, text in seen} == {b"1", b"2", b"3"}
+        assert seen[-1][1] == b"3"
+
+    def test_a_shutdown_closes_the_port(self, url: str) -> None:
+        serve.run(self.site(1))
+        with _Client(url) as client:
+            assert client.ask("/")[0] == 200
+        serve.shutdown()
+        with _Client(url) as client, pytest.raises(ConnectionRefusedError):
+            client.ask("/")

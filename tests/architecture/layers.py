@@ -167,6 +167,7 @@ LATE: dict[str, tuple[str, ...]] = {
         "shoal.train.lightning.strategies",
     ),
     "urllib3": (),
+    "hypercorn": ("shoal.serve.proxy.http2",),
     "uvicorn": ("shoal.serve.proxy.server",),
 }
 

@@ -29,9 +29,9 @@ pytest.importorskip("uvicorn")
 pytestmark = pytest.mark.processes
 
 
-@pytest.fixture(scope="module")
-def services() -> Iterator[None]:
-    """Services with bounds that tests reach."""
+@pytest.fixture(scope="module", params=["proxy", "direct"])
+def services(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Services with bounds that tests reach, by each way of HTTP to replicas."""
     with shoal.init(num_cpus=8, num_gpus=0):
         serve.start(
             http_options={
@@ -40,9 +40,10 @@ def services() -> Iterator[None]:
                 "max_header_bytes": 4096,
                 "header_timeout_s": 1.0,
                 "request_timeout_s": 8.0,
+                "ingress": request.param,
             }
         )
-        yield
+        yield request.param
         serve.shutdown()
 
 
@@ -249,6 +250,20 @@ def test_who_sends_nonsense_or_nothing_is_let_go(client: httpx.Client, tmp_path:
     assert raw(b"").startswith(b"HTTP/1.1 408")
 
 
+def test_a_body_that_stops_coming_is_408(client: httpx.Client, tmp_path: Path) -> None:
+    serve.run(Slow.bind(str(tmp_path)))
+    begun = b"POST /pid HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nabc"
+    assert raw(begun).startswith(b"HTTP/1.1 408")
+
+
+def test_requests_that_come_in_one_piece_are_answered_in_order(client: httpx.Client, tmp_path: Path) -> None:
+    serve.run(Slow.bind(str(tmp_path)))
+    one = b"GET /pid HTTP/1.1\r\nhost: x\r\nx-request-id: %d\r\n%s\r\n"
+    told = raw(one % (1, b"") + one % (2, b"") + one % (3, b"connection: close\r\n"))
+    assert [told.count(b"HTTP/1.1 200"), told.count(b"\r\nx-request-id: ")] == [3, 3]
+    assert told.index(b"id: 1") < told.index(b"id: 2") < told.index(b"id: 3")
+
+
 def test_request_ids_are_kept_or_made(client: httpx.Client, tmp_path: Path) -> None:
     serve.run(Slow.bind(str(tmp_path)))
     assert client.get("/pid", headers={"x-request-id": "mine"}).headers["x-request-id"] == "mine"
@@ -256,7 +271,7 @@ def test_request_ids_are_kept_or_made(client: httpx.Client, tmp_path: Path) -> N
 
 
 def test_a_replica_that_dies_is_replaced_and_what_can_be_repeated_is(
-    client: httpx.Client, tmp_path: Path
+    client: httpx.Client, services: str, tmp_path: Path
 ) -> None:
     serve.run(Slow.options(health_check_period_s=1).bind(str(tmp_path)))
     pid = client.get("/pid").json()
@@ -264,6 +279,11 @@ def test_a_replica_that_dies_is_replaced_and_what_can_be_repeated_is(
         asked = pool.submit(client.post, "/")
         until((tmp_path / "began").exists)
         os.kill(pid, signal.SIGKILL)
+        if services == "direct":  # nobody stands between the client and the process that died
+            with pytest.raises(httpx.TransportError):
+                asked.result()
+            until(lambda: client.get("/pid").json() not in (pid, None))
+            return
         assert asked.result().status_code == 503  # a POST may have had effects
         until(lambda: client.get("/pid").json() not in (pid, None))
         (tmp_path / "began").unlink()

@@ -138,7 +138,7 @@ class Tasks:
         """Send at once to a worker with nothing to do; else let calls gather, but not for long."""
         batch = peer.batch
         if len(peer.inflight) == 1 or len(batch) >= _BATCH:
-            self._reactor.flush()
+            self._reactor.flush_soon()
             self._sent_at = time.monotonic()
             return
         if len(batch) & 7 == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import os
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -74,6 +75,9 @@ class RemoteEngine(NativeEngine):
     def put(self, value: Any) -> ObjectRef[Any]:
         self._modules.look()
         return super().put(value)
+
+    def loop_future(self, ref: ObjectRef[Any]) -> asyncio.Future[Any]:
+        return asyncio.wrap_future(self.future(ref))
 
     def future(self, ref: ObjectRef[Any]) -> concurrent.futures.Future[Any]:
         client = self.client

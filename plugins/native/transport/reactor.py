@@ -121,6 +121,8 @@ class Reactor:
         self._was_kicked = False  # the program is active: look often for a while instead of sleeping in poll
         self.spin: Spin | None = None  # whether to look a few times before sleeping; None: never
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop_thread = 0
+        self._flushes_soon = False
         self._pumps = 0
         self._trusting = False  # the asyncio loop has come round lately
         self.closed = False
@@ -448,6 +450,7 @@ class Reactor:
     def attach_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let an asyncio loop serve the connections from now on; called in the loop's thread."""
         self._loop = loop
+        self._loop_thread = threading.get_ident()
         loop.add_reader(self._epoll.fileno(), self.pump)
         self.wake()
 
@@ -456,6 +459,23 @@ class Reactor:
         if self._loop is not None:
             self._loop.remove_reader(self._epoll.fileno())
             self._loop = None
+            self._loop_thread = 0
+
+    def flush_soon(self) -> None:
+        """Write what waits: in the asyncio loop's thread with what else comes in this turn, elsewhere at once.
+
+        Called with the lock held. A loop that does not come round is helped out by the background thread.
+        """
+        if self._loop is None or threading.get_ident() != self._loop_thread:
+            self.flush()
+        elif not self._flushes_soon:
+            self._flushes_soon = True
+            self._loop.call_soon(self._flush_now)
+
+    def _flush_now(self) -> None:
+        self._flushes_soon = False
+        with self.lock:
+            self.flush()
 
     def pump(self) -> None:
         """Handle what is ready, without waiting. Runs in the asyncio loop."""

@@ -34,10 +34,8 @@ def gym_space_to_dict(space: Any) -> dict[str, Any]:
     if isinstance(space, spaces.Discrete):
         return {"space": "discrete", "n": int(space.n), "start": int(space.start)}
     if isinstance(space, spaces.MultiBinary):
-        return {
-            "space": "multi-binary",
-            "n": space.n if isinstance(space.n, int) else list(map(int, space.n)),
-        }
+        count: Any = space.n
+        return {"space": "multi-binary", "n": count if isinstance(count, int) else list(map(int, count))}
     if isinstance(space, spaces.MultiDiscrete):
         return {"space": "multi-discrete", "nvec": _written(space.nvec), "dtype": np.dtype(space.dtype).str}
     if isinstance(space, spaces.Text):

@@ -72,7 +72,7 @@ class Controller:
             set_up_logs(logging, "controller", str(os.getpid()), {"component": "controller"})
         self._machine = Machine(lambda: uuid.uuid4().hex[:8])
         self._news = News(self._unknown)
-        self._replicas = Replicas(self._happened, self._news, logging, tracing, self._restated)
+        self._replicas = Replicas(self._happened, self._news, logging, tracing, self._restated, http)
         self._proxies = Proxies(http, logging, tracing)
         self._scaler = Scaler(self._machine, self._replicas)
         self._tasks: set[asyncio.Task[Any]] = set()

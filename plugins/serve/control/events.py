@@ -82,13 +82,14 @@ Event = Deploy | Delete | Tick | Placed | Started | Failed | Died | Stopped | Sc
 
 @attrs.frozen
 class Start:
-    """Make a replica of a version, at a place in a gang if it has gangs."""
+    """Make a replica of a version, at a place in a gang if it has gangs. `routed`: HTTP requests go to it first."""
 
     replica: str
     app: str
     deployment: str
     spec: Any = attrs.field(repr=False)
     seat: GangContext | None = None
+    routed: bool = False
 
 
 @attrs.frozen

@@ -440,7 +440,9 @@ class Machine:
     ) -> list[Action]:
         deployment.replicas[replica_id] = ReplicaState(replica_id, spec, now, seat=seat)
         self._where[replica_id] = deployment
-        return [Start(replica_id, deployment.app, deployment.name, spec, seat), Save()]
+        app = self.apps[deployment.app].spec
+        routed = app.route_prefix is not None and app.ingress == deployment.name
+        return [Start(replica_id, deployment.app, deployment.name, spec, seat, routed), Save()]
 
     def _stop_some(
         self, deployment: DeploymentState, replicas: list[ReplicaState], count: int

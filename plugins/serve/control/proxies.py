@@ -15,9 +15,9 @@ import shoal
 from shoal.errors import ActorError, ShoalError
 from shoal.serve.config import HTTPOptions, ProxyLocation
 from shoal.serve.control.replicas import answer_of
+from shoal.serve.ingresses.loading import make_ingress
 from shoal.serve.logs import LoggingConfig
 from shoal.serve.messages import NAMESPACE, ProxySetup
-from shoal.serve.proxy.actor import Proxy
 from shoal.serve.statuses import ProxyStatus
 from shoal.serve.tracing import TracingConfig
 
@@ -91,7 +91,7 @@ class Proxies:
     async def _keep(self, held: _Held) -> None:
         while not self._ends:
             try:
-                held.actor = await asyncio.to_thread(_create, held.node_id, self._setup)
+                held.actor = await asyncio.to_thread(_create, held.node_id, self._setup_of(held))
                 held.host, held.port, held.pid = await answer_of(held.actor.start.remote(), _START_SECONDS)
                 held.status, held.message = ProxyStatus.HEALTHY, ""
                 self._tell()
@@ -108,6 +108,11 @@ class Proxies:
                 await self._end(held)
                 self._tell()
                 await asyncio.sleep(_RETRY_SECONDS)
+
+    def _setup_of(self, held: _Held) -> ProxySetup:
+        """Return a proxy's setup: one that is made again listens where it did before."""
+        port = self._http.port or held.port
+        return attrs.evolve(self._setup, http=attrs.evolve(self._http, port=port))
 
     async def _end(self, held: _Held) -> None:
         if held.actor is not None:
@@ -170,7 +175,7 @@ def _create(node_id: str, setup: ProxySetup) -> Any:
     with contextlib.suppress(ValueError):  # of a controller before this one: it listens at the port
         return shoal.get_actor(name, NAMESPACE)
     return (
-        shoal.remote(Proxy)
+        shoal.remote(make_ingress(setup.http.ingress).node_server())
         .options(
             name=name,
             namespace=NAMESPACE,

@@ -14,6 +14,7 @@ import attrs
 import shoal
 from shoal.errors import ActorError, ConfigError, NotSerializable, RuntimeEnvSetup, ShoalError
 from shoal.serve.companions import end_companions, start_companions
+from shoal.serve.config import HTTPOptions
 from shoal.serve.context import ReplicaID
 from shoal.serve.control.events import Died, Event, Failed, Placed, Reconfigure, Start, Started, Stop, Stopped
 from shoal.serve.control.machine import ReplicaState
@@ -69,7 +70,9 @@ class Replicas:
         logging: LoggingConfig | None = None,
         tracing: TracingConfig | None = None,
         restated: Callable[[str], None] = lambda name: None,
+        http: HTTPOptions | None = None,
     ) -> None:
+        self._http = http
         self._restated = restated
         self._logging = logging
         self._tracing = tracing
@@ -135,6 +138,7 @@ class Replicas:
             tracing=self._tracing,
             rank=held.rank,
             seat=action.seat,
+            http=self._http if action.routed else None,
         )
         try:
             if options.deployment_actors:

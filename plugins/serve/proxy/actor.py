@@ -13,7 +13,12 @@ from shoal.serve.messages import ProxySetup
 from shoal.serve.tracing import set_up as set_up_spans
 
 if TYPE_CHECKING:
-    import uvicorn
+    from shoal.serve.config import HTTPOptions
+    from shoal.serve.proxy.app import ProxyApp
+    from shoal.serve.proxy.http2 import Http2Server
+    from shoal.serve.proxy.server import Server
+
+    AnyServer = Server | Http2Server
 
 _BACKLOG = 2048
 _STARTED_SECONDS = 20.0
@@ -27,7 +32,7 @@ class Proxy:
         if setup.logging is not None:
             set_up_logs(setup.logging, "proxy", str(os.getpid()), {"component": "proxy"})
         set_up_spans(setup.tracing)
-        self._server: uvicorn.Server | None = None
+        self._server: AnyServer | None = None
         self._task: asyncio.Task[None] | None = None
         self._address = ("", 0)
         self._ended = asyncio.Event()
@@ -43,15 +48,13 @@ class Proxy:
     async def _start(self) -> None:
         from shoal.serve.callers import callers
         from shoal.serve.proxy.app import ProxyApp
-        from shoal.serve.proxy.server import make_server
 
-        sock = listen(self._http.host, self._http.port)
+        sock = await self._listen()
         try:
             app = ProxyApp(self._http)
-            server = make_server(app, self._http)
+            server = _make_server(app, self._http)
             callers().on_routes(app.on_routes)
-            self._task = asyncio.get_running_loop().create_task(server.serve(sockets=[sock]))
-            await self._until_started(server)
+            self._task = await self._serve(app, server, sock)
         except BaseException:
             sock.close()
             raise
@@ -59,16 +62,13 @@ class Proxy:
         host, port = sock.getsockname()[:2]
         self._address = (host, port)
 
-    async def _until_started(self, server: uvicorn.Server) -> None:
-        end = asyncio.get_running_loop().time() + _STARTED_SECONDS
-        assert self._task is not None, "it was just made"
-        while not server.started:
-            if self._task.done():
-                self._task.result()
-                raise RuntimeError("the HTTP server ended as it started; its log says why")
-            if asyncio.get_running_loop().time() > end:
-                raise RuntimeError(f"the HTTP server did not start within {_STARTED_SECONDS:g} s")
-            await asyncio.sleep(0.005)
+    async def _listen(self) -> socket.socket:
+        """Return the socket that listens at the proxy's port. Raises OSError if it is taken."""
+        return listen(self._http.host, self._http.port)
+
+    async def _serve(self, app: ProxyApp, server: AnyServer, sock: socket.socket) -> asyncio.Task[None]:
+        """Have the server take the socket's connections; return when it does."""
+        return await run_server(server, [sock])
 
     async def until_end(self) -> None:
         """Return when the proxy has stopped as it was told; raises in the caller as soon as the process dies."""
@@ -80,6 +80,32 @@ class Proxy:
             self._server.should_exit = True
             await asyncio.wait({self._task}, timeout=10.0)
         self._ended.set()
+
+
+def _make_server(app: ProxyApp, http: HTTPOptions) -> AnyServer:
+    """Return a server as the options want it. Raises OSError and ssl.SSLError for files of TLS that do not work."""
+    if http.http2:
+        from shoal.serve.proxy.http2 import Http2Server
+
+        return Http2Server(app, http)
+    from shoal.serve.proxy.server import make_server
+
+    return make_server(app, http)
+
+
+async def run_server(server: AnyServer, sockets: list[socket.socket]) -> asyncio.Task[None]:
+    """Return the task of a server that has started. Raises RuntimeError if it does not start."""
+    task = asyncio.get_running_loop().create_task(server.serve(sockets=sockets))
+    end = asyncio.get_running_loop().time() + _STARTED_SECONDS
+    while not server.started:
+        if task.done():
+            task.result()
+            raise RuntimeError("the HTTP server ended as it started; its log says why")
+        if asyncio.get_running_loop().time() > end:
+            task.cancel()
+            raise RuntimeError(f"the HTTP server did not start within {_STARTED_SECONDS:g} s")
+        await asyncio.sleep(0.005)
+    return task
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -102,9 +128,9 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
-def require(package: str) -> None:
-    """Raise ConfigError if a package of the extra is not there."""
+def require(package: str, extra: str = "serve") -> None:
+    """Raise ConfigError if a package of an extra is not there."""
     import importlib.util
 
     if importlib.util.find_spec(package) is None:
-        raise ConfigError(f"shoal.serve needs {package}: install it with `pip install 'shoal[serve]'`")
+        raise ConfigError(f"shoal.serve needs {package}: install it with `pip install 'shoal[{extra}]'`")

@@ -6,9 +6,9 @@ import asyncio
 import json
 import logging
 import os
-import threading
+import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import shoal
@@ -30,7 +30,9 @@ _log = logging.getLogger("shoal.serve")
 _access = logging.getLogger("shoal.serve.access")
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
 _TRIES = 3
+_KNOWN_SECONDS = 10.0
 _WATCH_AFTER_SECONDS = 0.02  # for a client that leaves: most answers are there before
+CONNECTION = "shoal.connection"  # in scopes of our own server: it calls `on_left` when the client goes
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
 
 
@@ -49,6 +51,8 @@ class ProxyApp:
             self._app = made(self._app, *each.args, **each.kwargs) if made else each(self._app)
         self._plain = not http.middlewares
         self.ongoing = 0
+        self.random = random.Random(os.urandom(16))  # for names of requests: the module's own may be a fork's
+        self.turns_away = False  # clients are to come again by another connection
 
     def on_routes(self, routes: Sequence[RouteSeen]) -> None:
         """Take note of the routes as they are now, in any thread."""
@@ -56,6 +60,15 @@ class ProxyApp:
         for each in routes:
             callers().dispatcher(key_of(each.app, each.deployment))
         self._loop.call_soon_threadsafe(self._known.set)
+
+    async def until_known(self) -> None:
+        """Wait until the routes are known. Raises asyncio.TimeoutError if they do not come."""
+        if not self._known.is_set():
+            await asyncio.wait_for(self._known.wait(), _KNOWN_SECONDS)
+
+    def request(self, scope: Any, receive: Any, send: Any, found: Found, path: str) -> Request:
+        """Return what answers a request to one of the routes."""
+        return ProxiedRequest(self, scope, receive, send, found, path)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -67,7 +80,7 @@ class ProxyApp:
 
     async def _handle(self, scope: Any, receive: Any, send: Any) -> None:
         if not self._known.is_set():
-            await asyncio.wait_for(self._known.wait(), 10.0)
+            await self.until_known()
         path = scope["path"]
         if self._root and path.startswith(self._root):
             path = path[len(self._root) :] or "/"
@@ -81,14 +94,12 @@ class ProxyApp:
                 return
             await _answer(send, 404, f"no application serves {path!r}; GET /-/routes lists what there is\n")
             return
-        request = _Request(self, scope, receive, send, found, path)
+        request = self.request(scope, receive, send, found, path)
         spans = tracer()
         self.ongoing += 1
         try:
             if scope["type"] == "websocket":
-                from shoal.serve.proxy.sockets import serve_socket
-
-                await serve_socket(request)
+                await request.serve_socket()
             elif spans is None:
                 await request.serve()
             else:
@@ -111,8 +122,41 @@ class ProxyApp:
             await _answer(send, 404, f"{path!r} is not a page of shoal.serve\n")
 
 
-class _Left(Exception):
+class Left(Exception):
     """The client has gone."""
+
+
+class Leaving:
+    """Calls back when the client of a request leaves, until it is closed."""
+
+    __slots__ = ("_connection", "_task", "_timer")
+
+    def __init__(self, request: Request, left: Callable[[], None]) -> None:
+        self._connection = request.scope.get(CONNECTION)
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        if self._connection is not None:
+            self._connection.on_left = left
+            return
+
+        async def watch() -> None:
+            await request.until_left()
+            left()
+
+        def begin() -> None:
+            self._task = loop.create_task(watch())
+
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(_WATCH_AFTER_SECONDS, begin)
+
+    def close(self) -> None:
+        """Do not call back any more."""
+        if self._connection is not None:
+            self._connection.on_left = None
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
 
 
 class _Refused(Exception):
@@ -124,16 +168,16 @@ class _Refused(Exception):
         self.text = text
 
 
-class _Request:
-    """One request on its way."""
+class Request:
+    """One request on its way: what is the same wherever it is answered."""
 
     def __init__(self, proxy: ProxyApp, scope: Any, receive: Any, send: Any, found: Found, path: str) -> None:
+        self._proxy = proxy
         self.http = proxy._http
         self.scope = scope
         self.receive = receive
         self.send = send
         self.found = found
-        self.dispatcher: Dispatcher = callers().dispatcher(found.key)
         self.began = time.perf_counter()
         self.status = 0
         self.request_id = ""
@@ -147,15 +191,31 @@ class _Request:
                 trace = value.decode("latin-1")
             elif name == b"x-session-id":
                 session = value.decode("latin-1")
-        self.request_id = self.request_id or os.urandom(16).hex()
+        self.request_id = self.request_id or f"{proxy.random.getrandbits(128):032x}"
         self.meta = ("__call__", self.request_id, found.prefix, model, trace)
         self.model, self.session = model, session
         self._started = False
 
-    def packed_scope(self) -> bytes:
-        """Return the scope for the replica, its root_path that of the application."""
+    @property
+    def root_path(self) -> str:
+        """What comes before the paths that the application knows."""
         root, prefix = self.scope.get("root_path", ""), self.found.prefix
-        return pack(self.scope, root if prefix == "/" else root + prefix)
+        return root if prefix == "/" else f"{root}{prefix}"
+
+    def own_headers(self) -> list[tuple[bytes, bytes]]:
+        """Return what each answer has beside what the application says."""
+        mine = [(b"x-request-id", self.request_id.encode("latin-1", "replace"))]
+        if self._proxy.turns_away:
+            mine.append((b"connection", b"close"))
+        return mine
+
+    async def _ask(self, body: bytes) -> None:
+        """Send the application's answer. Raises what keeps it from that."""
+        raise NotImplementedError
+
+    async def serve_socket(self) -> None:
+        """Carry a websocket until it ends."""
+        raise NotImplementedError
 
     async def serve(self) -> None:
         """Pass the request on and its answer back."""
@@ -168,7 +228,7 @@ class _Request:
                 await asyncio.wait_for(self._ask(body), timeout)
         except asyncio.TimeoutError:
             await self._fail(408, f"the request took longer than request_timeout_s={timeout:g}\n")
-        except _Left:
+        except Left:
             self.status = 499
         except _Refused as refused:
             await self._fail(refused.status, refused.text)
@@ -192,12 +252,19 @@ class _Request:
 
     async def _body(self) -> bytes:
         most = self.http.max_body_bytes
+        comes = False
         for name, value in self.scope["headers"]:
-            if name == b"content-length" and value.isdigit() and int(value) > most:
-                raise _Refused(413, f"the body has more than {most} bytes\n")
-        message = await self.receive()
+            if name == b"content-length" and value.isdigit():
+                comes = value != b"0"
+                if int(value) > most:
+                    raise _Refused(413, f"the body has more than {most} bytes\n")
+            elif name == b"transfer-encoding":
+                comes = True
+        if not comes and CONNECTION in self.scope:  # over HTTP/1.1 a body is announced
+            return b""
+        message = await self._more()
         if message["type"] == "http.disconnect":
-            raise _Left
+            raise Left
         if not message.get("more_body", False):
             body: bytes = message.get("body", b"")
             if len(body) > most:
@@ -206,14 +273,68 @@ class _Request:
         parts = [message.get("body", b"")]
         size = len(parts[0])
         while message.get("more_body", False):
-            message = await self.receive()
+            message = await self._more()
             if message["type"] == "http.disconnect":
-                raise _Left
+                raise Left
             parts.append(message.get("body", b""))
             size += len(parts[-1])
             if size > most:
                 raise _Refused(413, f"the body has more than {most} bytes\n")
         return b"".join(parts)
+
+    async def _more(self) -> Any:
+        """Return a piece of the body, from a client that has not fallen asleep."""
+        seconds = self.http.header_timeout_s
+        try:
+            return await asyncio.wait_for(self.receive(), seconds)
+        except asyncio.TimeoutError:
+            raise _Refused(408, f"nothing came of the body for {seconds:g} s\n") from None
+
+    async def until_left(self) -> None:
+        """Wait until the client has gone."""
+        while (await self.receive())["type"] != "http.disconnect":
+            continue
+
+    async def _fail(self, status: int, text: str, *more: tuple[bytes, bytes]) -> None:
+        if self._started:  # a stream breaks off without its last piece, which is how the client knows
+            raise ConnectionError(text)
+        self.status = status
+        # What is left of a body is not read. Over HTTP/2 that is the request's own stream.
+        ends = status in (408, 413) and not self._proxy.turns_away and self.scope["http_version"] < "2"
+        extra = [(b"connection", b"close")] if ends else []
+        await _answer(self.send, status, text, *more, *extra, *self.own_headers())
+
+    def log(self) -> None:
+        """Write the line of the access log."""
+        scope = self.scope
+        _access.info(
+            "%s %s %s %s %d %.1fms %s",
+            (scope["client"] or ("-",))[0],
+            scope.get("method", "WEBSOCKET"),
+            scope["path"],
+            self.found.app,
+            self.status,
+            (time.perf_counter() - self.began) * 1e3,
+            self.request_id,
+        )
+
+
+class ProxiedRequest(Request):
+    """A request that a replica in another process answers."""
+
+    def __init__(self, proxy: ProxyApp, scope: Any, receive: Any, send: Any, found: Found, path: str) -> None:
+        super().__init__(proxy, scope, receive, send, found, path)
+        self.dispatcher: Dispatcher = callers().dispatcher(found.key)
+
+    def packed_scope(self) -> bytes:
+        """Return the scope for the replica, its root_path that of the application."""
+        return pack(self.scope, self.root_path)
+
+    async def serve_socket(self) -> None:
+        """Carry a websocket between its client and a replica."""
+        from shoal.serve.proxy.sockets import serve_socket
+
+        await serve_socket(self)
 
     async def _ask(self, body: bytes) -> None:
         scope = self.packed_scope()
@@ -230,7 +351,7 @@ class _Request:
                     raise
                 continue
             break
-        headers.append((b"x-request-id", self.request_id.encode("latin-1", "replace")))
+        headers += self.own_headers()
         self.status = status
         self._started = True
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
@@ -252,45 +373,33 @@ class _Request:
         """Return the replica's answer; a client that leaves before it comes cancels the request there."""
         self.dispatcher.start(call)
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Any] = loop.create_future()
+        answer: asyncio.Future[Any]
         if call.ref is not None:
-            _settle_with(answer, call.ref, loop)
+            answer = call.ref.as_future()
         else:
             assert call.waiter is not None, "a call was sent, or waits"
-            asyncio.wrap_future(call.waiter).add_done_callback(
-                lambda sent: _settle_when_sent(answer, sent, loop)
-            )
-        watch: list[asyncio.Task[None]] = []
+            answer = loop.create_future()
+            asyncio.wrap_future(call.waiter).add_done_callback(lambda sent: _settle_when_sent(answer, sent))
 
-        def begin_watching() -> None:
-            watch.append(loop.create_task(self._watch(answer)))
+        def left() -> None:
+            if not answer.done():
+                answer.set_exception(Left())
 
-        timer = loop.call_later(_WATCH_AFTER_SECONDS, begin_watching)
+        leaving = Leaving(self, left)
         try:
             return await answer
         except BaseException as error:
-            left = isinstance(error, (_Left, asyncio.CancelledError))
-            if left and not self.dispatcher.cancel(call) and call.ref is not None:
+            unwanted = isinstance(error, (Left, asyncio.CancelledError))
+            if unwanted and not self.dispatcher.cancel(call) and call.ref is not None:
                 shoal.cancel(call.ref)
             self.dispatcher.finished(call)
             raise
         finally:
-            timer.cancel()
-            for each in watch:
-                each.cancel()
-
-    async def _watch(self, answer: asyncio.Future[Any]) -> None:
-        await self._until_left()
-        if not answer.done():
-            answer.set_exception(_Left())
-
-    async def _until_left(self) -> None:
-        while (await self.receive())["type"] != "http.disconnect":
-            continue
+            leaving.close()
 
     async def _stream(self, call: Call, number: int) -> None:
         actor: Any = call.candidate.actor if call.candidate is not None else None
-        leaves = asyncio.ensure_future(self._until_left())
+        leaves = asyncio.ensure_future(self.until_left())
         over = False
         try:
             while not over:
@@ -298,7 +407,7 @@ class _Request:
                 await asyncio.wait({pull, leaves}, return_when=asyncio.FIRST_COMPLETED)
                 if not pull.done():
                     pull.cancel()
-                    raise _Left
+                    raise Left
                 chunks, over, failed = pull.result()
                 if failed:
                     raise ShoalError("the stream broke off: its replica's log says why")
@@ -310,51 +419,8 @@ class _Request:
             if not over:
                 actor.abandon.remote(number)
 
-    async def _fail(self, status: int, text: str, *more: tuple[bytes, bytes]) -> None:
-        if self._started:  # a stream breaks off without its last piece, which is how the client knows
-            raise ConnectionError(text)
-        self.status = status
-        extra = [(b"connection", b"close")] if status == 413 else []
-        await _answer(
-            self.send,
-            status,
-            text,
-            *more,
-            *extra,
-            (b"x-request-id", self.request_id.encode("latin-1", "replace")),
-        )
 
-    def log(self) -> None:
-        """Write the line of the access log."""
-        scope = self.scope
-        _access.info(
-            "%s %s %s %s %d %.1fms %s",
-            (scope["client"] or ("-",))[0],
-            scope.get("method", "WEBSOCKET"),
-            scope["path"],
-            self.found.app,
-            self.status,
-            (time.perf_counter() - self.began) * 1e3,
-            self.request_id,
-        )
-
-
-def _settle_with(answer: asyncio.Future[Any], ref: Any, loop: asyncio.AbstractEventLoop) -> None:
-    """Give a future the value of a reference. In this loop's thread, where most come, without a detour."""
-    here = threading.get_ident()
-
-    def settled(done: Any) -> None:
-        if threading.get_ident() == here:
-            _copy(answer, done)
-        else:
-            loop.call_soon_threadsafe(_copy, answer, done)
-
-    ref.future().add_done_callback(settled)
-
-
-def _settle_when_sent(
-    answer: asyncio.Future[Any], sent: asyncio.Future[Any], loop: asyncio.AbstractEventLoop
-) -> None:
+def _settle_when_sent(answer: asyncio.Future[Any], sent: asyncio.Future[Any]) -> None:
     if answer.done():
         if not sent.cancelled():
             sent.exception()  # nobody else will ask, and asyncio complains of what nobody asked for
@@ -362,11 +428,13 @@ def _settle_when_sent(
     if sent.cancelled() or sent.exception() is not None:
         _copy(answer, sent)
     else:
-        _settle_with(answer, sent.result(), loop)
+        sent.result().as_future().add_done_callback(lambda done: _copy(answer, done))
 
 
-def _copy(answer: asyncio.Future[Any], done: Any) -> None:
+def _copy(answer: asyncio.Future[Any], done: asyncio.Future[Any]) -> None:
     if answer.done():
+        if not done.cancelled():
+            done.exception()
         return
     if done.cancelled():
         answer.cancel()

@@ -10,7 +10,7 @@ from shoal.serve.exceptions import ServeError
 
 
 async def serve_socket(request: Any) -> None:
-    """Carry one websocket between its client and a replica. `request` is the proxy's `_Request`."""
+    """Carry one websocket between its client and a replica. `request` is a `ProxiedRequest`."""
     dispatcher = request.dispatcher
     call = Call("open", request.meta, (request.packed_scope(),), {}, request.asked(b""), False)
     try:

@@ -1,0 +1,1 @@
+"""Replicas that accept connections themselves, at one port that they share."""
