@@ -129,9 +129,11 @@ _HOME_OF = {
     "IQL": "iql",
     "MARWIL": "marwil",
     "PPO": "ppo",
+    "QMIX": "qmix",
     "Rainbow": "rainbow",
     "SAC": "sac",
     "TD3": "td3",
+    "VDN": "vdn",
 }
 
 

@@ -164,6 +164,7 @@ class Algorithm(ABC):
             config.evaluation_duration,
             config.evaluation_duration_unit,
             config.seed,
+            self.begin_episode,
         )
         metrics: dict[str, Any] = {"env_runners": told, "episode_reward_mean": told["episode_return_mean"]}
         self.callbacks("on_evaluate_end", algorithm=self, evaluation_metrics=metrics)
@@ -177,6 +178,9 @@ class Algorithm(ABC):
             self.distribution.sample(inputs, self._random)[0] if explore else self.distribution.best(inputs)
         )
         return as_action(self.action_space, chosen[0], self.config.clip_actions)
+
+    def begin_episode(self) -> None:  # noqa: B027  # most remember nothing
+        """Be told that what `act` is asked next is of a new episode. Algorithms that remember override it."""
 
     def act(self, observation: Any, explore: bool) -> Any:
         """Return what an environment's `step` takes, for what it gave last."""
