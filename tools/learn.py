@@ -33,7 +33,7 @@ SEEDS = (1, 2, 3)
 
 SMALL = {"fcnet_hiddens": [64, 64], "fcnet_activation": "relu"}
 FLAT = {"fcnet_hiddens": [16], "fcnet_activation": "tanh"}
-CARTPOLE, PENDULUM = ("CartPole-v1", 450.0), ("Pendulum-v1", -250.0)
+CARTPOLE, PENDULUM, LANDMARKS = ("CartPole-v1", 450.0), ("Pendulum-v1", -250.0), ("Landmarks", -35.0)
 VALUES = {
     "lr": 1e-3,
     "train_batch_size": 64,
@@ -92,6 +92,7 @@ class Task:
     envs: int = 1
     data: str | None = None  # of which algorithm's episodes it learns
     reporting: dict[str, Any] = attrs.field(factory=dict)
+    policies: list[str] | None = None
 
 
 TASKS = {
@@ -135,6 +136,20 @@ TASKS = {
     ),
     "qmix": Task("qmix.QMIXConfig", ("TwoStepGame", 8.0), TEAM, 20_000),
     "vdn": Task("vdn.VDNConfig", ("TwoStepGame", 7.0), TEAM, 20_000),
+    "maddpg": Task(
+        "maddpg.MADDPGConfig",
+        LANDMARKS,
+        {"lr": 3e-3, "train_batch_size": 256, "training_intensity": 64, "model": SMALL, "noise": 0.2},
+        40_000,
+    ),
+    "mappo": Task(
+        "mappo.MAPPOConfig",
+        LANDMARKS,
+        {"lr": 1e-3, "train_batch_size": 2000, "minibatch_size": 500, "gamma": 0.95},
+        200_000,
+        envs=8,
+        policies=["shared"],
+    ),
     "es": Task(
         "es.ESConfig",
         CARTPOLE,
@@ -198,6 +213,8 @@ def configured(task: Task, seed: int) -> Any:
     if task.envs > 1:
         config.env_runners(num_envs_per_env_runner=task.envs)
     config.reporting(**task.reporting)
+    if task.policies is not None:
+        config.multi_agent(policies=task.policies)
     return config.env_runners(num_env_runners=task.runners)
 
 

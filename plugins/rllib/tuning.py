@@ -127,6 +127,8 @@ _HOME_OF = {
     "ES": "es",
     "IMPALA": "impala",
     "IQL": "iql",
+    "MADDPG": "maddpg",
+    "MAPPO": "mappo",
     "MARWIL": "marwil",
     "PPO": "ppo",
     "QMIX": "qmix",

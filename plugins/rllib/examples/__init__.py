@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shoal.rllib.examples.landmarks import Landmarks
 from shoal.rllib.examples.two_step_game import TwoStepGame
 
-__all__ = ["TwoStepGame"]
+__all__ = ["Landmarks", "TwoStepGame"]

@@ -33,13 +33,13 @@ class Team:
             raise ConfigError(f"a team needs a MultiAgentEnv, and env makes {describe(env)}")
         self.agents = list(env.possible_agents)
         self._whole = [env.get_observation_space(agent) for agent in self.agents]
-        self._own = [_own(space) for space in self._whole]
+        self._own = [own_space(space) for space in self._whole]
         self.sizes = [size_of_observation(space) for space in self._own]
         self.actions = [Actions(env.get_action_space(agent)) for agent in self.agents]
         self.widths = [1 if each.discrete else each.size for each in self.actions]
-        self._state = _part(self._whole[0], STATE)
+        self._state = part_of(self._whole[0], STATE)
         self.state_size = 0 if self._state is None else size_of_observation(self._state)
-        self._masked = any(_part(space, MASK) is not None for space in self._whole)
+        self._masked = any(part_of(space, MASK) is not None for space in self._whole)
         self._most = max(each.size for each in self.actions)
 
     def look(self, seen: Mapping[Any, Any]) -> tuple[Any, Any, Any]:
@@ -74,13 +74,22 @@ class Team:
         return made
 
 
-def _own(space: gymnasium.Space[Any]) -> gymnasium.Space[Any]:
-    """Return the space of what an agent itself sees."""
-    own = _part(space, OBSERVATION)
+def own_space(space: gymnasium.Space[Any]) -> gymnasium.Space[Any]:
+    """Return the space of what an agent itself sees, of that of its observations.
+
+    Example: `own_space(env.get_observation_space(agent))`
+    """
+    own = part_of(space, OBSERVATION)
     return space if own is None else own
 
 
-def _part(space: gymnasium.Space[Any], name: str) -> gymnasium.Space[Any] | None:
+def part_of(space: gymnasium.Space[Any], name: str) -> gymnasium.Space[Any] | None:
+    """Return the space of a part of observations, "obs", "state" or "action_mask"; None if they have no such parts.
+
+    Raises ConfigError for parts of other names beside "obs".
+
+    Example: `part_of(env.get_observation_space(agent), "state")`
+    """
     if not isinstance(space, gymnasium.spaces.Dict) or OBSERVATION not in space.spaces:
         return None
     unknown = set(space.spaces) - {OBSERVATION, STATE, MASK}
