@@ -150,6 +150,22 @@ TASKS = {
         envs=8,
         policies=["shared"],
     ),
+    "dreamerv3": Task(
+        "dreamerv3.DreamerV3Config",
+        ("CartPole-v1", 195.0),
+        {
+            "model_size": "nano",
+            "training_ratio": 64,
+            "world_model_lr": 1e-3,
+            "actor_lr": 1e-3,
+            "critic_lr": 1e-3,
+            "batch_length_T": 16,
+            "horizon_H": 10,
+            "gamma": 0.99,
+        },
+        30_000,
+        reporting={"min_sample_timesteps_per_iteration": 500},
+    ),
     "es": Task(
         "es.ESConfig",
         CARTPOLE,
@@ -178,6 +194,13 @@ TASKS = {
         OFFLINE | {"min_q_weight": 1.0, "target_entropy": 0.3},
         2_000_000,
         data="dqn",
+    ),
+    "cql": Task(
+        "cql.CQLConfig",
+        PENDULUM,
+        OFFLINE | {"min_q_weight": 1.0, "tau": 0.01},
+        1_000_000,
+        data="sac",
     ),
     "iql": Task("iql.IQLConfig", PENDULUM, OFFLINE | {"tau": 0.01, "beta": 0.5}, 4_000_000, data="sac"),
 }

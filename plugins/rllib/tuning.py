@@ -124,6 +124,8 @@ _HOME_OF = {
     "CQL": "cql",
     "DDPG": "ddpg",
     "DQN": "dqn",
+    "Dreamer": "dreamer",
+    "DreamerV3": "dreamerv3",
     "ES": "es",
     "IMPALA": "impala",
     "IQL": "iql",

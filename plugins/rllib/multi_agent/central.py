@@ -25,7 +25,7 @@ class CentralView(MultiAgentEnv):
     """
 
     def __init__(self, env: MultiAgentEnv) -> None:
-        self._env = env
+        self._env: Any = env
         self.possible_agents = list(env.possible_agents)
         whole = [env.get_observation_space(agent) for agent in self.possible_agents]
         if any(part_of(space, MASK) is not None for space in whole):
