@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import gymnasium
 import numpy as np
 
 import shoal
+from shoal.rllib import examples, register_env
+from shoal.rllib.environments import creator_of
+from shoal.rllib.multi_agent.environment import ALL
 
 ROOT = Path(__file__).resolve().parent.parent
 FIGURES = ROOT / "benchmarks" / "learning"
@@ -31,7 +33,7 @@ SEEDS = (1, 2, 3)
 
 SMALL = {"fcnet_hiddens": [64, 64], "fcnet_activation": "relu"}
 FLAT = {"fcnet_hiddens": [16], "fcnet_activation": "tanh"}
-CARTPOLE, PENDULUM = ("CartPole-v1", 450.0), ("Pendulum-v1", -250.0)
+CARTPOLE, PENDULUM, LANDMARKS = ("CartPole-v1", 450.0), ("Pendulum-v1", -250.0), ("Landmarks", -35.0)
 VALUES = {
     "lr": 1e-3,
     "train_batch_size": 64,
@@ -57,8 +59,25 @@ PPO = {
     "lambda_": 0.95,
     "model": {"fcnet_hiddens": [64, 64], "fcnet_activation": "tanh"},
 }
+ACTORS = {
+    "lr": 1e-3,
+    "train_batch_size": 500,
+    "entropy_coeff": 0.01,
+    "model": {"fcnet_hiddens": [64, 64], "fcnet_activation": "tanh"},
+}
 OFFLINE = {"lr": 1e-3, "train_batch_size": 256, "model": SMALL}
 SHARDS = {"replay_buffer_config": {"num_shards": 2}}
+TEAM = {
+    "lr": 1e-3,
+    "max_seq_len": 2,
+    "epsilon": 1.0,
+    "target_network_update_freq": 100,
+    "num_steps_sampled_before_learning_starts": 100,
+    "training_intensity": 8,
+    "model": SMALL,
+    "replay_buffer_config": {"capacity": 500},
+}
+OFTEN = {"min_time_s_per_iteration": 0.0, "min_sample_timesteps_per_iteration": 5000}
 
 
 @attrs.frozen
@@ -72,10 +91,23 @@ class Task:
     runners: int = 0
     envs: int = 1
     data: str | None = None  # of which algorithm's episodes it learns
+    reporting: dict[str, Any] = attrs.field(factory=dict)
+    policies: list[str] | None = None
 
 
 TASKS = {
     "ppo": Task("ppo.PPOConfig", CARTPOLE, PPO, 150_000, envs=4),
+    "impala": Task("impala.IMPALAConfig", CARTPOLE, ACTORS, 1_000_000, 2, 5, reporting=OFTEN),
+    "appo": Task("appo.APPOConfig", CARTPOLE, ACTORS, 1_000_000, 2, 5, reporting=OFTEN),
+    "a2c": Task(
+        "a2c.A2CConfig",
+        CARTPOLE,
+        ACTORS,
+        1_000_000,
+        envs=5,
+        reporting={"min_sample_timesteps_per_iteration": 5000},
+    ),
+    "a3c": Task("a3c.A3CConfig", CARTPOLE, ACTORS, 1_000_000, 2, 5, reporting=OFTEN),
     "dqn": Task("dqn.DQNConfig", CARTPOLE, VALUES, 60_000),
     "rainbow": Task(
         "rainbow.RainbowConfig",
@@ -101,6 +133,38 @@ TASKS = {
     "ddpg": Task("ddpg.DDPGConfig", PENDULUM, REAL, 20_000),
     "apex_ddpg": Task(
         "apex_ddpg.ApexDDPGConfig", PENDULUM, REAL | SHARDS | {"training_intensity": 128}, 40_000, runners=3
+    ),
+    "qmix": Task("qmix.QMIXConfig", ("TwoStepGame", 8.0), TEAM, 20_000),
+    "vdn": Task("vdn.VDNConfig", ("TwoStepGame", 7.0), TEAM, 20_000),
+    "maddpg": Task(
+        "maddpg.MADDPGConfig",
+        LANDMARKS,
+        {"lr": 3e-3, "train_batch_size": 256, "training_intensity": 64, "model": SMALL, "noise": 0.2},
+        40_000,
+    ),
+    "mappo": Task(
+        "mappo.MAPPOConfig",
+        LANDMARKS,
+        {"lr": 1e-3, "train_batch_size": 2000, "minibatch_size": 500, "gamma": 0.95},
+        200_000,
+        envs=8,
+        policies=["shared"],
+    ),
+    "dreamerv3": Task(
+        "dreamerv3.DreamerV3Config",
+        ("CartPole-v1", 195.0),
+        {
+            "model_size": "nano",
+            "training_ratio": 64,
+            "world_model_lr": 1e-3,
+            "actor_lr": 1e-3,
+            "critic_lr": 1e-3,
+            "batch_length_T": 16,
+            "horizon_H": 10,
+            "gamma": 0.99,
+        },
+        30_000,
+        reporting={"min_sample_timesteps_per_iteration": 500},
     ),
     "es": Task(
         "es.ESConfig",
@@ -131,22 +195,34 @@ TASKS = {
         2_000_000,
         data="dqn",
     ),
+    "cql": Task(
+        "cql.CQLConfig",
+        PENDULUM,
+        OFFLINE | {"min_q_weight": 1.0, "tau": 0.01},
+        1_000_000,
+        data="sac",
+    ),
     "iql": Task("iql.IQLConfig", PENDULUM, OFFLINE | {"tau": 0.01, "beta": 0.5}, 4_000_000, data="sac"),
 }
 
 
 def evaluate(algorithm: Any, environment: str, episodes: int = EPISODES, first: int = 10_000) -> float:
     """Return the mean return of some episodes that begin alike whoever plays them, without exploring."""
-    env = gymnasium.make(environment)
+    env: Any = creator_of(environment)({})
     returns = []
     for number in range(episodes):
         observation, _ = env.reset(seed=first + number)
+        algorithm.begin_episode()
         total, over = 0.0, False
         while not over:
-            action = algorithm.compute_single_action(observation, explore=False)
-            observation, reward, terminated, truncated, _ = env.step(action)
+            observation, reward, terminated, truncated, _ = env.step(
+                algorithm.act(observation, explore=False)
+            )
+            if isinstance(reward, dict):  # of several agents
+                reward, over = sum(reward.values()), terminated[ALL] or truncated[ALL]
+            else:
+                over = terminated or truncated
             total += float(reward)
-            over = terminated or truncated
         returns.append(total)
     env.close()
     return float(np.mean(returns))
@@ -159,6 +235,9 @@ def configured(task: Task, seed: int) -> Any:
     config.environment(task.goal[0]).training(**task.training).debugging(seed=seed)
     if task.envs > 1:
         config.env_runners(num_envs_per_env_runner=task.envs)
+    config.reporting(**task.reporting)
+    if task.policies is not None:
+        config.multi_agent(policies=task.policies)
     return config.env_runners(num_env_runners=task.runners)
 
 
@@ -223,6 +302,8 @@ def main() -> None:
     if unknown:
         parser.error(f"no algorithm is named {', '.join(sorted(unknown))}; there are {', '.join(TASKS)}")
     recorded: dict[str, Path] = {}
+    for name in examples.__all__:
+        register_env(name, creator_of(getattr(examples, name)))
     with tempfile.TemporaryDirectory() as folder, shoal.init(num_cpus=4):
         for name in [] if given.page else given.names or list(TASKS):
             task = TASKS[name]

@@ -124,14 +124,20 @@ _HOME_OF = {
     "CQL": "cql",
     "DDPG": "ddpg",
     "DQN": "dqn",
+    "Dreamer": "dreamer",
+    "DreamerV3": "dreamerv3",
     "ES": "es",
     "IMPALA": "impala",
     "IQL": "iql",
+    "MADDPG": "maddpg",
+    "MAPPO": "mappo",
     "MARWIL": "marwil",
     "PPO": "ppo",
+    "QMIX": "qmix",
     "Rainbow": "rainbow",
     "SAC": "sac",
     "TD3": "td3",
+    "VDN": "vdn",
 }
 
 

@@ -238,6 +238,7 @@ class Algorithm(ABC):
             config.evaluation_duration,
             config.evaluation_duration_unit,
             config.seed,
+            self.begin_episode,
         )
         metrics: dict[str, Any] = {"env_runners": told, "episode_reward_mean": told["episode_return_mean"]}
         self.callbacks("on_evaluate_end", algorithm=self, evaluation_metrics=metrics)
@@ -246,6 +247,9 @@ class Algorithm(ABC):
     def compute_single_action(self, observation: Any, explore: bool = True) -> Any:
         """Return an action for one observation: drawn, or without `explore` the most likely one."""
         return self.components.act(observation, explore)
+
+    def begin_episode(self) -> None:  # noqa: B027  # most remember nothing
+        """Be told that what `act` is asked next is of a new episode. Algorithms that remember override it."""
 
     def act(self, observation: Any, explore: bool) -> Any:
         """Return what an environment's `step` takes, for what it gave last."""

@@ -12,9 +12,16 @@ from shoal.rllib.multi_agent.environment import ALL
 
 
 def played(
-    env: gymnasium.Env[Any, Any], act: Callable[[Any], Any], duration: int, unit: str, seed: int | None
+    env: gymnasium.Env[Any, Any],
+    act: Callable[[Any], Any],
+    duration: int,
+    unit: str,
+    seed: int | None,
+    begin: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Play an environment with `act` for so many "episodes" or "timesteps", and close it; return what came of it.
+
+    `begin` is called at the beginning of each episode.
 
     Example: `played(gymnasium.make("CartPole-v1"), lambda seen: 0, 3, "episodes", seed=1)["episode_return_mean"]`
     """
@@ -24,6 +31,7 @@ def played(
     total, length = 0.0, 0
     try:
         observation, _ = env.reset(seed=seed)
+        begin()
         while (len(returns) if unit == "episodes" else steps) < duration:
             told: Any = env.step(act(observation))
             observation, reward, over = told[0], told[1], told[2] or told[3]
@@ -35,6 +43,7 @@ def played(
                 lengths.append(length)
                 total, length = 0.0, 0
                 observation, _ = env.reset()
+                begin()
     finally:
         env.close()
     known: list[float] = returns or [float("nan")]

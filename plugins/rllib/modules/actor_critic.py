@@ -66,7 +66,8 @@ class ArrayPolicy:
     def __call__(self, observations: Any) -> tuple[Any, Any]:
         """Return (inputs of the distribution, values) of observations, one a row."""
         arrays = self._arrays
-        body = self._through(arrays["body"], observations)
+        # Of a central network the policy sees the first numbers only, values see all.
+        body = self._through(arrays["body"], observations[:, : arrays.get("own")])
         shared = arrays["value_body"] is arrays["body"]
         value_body = body if shared else self._through(arrays["value_body"], observations)
         weight, bias = arrays["policy"]

@@ -35,8 +35,9 @@ class Critics(nn.Module):  # type: ignore[misc]
             self.biases.append(nn.Parameter(torch.empty(count, 1, after).uniform_(-bound, bound)))
 
     def forward(self, values: Any) -> Any:
-        """Return for each network a row for each row of the inputs."""
-        values = values.expand(len(self.weights[0]), *values.shape)
+        """Return for each network a row for each row of the inputs; with three dimensions each has its own inputs."""
+        if values.dim() == 2:
+            values = values.expand(len(self.weights[0]), *values.shape)
         last = len(self.weights) - 1
         for place, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             values = torch.baddbmm(bias, values, weight)

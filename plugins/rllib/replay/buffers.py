@@ -58,6 +58,15 @@ class ReplayBuffer:
         slots = self._random.integers(len(self), size=count)
         return self._rows(slots, np.ones(count, np.float32))
 
+    def rows(self, numbers: Any) -> dict[str, Any]:
+        """Return the rows of some numbers, by columns. Raises ValueError for rows that are not there (any more)."""
+        numbers = np.asarray(numbers)
+        if (numbers >= self._added).any() or (numbers < self._added - len(self)).any():
+            raise ValueError(
+                f"there are the rows {self._added - len(self)} to {self._added - 1}, not {numbers}"
+            )
+        return {name: column[numbers % self.capacity] for name, column in self._columns.items()}
+
     def state(self) -> dict[str, Any]:
         """Return all that `set_state` of another buffer needs to go on alike."""
         return {

@@ -43,13 +43,7 @@ class PPOLearner:
         }
         rows = len(targets)
         size = config.minibatch_size or rows
-        coefficients = Coefficients(
-            clip=config.clip_param,
-            value_clip=config.vf_clip_param,
-            value=config.vf_loss_coeff,
-            entropy=config.entropy_coeff,
-            kl=self._kl_coeff,
-        )
+        coefficients = self.coefficients()
         told: dict[str, Any] = {}
         for epoch in range(config.num_epochs):
             order = self._random.permutation(rows) if config.shuffle_batch_per_epoch else np.arange(rows)
@@ -64,6 +58,17 @@ class PPOLearner:
         if config.use_kl_loss:
             self._kl_coeff = adapted(self._kl_coeff, numbers["mean_kl_loss"], config.kl_target)
         return {**numbers, "vf_explained_var": explained, "curr_kl_coeff": self._kl_coeff}
+
+    def coefficients(self) -> Coefficients:
+        """Return the weights of the loss's parts."""
+        config = self._config
+        return Coefficients(
+            clip=config.clip_param,
+            value_clip=config.vf_clip_param,
+            value=config.vf_loss_coeff,
+            entropy=config.entropy_coeff,
+            kl=self._kl_coeff,
+        )
 
     def state(self) -> dict[str, Any]:
         """Return the optimiser's state and the penalty's coefficient."""

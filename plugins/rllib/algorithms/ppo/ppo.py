@@ -34,12 +34,13 @@ class PPO(ArrayAlgorithm):
     """
 
     takes_several_agents = True
+    learner_class = PPOLearner
 
     def __init__(self, config: AlgorithmConfig) -> None:
         super().__init__(config)
         modules = self.module if config.policies is not None else {ONLY: self.module}
         self._learners = {
-            name: PPOLearner(module, self.distributions[name], config, self._random)
+            name: self.learner_class(module, self.distributions[name], config, self._random)
             for name, module in modules.items()
         }
 

@@ -1,0 +1,1 @@
+"""Models of environments that are learned of sequences, and policies that are learned in them."""
