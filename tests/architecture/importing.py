@@ -34,7 +34,8 @@ def main() -> None:
             _, status = os.waitpid(child, 0)
             told.seek(0)
             error = told.read() or (f"it ended with status {status}" if status else "")
-        print(json.dumps(error), flush=True)
+        sys.stdout.write(json.dumps(error) + "\n")
+        sys.stdout.flush()
 
 
 def imports(name: str, told: int) -> None:
