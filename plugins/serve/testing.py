@@ -144,7 +144,6 @@ class IngressContract:
     def site(version: int) -> Any:
         """Return an application that answers with its version, or with what it got."""
 
-        @serve.deployment(name="Site", num_replicas=2, max_ongoing_requests=20)
         class Site:
             def __init__(self, version: int) -> None:
                 self.version = version
@@ -152,7 +151,8 @@ class IngressContract:
             async def __call__(self, request: Any) -> bytes:
                 return await request.body() or str(self.version).encode()
 
-        return Site.bind(version)
+        deployed: Any = serve.deployment(name="Site", num_replicas=2, max_ongoing_requests=20)(Site)
+        return deployed.bind(version)
 
     def test_it_is_a_plugin_of_this_name(self) -> None:
         found = make_ingress(self.ingress)

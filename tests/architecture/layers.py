@@ -168,7 +168,7 @@ LATE: dict[str, tuple[str, ...]] = {
     ),
     "urllib3": (),
     "hypercorn": ("shoal.serve.proxy.http2",),
-    "uvicorn": ("shoal.serve.proxy.server",),
+    "uvicorn": ("shoal.serve.proxy.protocol", "shoal.serve.proxy.server"),
 }
 
 OUR_FOLDERS = ("kernel", "plugins", "schedulers", "stores", "accelerators")

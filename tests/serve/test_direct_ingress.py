@@ -204,6 +204,24 @@ def test_more_than_may_wait_is_a_503(client: httpx.Client) -> None:
         assert sorted(each.result().status_code for each in asked) == [200, 200, 503, 503]
 
 
+def test_an_actor_that_dies_under_a_request_is_no_dead_replica(client: httpx.Client) -> None:
+    @shoal.remote(num_cpus=0)
+    class Frail:
+        async def work(self) -> None:
+            os._exit(1)
+
+    @serve.deployment
+    class Front:
+        async def __call__(self, request: Any) -> Any:
+            await Frail.remote().work.remote()
+
+    serve.run(Front.bind())
+    before = pids("Front")
+    answer = client.get("/")
+    assert (answer.status_code, answer.text) == (500, "Internal Server Error\n")
+    assert pids("Front") == before
+
+
 def test_an_ingress_that_there_is_not_is_named_with_those_that_there_are() -> None:
     with pytest.raises(PluginNotFound, match="direct"):
         serve.start(http_options={"port": 0, "ingress": "indirect"})

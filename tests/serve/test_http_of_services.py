@@ -171,6 +171,8 @@ class Slow:
             return os.getpid()
         if request.url.path == "/set":
             return {object()}
+        if request.url.path == "/timeout":
+            raise asyncio.TimeoutError("of some other service")
         (self.folder / "began").touch()
         try:
             while not (self.folder / "go").exists():
@@ -187,6 +189,7 @@ def test_what_raises_is_a_500_that_tells_nothing(client: httpx.Client, tmp_path:
     assert answer.status_code == 500
     assert "secret" not in answer.text
     assert client.get("/set").status_code == 500
+    assert client.get("/timeout").status_code == 500
 
 
 def test_too_much_at_once_is_a_503_that_says_when_to_come_again(client: httpx.Client, tmp_path: Path) -> None:

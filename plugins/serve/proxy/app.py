@@ -126,6 +126,10 @@ class Left(Exception):
     """The client has gone."""
 
 
+class UsersError(Exception):
+    """The user's code raised its cause, which could be mistaken for something of our own."""
+
+
 class Leaving:
     """Calls back when the client of a request leaves, until it is closed."""
 
@@ -213,6 +217,12 @@ class Request:
         """Send the application's answer. Raises what keeps it from that."""
         raise NotImplementedError
 
+    async def _answered(self, body: bytes) -> None:
+        try:
+            await self._ask(body)
+        except asyncio.TimeoutError as error:  # of the user's code: not that of `request_timeout_s`
+            raise UsersError from error
+
     async def serve_socket(self) -> None:
         """Carry a websocket until it ends."""
         raise NotImplementedError
@@ -223,9 +233,9 @@ class Request:
         try:
             body = await self._body()
             if timeout is None:
-                await self._ask(body)
+                await self._answered(body)
             else:
-                await asyncio.wait_for(self._ask(body), timeout)
+                await asyncio.wait_for(self._answered(body), timeout)
         except asyncio.TimeoutError:
             await self._fail(408, f"the request took longer than request_timeout_s={timeout:g}\n")
         except Left:
@@ -247,7 +257,8 @@ class Request:
             _log.exception("request %s to %s failed", self.request_id, self.found.key)
             await self._fail(500, f"Internal Server Error: {type(error).__name__}\n")
         except Exception as error:  # of the user's code: told in the log, not to the client
-            _log.error("request %s: %s raised %r", self.request_id, self.found.key, error)
+            raised = error.__cause__ if isinstance(error, UsersError) else error
+            _log.error("request %s: %s raised %r", self.request_id, self.found.key, raised)
             await self._fail(500, "Internal Server Error\n")
 
     async def _body(self) -> bytes:

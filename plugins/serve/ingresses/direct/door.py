@@ -8,13 +8,14 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import shoal
+from shoal.errors import ActorError, TaskCancelled, WorkerCrashed
 from shoal.serve.callers import callers
 from shoal.serve.config import HTTPOptions, RequestRouterConfig
 from shoal.serve.ingresses.direct.acceptor import Acceptor
 from shoal.serve.ingresses.direct.lending import Loan, borrow
 from shoal.serve.messages import key_of
 from shoal.serve.proxy.actor import run_server
-from shoal.serve.proxy.app import CONNECTION, Leaving, Left, ProxyApp, Request
+from shoal.serve.proxy.app import CONNECTION, Leaving, Left, ProxyApp, Request, UsersError
 from shoal.serve.proxy.routes import Found
 
 if TYPE_CHECKING:
@@ -70,6 +71,12 @@ class _OwnRequest(Request):
             if gone:
                 raise Left from None
             raise
+        except (
+            ActorError,
+            TaskCancelled,
+            WorkerCrashed,
+        ) as error:  # of an actor that the user's code has called
+            raise UsersError from error
         finally:
             leaving.close()
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from shoal.serve.proxy.actor import AnyServer
     from shoal.serve.proxy.app import ProxyApp
 
-_GIVEN_BACK_SECONDS = 5.0
+_GIVEN_BACK_SECONDS = 2.0
 
 
 class LendingProxy(Proxy):
