@@ -34,6 +34,7 @@ SEEDS = (1, 2, 3)
 SMALL = {"fcnet_hiddens": [64, 64], "fcnet_activation": "relu"}
 FLAT = {"fcnet_hiddens": [16], "fcnet_activation": "tanh"}
 CARTPOLE, PENDULUM, LANDMARKS = ("CartPole-v1", 450.0), ("Pendulum-v1", -250.0), ("Landmarks", -35.0)
+POINT = ("PointMass", -4.0)
 VALUES = {
     "lr": 1e-3,
     "train_batch_size": 64,
@@ -93,6 +94,7 @@ class Task:
     data: str | None = None  # of which algorithm's episodes it learns
     reporting: dict[str, Any] = attrs.field(factory=dict)
     policies: list[str] | None = None
+    fragment: int | str = "auto"
 
 
 TASKS = {
@@ -166,6 +168,42 @@ TASKS = {
         30_000,
         reporting={"min_sample_timesteps_per_iteration": 500},
     ),
+    "dreamer": Task(
+        "dreamer.DreamerConfig",
+        POINT,
+        {
+            "td_model_learning_rate": 2e-3,
+            "actor_learning_rate": 1e-3,
+            "critic_learning_rate": 1e-3,
+            "batch_length": 10,
+            "batch_size": 16,
+            "gamma": 0.95,
+            "imagine_horizon": 8,
+            "prefill_timesteps": 500,
+            "dreamer_train_iters": 20,
+            "free_nats": 1.0,
+            "dreamer_model": {"deter_size": 32, "stoch_size": 8, "hidden_size": 48, "action_init_std": 1.0},
+        },
+        30_000,
+        fragment=50,
+        reporting={"min_sample_timesteps_per_iteration": 500},
+    ),
+    "mbmpo": Task(
+        "mbmpo.MBMPOConfig",
+        POINT,
+        {
+            "horizon": 25,
+            "train_batch_size": 250,
+            "lr": 3e-3,
+            "gamma": 0.97,
+            "num_maml_steps": 5,
+            "num_trajectories": 10,
+            "maml_optimizer_steps": 4,
+            "model": {"fcnet_hiddens": [32, 32]},
+            "dynamics_model": {"ensemble_size": 3, "fcnet_hiddens": [64], "train_epochs": 40},
+        },
+        5_000,
+    ),
     "es": Task(
         "es.ESConfig",
         CARTPOLE,
@@ -238,6 +276,8 @@ def configured(task: Task, seed: int) -> Any:
     config.reporting(**task.reporting)
     if task.policies is not None:
         config.multi_agent(policies=task.policies)
+    if task.fragment != "auto":
+        config.env_runners(rollout_fragment_length=task.fragment)
     return config.env_runners(num_env_runners=task.runners)
 
 
