@@ -94,7 +94,6 @@ class Task:
     data: str | None = None  # of which algorithm's episodes it learns
     reporting: dict[str, Any] = attrs.field(factory=dict)
     policies: list[str] | None = None
-    fragment: int | str = "auto"
 
 
 TASKS = {
@@ -152,42 +151,6 @@ TASKS = {
         envs=8,
         policies=["shared"],
     ),
-    "dreamerv3": Task(
-        "dreamerv3.DreamerV3Config",
-        ("CartPole-v1", 195.0),
-        {
-            "model_size": "nano",
-            "training_ratio": 64,
-            "world_model_lr": 1e-3,
-            "actor_lr": 1e-3,
-            "critic_lr": 1e-3,
-            "batch_length_T": 16,
-            "horizon_H": 10,
-            "gamma": 0.99,
-        },
-        30_000,
-        reporting={"min_sample_timesteps_per_iteration": 500},
-    ),
-    "dreamer": Task(
-        "dreamer.DreamerConfig",
-        POINT,
-        {
-            "td_model_learning_rate": 2e-3,
-            "actor_learning_rate": 1e-3,
-            "critic_learning_rate": 1e-3,
-            "batch_length": 10,
-            "batch_size": 16,
-            "gamma": 0.95,
-            "imagine_horizon": 8,
-            "prefill_timesteps": 500,
-            "dreamer_train_iters": 20,
-            "free_nats": 1.0,
-            "dreamer_model": {"deter_size": 32, "stoch_size": 8, "hidden_size": 48, "action_init_std": 1.0},
-        },
-        30_000,
-        fragment=50,
-        reporting={"min_sample_timesteps_per_iteration": 500},
-    ),
     "mbmpo": Task(
         "mbmpo.MBMPOConfig",
         POINT,
@@ -233,13 +196,6 @@ TASKS = {
         2_000_000,
         data="dqn",
     ),
-    "cql": Task(
-        "cql.CQLConfig",
-        PENDULUM,
-        OFFLINE | {"min_q_weight": 1.0, "tau": 0.01},
-        1_000_000,
-        data="sac",
-    ),
     "iql": Task("iql.IQLConfig", PENDULUM, OFFLINE | {"tau": 0.01, "beta": 0.5}, 4_000_000, data="sac"),
 }
 
@@ -276,8 +232,6 @@ def configured(task: Task, seed: int) -> Any:
     config.reporting(**task.reporting)
     if task.policies is not None:
         config.multi_agent(policies=task.policies)
-    if task.fragment != "auto":
-        config.env_runners(rollout_fragment_length=task.fragment)
     return config.env_runners(num_env_runners=task.runners)
 
 
