@@ -34,6 +34,7 @@ SEEDS = (1, 2, 3)
 SMALL = {"fcnet_hiddens": [64, 64], "fcnet_activation": "relu"}
 FLAT = {"fcnet_hiddens": [16], "fcnet_activation": "tanh"}
 CARTPOLE, PENDULUM, LANDMARKS = ("CartPole-v1", 450.0), ("Pendulum-v1", -250.0), ("Landmarks", -35.0)
+POINT = ("PointMass", -4.0)
 VALUES = {
     "lr": 1e-3,
     "train_batch_size": 64,
@@ -150,21 +151,21 @@ TASKS = {
         envs=8,
         policies=["shared"],
     ),
-    "dreamerv3": Task(
-        "dreamerv3.DreamerV3Config",
-        ("CartPole-v1", 195.0),
+    "mbmpo": Task(
+        "mbmpo.MBMPOConfig",
+        POINT,
         {
-            "model_size": "nano",
-            "training_ratio": 64,
-            "world_model_lr": 1e-3,
-            "actor_lr": 1e-3,
-            "critic_lr": 1e-3,
-            "batch_length_T": 16,
-            "horizon_H": 10,
-            "gamma": 0.99,
+            "horizon": 25,
+            "train_batch_size": 250,
+            "lr": 3e-3,
+            "gamma": 0.97,
+            "num_maml_steps": 5,
+            "num_trajectories": 10,
+            "maml_optimizer_steps": 4,
+            "model": {"fcnet_hiddens": [32, 32]},
+            "dynamics_model": {"ensemble_size": 3, "fcnet_hiddens": [64], "train_epochs": 40},
         },
-        30_000,
-        reporting={"min_sample_timesteps_per_iteration": 500},
+        5_000,
     ),
     "es": Task(
         "es.ESConfig",
@@ -194,13 +195,6 @@ TASKS = {
         OFFLINE | {"min_q_weight": 1.0, "target_entropy": 0.3},
         2_000_000,
         data="dqn",
-    ),
-    "cql": Task(
-        "cql.CQLConfig",
-        PENDULUM,
-        OFFLINE | {"min_q_weight": 1.0, "tau": 0.01},
-        1_000_000,
-        data="sac",
     ),
     "iql": Task("iql.IQLConfig", PENDULUM, OFFLINE | {"tau": 0.01, "beta": 0.5}, 4_000_000, data="sac"),
 }

@@ -132,6 +132,7 @@ _HOME_OF = {
     "MADDPG": "maddpg",
     "MAPPO": "mappo",
     "MARWIL": "marwil",
+    "MBMPO": "mbmpo",
     "PPO": "ppo",
     "QMIX": "qmix",
     "Rainbow": "rainbow",

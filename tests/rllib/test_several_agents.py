@@ -98,6 +98,30 @@ def test_rewards_that_come_in_others_turns_are_for_who_acted() -> None:
         assert rows == paid * 2
 
 
+def test_who_plays_an_agent_is_asked_once_an_episode() -> None:
+    """So that a league may draw an opponent for each game."""
+    asked: list[str] = []
+
+    def drawn(agent: str, *_: Any) -> str:
+        asked.append(agent)
+        return ("first", "second")[len(asked) % 2]
+
+    play = Together(
+        make=Turns,
+        config={},
+        count=1,
+        gamma=1.0,
+        lambda_=1.0,
+        clip_rewards=None,
+        clip_actions=False,
+        seed=1,
+        mapping=drawn,
+        spaces={"first": (ONE, TWO), "second": (ONE, TWO)},
+    )
+    MultiAgentRunner(play, 0).sample({"first": zeros(1, 2), "second": zeros(1, 2)}, 10)
+    assert asked == ["first", "second"] * 3
+
+
 def test_policies_that_are_alone_and_one_that_is_shared_learn() -> None:
     for policies, mapping in (
         ({"left", "right"}, lambda agent, *_: ("left", "right")[agent]),

@@ -82,17 +82,17 @@ class SquashedPolicy:
 
 
 class NormalPolicy:
-    """Draws from a normal distribution whose ends are cut off, in NumPy."""
+    """Draws from a normal distribution whose ends are cut off, in NumPy; `least` bounds logarithms of spreads."""
 
-    def __init__(self, arrays: list[Any]) -> None:
-        self._layers = ArrayLayers(arrays)
+    def __init__(self, arrays: list[Any], least: float = _LEAST) -> None:
+        self._layers, self._least = ArrayLayers(arrays), least
 
     def actions(self, observations: Any, random: np.random.Generator, explore: bool = True) -> Any:
         """Return an action for each row, between -1 and 1."""
         means, spreads = np.split(self._layers(observations), 2, axis=1)
         if explore:
             noise = random.standard_normal(means.shape).astype(np.float32)
-            means = means + np.exp(np.clip(spreads, _LEAST, _MOST)) * noise
+            means = means + np.exp(np.clip(spreads, self._least, _MOST)) * noise
         return np.clip(means, -1, 1)
 
 

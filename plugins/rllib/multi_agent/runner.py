@@ -81,7 +81,7 @@ class MultiAgentRunner:
         for episode in self._episodes:
             for agent, track in episode.tracks.items():
                 if agent in episode.waiting:
-                    self._give(track, self._value(policies, episode, agent), rows)
+                    self._give(track, self._value(policies, episode, agent, track.policy), rows)
                 else:  # its last action may still be rewarded
                     self._give_all_but_last(track, rows)
         return {
@@ -149,7 +149,7 @@ class MultiAgentRunner:
             dead = bool(terminated.get(agent)) or (over and not cut and not truncated.get(agent))
             if dead or over or truncated.get(agent):
                 track = episode.tracks.pop(agent)
-                after = 0.0 if dead else self._value(policies, episode, agent)
+                after = 0.0 if dead else self._value(policies, episode, agent, track.policy)
                 self._give(track, after, rows)
                 episode.waiting.pop(agent, None)
         if over:
@@ -172,11 +172,10 @@ class MultiAgentRunner:
             bound = self._play.clip_rewards
             track.rewards[-1] += reward if bound is None else max(-bound, min(bound, reward))
 
-    def _value(self, policies: Mapping[str, ArrayPolicy], episode: _Episode, agent: Any) -> float:
+    def _value(self, policies: Mapping[str, ArrayPolicy], episode: _Episode, agent: Any, name: str) -> float:
         """What is to be expected after an agent's last action: of what it sees now; nothing if it sees nothing."""
         if agent not in episode.waiting:
             return 0.0
-        name = self._play.mapping(agent, None)
         return float(policies[name](episode.waiting[agent][None])[1][0])
 
     def _give_all_but_last(self, track: _Track, rows: dict[str, list[dict[str, Any]]]) -> None:

@@ -55,6 +55,10 @@ class Actions:
         made = self._low + (np.asarray(action, np.float32) + 1) * self._half
         return made.astype(space.dtype).reshape(space.shape)
 
+    def to_space_rows(self, actions: Any) -> Any:
+        """Return networks' actions, one a row, as environments take them, one a row."""
+        return np.stack([self.to_space(each) for each in actions])
+
     def from_space(self, actions: Any) -> Any:
         """Return an environment's actions, one a row, as networks have them."""
         space = self._space
