@@ -98,6 +98,7 @@ def deploy_config(config: ServeDeploySchema, wait: bool = True) -> None:
         start(
             proxy_location=config.proxy_location,
             http_options=http,
+            grpc_options=config.grpc_options.model_dump() if config.grpc_options is not None else None,
             logging_config=config.logging_config,
             tracing_config=config.tracing_config,
             controller_options=config.controller_options,

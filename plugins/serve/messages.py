@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from shoal.serve.config import BackpressureConfig, HTTPOptions, RequestRouterConfig
+from shoal.serve.config import BackpressureConfig, HTTPOptions, RequestRouterConfig, gRPCOptions
 from shoal.serve.deployment import DeploymentOptions
 from shoal.serve.gang import GangContext
 from shoal.serve.logs import LoggingConfig
@@ -62,6 +62,7 @@ class ProxySetup:
     """How a proxy serves."""
 
     http: HTTPOptions
+    grpc: gRPCOptions
     logging: LoggingConfig | None = None
     tracing: TracingConfig | None = None
 

@@ -102,8 +102,10 @@ MAY_IMPORT: dict[str, set[str]] = {
 # Outside packages that only some units may import at all, wherever in the file.
 ONLY_FOR: dict[str, tuple[str, ...]] = {
     "cryptography": ("shoal.native.security",),
-    "google": ("shoal.native",),
-    "grpc": ("shoal.native",),
+    "google": ("shoal.native", "shoal.serve.proxy"),
+    "grpc": ("shoal.native", "shoal.serve"),
+    "grpc_health": ("shoal.serve.proxy",),
+    "grpc_reflection": ("shoal.serve.proxy",),
     "hypothesis": ("shoal.testing",),
     "mypy": ("shoal.mypy_plugin",),
     "pytest": (
@@ -128,9 +130,16 @@ LATE: dict[str, tuple[str, ...]] = {
     "datasets": (),
     "fastavro": (),
     "cryptography": (),
-    "google": ("shoal.native.wire.protobuf",),
+    "google": ("shoal.native.wire.protobuf", "shoal.serve.proxy.grpc_own"),
     "gymnasium": ("shoal.rllib.",),
-    "grpc": ("shoal.native.head.rpc", "shoal.native.daemon.remote_head"),
+    "grpc": (
+        "shoal.native.head.rpc",
+        "shoal.native.daemon.remote_head",
+        "shoal.serve.proxy.grpc_own",
+        "shoal.serve.proxy.grpc_server",
+    ),
+    "grpc_health": (),
+    "grpc_reflection": (),
     "jax": (),
     "keras": ("shoal.train.tensorflow.keras", "shoal.tune.integration.keras"),
     "lightgbm": (),

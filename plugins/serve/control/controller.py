@@ -16,7 +16,7 @@ import cloudpickle
 
 from shoal.errors import ShoalError
 from shoal.interfaces.current import current
-from shoal.serve.config import HTTPOptions
+from shoal.serve.config import HTTPOptions, gRPCOptions
 from shoal.serve.control import saved
 from shoal.serve.control.events import (
     Action,
@@ -66,14 +66,16 @@ class Controller:
         http: HTTPOptions,
         logging: LoggingConfig | None = None,
         tracing: TracingConfig | None = None,
+        grpc: gRPCOptions | None = None,
     ) -> None:
         self._http = http
+        self._grpc = grpc or gRPCOptions()
         if logging is not None:
             set_up_logs(logging, "controller", str(os.getpid()), {"component": "controller"})
         self._machine = Machine(lambda: uuid.uuid4().hex[:8])
         self._news = News(self._unknown)
         self._replicas = Replicas(self._happened, self._news, logging, tracing, self._restated)
-        self._proxies = Proxies(http, logging, tracing)
+        self._proxies = Proxies(http, self._grpc, logging, tracing)
         self._scaler = Scaler(self._machine, self._replicas)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._changed = asyncio.Event()
@@ -90,7 +92,7 @@ class Controller:
         if self._beginning is None:
             self._beginning = asyncio.get_running_loop().create_task(self._begin())
         await asyncio.shield(self._beginning)
-        return {"http": self._http}
+        return {"http": self._http, "grpc": self._grpc}
 
     async def _begin(self) -> None:
         await self._take_over()
@@ -199,6 +201,11 @@ class Controller:
         """Return host, port and message of each node's proxy, when all serve or have failed."""
         await self.begin()
         return await self._proxies.ready(seconds)
+
+    async def grpc_ports(self) -> dict[str, int]:
+        """Return where each node's proxy listens for gRPC, 0 where it does not."""
+        await self.begin()
+        return {node: each["grpc_port"] for node, each in self._proxies.details().items()}
 
     async def status(self) -> dict[str, Any]:
         """Return how everything stands, in plain values."""

@@ -57,6 +57,12 @@ class ProxyApp:
             callers().dispatcher(key_of(each.app, each.deployment))
         self._loop.call_soon_threadsafe(self._known.set)
 
+    async def routes(self) -> Routes:
+        """Return the routes as they are now; the first time waits for them, within a bound."""
+        if not self._known.is_set():
+            await asyncio.wait_for(self._known.wait(), 10.0)
+        return self._routes
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             return
