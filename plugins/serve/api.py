@@ -15,6 +15,7 @@ import shoal
 from shoal.errors import ConfigError, ShoalError, describe
 from shoal.serve import checks
 from shoal.serve.building import build, with_wishes
+from shoal.serve.canaries import Canary
 from shoal.serve.config import ControllerOptions, HTTPOptions, ProxyLocation
 from shoal.serve.control.controller import Controller
 from shoal.serve.deployment import Application, Deployment
@@ -356,6 +357,30 @@ def scale(deployment_name: str, num_replicas: int, app_name: str = "default") ->
         raise ConfigError(f"num_replicas must be a whole number ≥ 0, not {describe(num_replicas)}")
     try:
         shoal.get(_controller().scale.remote(app_name, deployment_name, num_replicas), timeout=_BEGIN_SECONDS)
+    except ValueError as error:
+        raise ServeError(str(error).splitlines()[-1]) from None
+
+
+def canary(
+    app_name: str, application: str | None, weight: float = 0.0, header: Mapping[str, str] | None = None
+) -> None:
+    """Send part of the HTTP and gRPC requests of an application to another one; with `application=None` none any more.
+
+    The share `weight` (0 to 1) of them goes there, and those with any of the values of `header` (of gRPC: metadata).
+    The other application needs no route of its own, and may have one. When this returns, the proxies know. Each call
+    says all there is: none of an earlier call's stays.
+
+    Raises ConfigError, ServeError if there is no such application.
+
+    Example: `serve.canary("words", "words-v2", weight=0.1, header={"X-Canary": "on"})`
+    """
+    made = (
+        None if application is None else Canary(application=application, weight=weight, header=header or {})
+    )
+    if made is None and (weight or header):
+        raise ConfigError("application=None ends a canary: leave weight and header out")
+    try:
+        shoal.get(_controller().set_canary.remote(app_name, made), timeout=_BEGIN_SECONDS)
     except ValueError as error:
         raise ServeError(str(error).splitlines()[-1]) from None
 

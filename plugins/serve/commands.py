@@ -165,6 +165,38 @@ def start(
         )
 
 
+@serve_command.command()
+@click.argument("app")
+@click.argument("to", required=False)
+@_address
+@click.option("--weight", type=float, default=0.0, help="The share of requests that goes there, 0 to 1.")
+@click.option("--header", multiple=True, metavar="NAME=VALUE", help="Requests with this header go there.")
+@click.option("--off", is_flag=True, help="Send all requests to the application itself again.")
+@_json
+def canary(
+    app: str,
+    to: str | None,
+    address: str | None,
+    weight: float,
+    header: tuple[str, ...],
+    off: bool,
+    as_json: bool,
+) -> None:
+    """Send part of the requests of application APP to application TO."""
+    from shoal.serve import api
+
+    if off == (to is not None):
+        raise click.UsageError("name the application that gets the requests, or say --off")
+    if any("=" not in each for each in header):
+        raise click.UsageError("--header is NAME=VALUE")
+    headers = dict(each.split("=", 1) for each in header)
+    with _session(address):
+        api.canary(app, to, weight, headers)
+        facts = {"application": app, "canary": to, "weight": weight, "header": headers}
+        text = f"{app} has no canary" if off else f"{weight:.0%} of {app} goes to {to}"
+        click.echo(json.dumps(facts) if as_json else text)
+
+
 def _addresses() -> list[tuple[str, int]]:
     import shoal
     from shoal.serve.api import controller_or_none

@@ -12,6 +12,7 @@ import shoal
 from shoal.errors import ConfigError
 from shoal.serve.api import controller_or_none, deploy_and_wait, start
 from shoal.serve.building import build, version_of, with_wishes
+from shoal.serve.canaries import canary_of
 from shoal.serve.deployment import Application, make_options
 from shoal.serve.logs import logging_config
 from shoal.serve.messages import ApplicationSpec
@@ -82,7 +83,12 @@ def built(schema: ServeApplicationSchema) -> ApplicationSpec:
             actor = {**options.ray_actor_options, "runtime_env": schema.runtime_env}
             options = attrs.evolve(options, ray_actor_options=actor)
         deployments[name] = attrs.evolve(one, options=options, version=version_of(options, one.code))
-    spec = attrs.evolve(spec, deployments=deployments, policy=policy_of(schema.autoscaling_policy))
+    spec = attrs.evolve(
+        spec,
+        deployments=deployments,
+        policy=policy_of(schema.autoscaling_policy),
+        canary=canary_of(schema.canary),
+    )
     return with_wishes(spec, logging_config(schema.logging_config), schema.external_scaler_enabled)
 
 

@@ -111,6 +111,7 @@ class ServeApplicationSchema(_Strict):
     autoscaling_policy: dict[str, Any] | None = None
     logging_config: dict[str, Any] | None = None
     external_scaler_enabled: bool = False
+    canary: dict[str, Any] | None = None
 
     @field_validator("route_prefix")
     @classmethod

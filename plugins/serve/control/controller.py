@@ -16,6 +16,7 @@ import cloudpickle
 
 from shoal.errors import ShoalError
 from shoal.interfaces.current import current
+from shoal.serve.canaries import Canary
 from shoal.serve.config import HTTPOptions, gRPCOptions
 from shoal.serve.control import saved
 from shoal.serve.control.events import (
@@ -28,6 +29,7 @@ from shoal.serve.control.events import (
     Reconfigure,
     Save,
     Scale,
+    SetCanary,
     Start,
     Stop,
     Tick,
@@ -163,6 +165,23 @@ class Controller:
                 f"application {app!r} is not scaled from outside: run it with external_scaler_enabled=True"
             )
         self._act(self._machine.handle(Scale(app, deployment, replicas, "asked"), time.monotonic()))
+
+    async def set_canary(self, app: str, canary: Canary | None) -> None:
+        """Send part of an application's requests to another, or (None) none any more.
+
+        Raises ValueError if either is not there.
+        """
+        await self.begin()
+        for name in (app, *(() if canary is None else (canary.application,))):
+            found = self._machine.apps.get(name)
+            if found is None or found.deleting:
+                raise ValueError(
+                    f"there is no application named {name!r}; there are: {sorted(self._machine.apps)}"
+                )
+        if canary is not None and canary.application == app:
+            raise ValueError(f"application {app!r} cannot be its own canary")
+        self._act(self._machine.handle(SetCanary(app, canary), time.monotonic()))
+        await self._news.heard(ROUTES, _HEARD_SECONDS)
 
     async def wait_for(self, names: list[str], seconds: float) -> dict[str, tuple[str, str]]:
         """Return the status and message of applications, when they run or have failed, or that many seconds later."""
@@ -371,6 +390,10 @@ class Controller:
             routed = app.routed
             if routed is not None and routed.route_prefix is not None and not app.deleting:
                 spec = routed.deployments[routed.ingress]
+                canary = app.spec.canary
+                other = self._machine.apps.get(canary.application) if canary is not None else None
+                if other is None or other.deleting or other.routed is None:
+                    canary = None  # it does not serve, or not yet
                 routes.append(
                     RouteSeen(
                         prefix=routed.route_prefix,
@@ -378,6 +401,8 @@ class Controller:
                         deployment=routed.ingress,
                         asgi=spec.kind == "asgi",
                         docs_path=spec.docs_path,
+                        canary=canary,
+                        canary_deployment=other.routed.ingress if other is not None and other.routed else "",
                     )
                 )
         self._news.publish(ROUTES, routes)

@@ -55,6 +55,8 @@ class ProxyApp:
         self._routes = Routes(routes)
         for each in routes:
             callers().dispatcher(key_of(each.app, each.deployment))
+            if each.canary is not None:
+                callers().dispatcher(key_of(each.canary.application, each.canary_deployment))
         self._loop.call_soon_threadsafe(self._known.set)
 
     async def routes(self) -> Routes:
@@ -87,6 +89,8 @@ class ProxyApp:
                 return
             await _answer(send, 404, f"no application serves {path!r}; GET /-/routes lists what there is\n")
             return
+        if found.canary is not None:
+            found = found.pick(scope["headers"])
         request = _Request(self, scope, receive, send, found, path)
         spans = tracer()
         self.ongoing += 1
@@ -229,6 +233,14 @@ class _Request:
             tries -= 1
             try:
                 status, headers, first, stream, ongoing = await self._answer_or_leave(call)
+            except DeploymentUnavailableError:
+                back = self.found.other
+                if back is None:
+                    raise
+                # A canary that was just ended: nothing was sent, and the stable version has the request.
+                self.found, self.dispatcher = back, callers().dispatcher(back.key)
+                tries += 1
+                continue
             except ActorError as error:
                 if isinstance(error, ActorDied):
                     self.dispatcher.lost(call)

@@ -27,9 +27,9 @@ from shoal.serve.exceptions import (
 from shoal.serve.grpc_options import gRPCOptions
 from shoal.serve.grpc_util import RayServegRPCContext
 from shoal.serve.handle import DeploymentResponse, DeploymentResponseGenerator
-from shoal.serve.messages import RouteSeen, key_of
+from shoal.serve.messages import RouteSeen
 from shoal.serve.proxy.grpc_own import OwnServices, add_own_services
-from shoal.serve.proxy.routes import Routes
+from shoal.serve.proxy.routes import Routes, found_of
 from shoal.serve.routers.base import Asked
 from shoal.serve.tracing import tracer
 
@@ -281,7 +281,12 @@ class _Rpc:
             what = f"there is no application {wanted!r}" if wanted else "the metadata names no application"
             raise _Refused(grpc.StatusCode.NOT_FOUND, f"{what}; those with a route are: {names}")
         one: RouteSeen = found[0]
-        self.app, self.key = one.app, key_of(one.app, one.deployment)
+        sent = [
+            (name.encode(), value if isinstance(value, bytes) else value.encode())
+            for name, value in self.said.invocation_metadata()
+        ]
+        place = found_of(one).pick(sent)
+        self.app, self.key = place.app, place.key
 
     @contextlib.contextmanager
     def span(self) -> Any:

@@ -67,7 +67,7 @@ class Routing:
 
         async def make() -> RequestRouter:
             self._changed = asyncio.Event()
-            more = {"self_node_id": node_id} if issubclass(cls, LocalityMixin) else {}
+            more: dict[str, Any] = {"self_node_id": node_id} if issubclass(cls, LocalityMixin) else {}
             router = cls(
                 deployment_id=DeploymentID(name, app),
                 handle_source="REPLICA" if replica_context_or_none() is not None else "PROXY",
