@@ -70,6 +70,7 @@ CHECKS: Group[Any] = Group("shoal.checks", "check", None, Picks.ALL)
 SERVICES: Group[Any] = Group("shoal.services", "web service", None, Picks.ALL)
 ROUTES: Group[Any] = Group("shoal.routes", "routes", None, Picks.ALL)
 TRAIN_BACKENDS: Group[Any] = Group("shoal.train.backends", "backend of training", None, Picks.ALL)
+SERVE_LLM_ENGINES: Group[Any] = Group("shoal.serve.llm.engines", "engine of language models", None, Picks.ALL)
 SERVE_ROUTERS: Group[Any] = Group("shoal.serve.routers", "router of requests", None, Picks.ALL)
 TUNE_SCHEDULERS: Group[Any] = Group("shoal.tune.schedulers", "scheduler of trials", None, Picks.ALL)
 TUNE_TRAINABLES: Group[Any] = Group("shoal.tune.trainables", "trainable", None, Picks.ALL)
@@ -95,6 +96,7 @@ GROUPS: tuple[Group[Any], ...] = (
     SERVICES,
     ROUTES,
     TRAIN_BACKENDS,
+    SERVE_LLM_ENGINES,
     SERVE_ROUTERS,
     TUNE_SCHEDULERS,
     TUNE_SEARCHERS,
