@@ -70,6 +70,7 @@ CHECKS: Group[Any] = Group("shoal.checks", "check", None, Picks.ALL)
 SERVICES: Group[Any] = Group("shoal.services", "web service", None, Picks.ALL)
 ROUTES: Group[Any] = Group("shoal.routes", "routes", None, Picks.ALL)
 TRAIN_BACKENDS: Group[Any] = Group("shoal.train.backends", "backend of training", None, Picks.ALL)
+SERVE_LLM_ENGINES: Group[Any] = Group("shoal.serve.llm.engines", "engine of language models", None, Picks.ALL)
 SERVE_ROUTERS: Group[Any] = Group("shoal.serve.routers", "router of requests", None, Picks.ALL)
 SERVE_INGRESSES: Group[Any] = Group("shoal.serve.ingresses", "way of HTTP to replicas", None, Picks.ALL)
 TUNE_SCHEDULERS: Group[Any] = Group("shoal.tune.schedulers", "scheduler of trials", None, Picks.ALL)
@@ -96,6 +97,7 @@ GROUPS: tuple[Group[Any], ...] = (
     SERVICES,
     ROUTES,
     TRAIN_BACKENDS,
+    SERVE_LLM_ENGINES,
     SERVE_ROUTERS,
     SERVE_INGRESSES,
     TUNE_SCHEDULERS,

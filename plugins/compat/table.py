@@ -133,7 +133,6 @@ MODULES: dict[str, tuple[Source, ...]] = {
         _of("shoal.serve.routers.others", "ConsistentHashRouter"),
     ),
     "ray.serve.experimental.round_robin_router": (_of("shoal.serve.routers.others", "RoundRobinRouter"),),
-    "ray.serve.request_router": (_of("shoal.serve.context", "ReplicaID"),),
     "ray.train.backend": (_of("shoal.train.backend", "Backend BackendConfig"),),
     "ray.train.base_trainer": (
         _of("shoal.train.trainer", "BaseTrainer=DataParallelTrainer format_datasets_for_repr"),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from shoal.serve.api import (
         ProxyAddress,
         RunTarget,
+        canary,
         delete,
         get_app_handle,
         get_deployment_handle,
@@ -43,6 +44,7 @@ __all__ = [
     "RunTarget",
     "TracingConfig",
     "batch",
+    "canary",
     "delete",
     "deployment",
     "get_app_handle",

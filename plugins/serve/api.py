@@ -15,10 +15,13 @@ import shoal
 from shoal.errors import ConfigError, ShoalError, describe
 from shoal.serve import checks
 from shoal.serve.building import build, with_wishes
+from shoal.serve.canaries import Canary
 from shoal.serve.config import ControllerOptions, HTTPOptions, ProxyLocation
 from shoal.serve.control.controller import Controller
 from shoal.serve.deployment import Application, Deployment
 from shoal.serve.exceptions import DeployFailedError, ServeError
+from shoal.serve.grpc_options import grpc_options as make_grpc
+from shoal.serve.grpc_options import gRPCOptions
 from shoal.serve.handle import DeploymentHandle
 from shoal.serve.ingresses.loading import make_ingress
 from shoal.serve.logs import LoggingConfig
@@ -73,29 +76,41 @@ def _http_options(given: Any, location: Any) -> HTTPOptions:
 def start(
     proxy_location: ProxyLocation | str | None = _UNSET,
     http_options: HTTPOptions | Mapping[str, Any] | None = None,
+    grpc_options: gRPCOptions | Mapping[str, Any] | None = None,
     logging_config: LoggingConfig | Mapping[str, Any] | None = None,
     tracing_config: TracingConfig | Mapping[str, Any] | None = None,
     controller_options: ControllerOptions | Mapping[str, Any] | None = None,
+    **kwargs: Any,
 ) -> None:
     """Start the controller and the proxies, if they are not there; begins a session if there is none.
 
     `run` does it too, with the options as they are. `proxy_location` is where proxies run: "EveryNode" (as is),
-    "HeadOnly" or "Disabled". `logging_config` is how the controller, the proxies, and replicas without one of their
-    own write their logs, `tracing_config` which requests become spans, `controller_options` the environment of the
-    controller. When services run already, other options than theirs are an error: shut them down first.
+    "HeadOnly" or "Disabled". With `grpc_options` they serve gRPC as well. `logging_config` is how the controller, the
+    proxies, and replicas without one of their own write their logs, `tracing_config` which requests become spans,
+    `controller_options` the environment of the controller. When services run already, other options than theirs are
+    an error: shut them down first.
 
-    Raises ConfigError for options that are wrong, ServeError if the port cannot be had.
+    Raises ConfigError for options that are wrong, ServeError if a port cannot be had.
 
     Example: `serve.start(http_options={"port": 8080})`
     """
     from shoal.serve.proxy.actor import require
 
+    if kwargs:
+        raise ConfigError(
+            f"start() has no {', '.join(sorted(kwargs))}: what proxies do is said by http_options and grpc_options"
+        )
     for package in ("uvicorn", "starlette"):
         require(package)
     options = _http_options(http_options, proxy_location)
     if options.http2:
         require("hypercorn", "http2")
     make_ingress(options.ingress).check(options)
+    rpcs = make_grpc(grpc_options)
+    if rpcs.grpc_servicer_functions:
+        for package in ("grpc", "google.protobuf"):
+            require(package, "grpc")
+        rpcs.grpc_servicer_func_callable  # noqa: B018  (what cannot be imported is told here, not by a proxy)
     logs, spans = make_logging(logging_config), make_tracing(tracing_config)
     controls = (
         controller_options
@@ -119,14 +134,18 @@ def start(
             max_concurrency=1_000_000,
             runtime_env=dict(controls.runtime_env) if controls.runtime_env else None,
         )
-        .remote(options, logs, spans)
+        .remote(options, logs, spans, rpcs)
     )
     running = shoal.get(made.begin.remote(), timeout=_BEGIN_SECONDS)
     if there is not None:
-        if asked and running["http"] != options:
-            raise ServeError(
-                f"services run already with {running['http']}; call serve.shutdown() before you start them with others"
-            )
+        for differs, what in (
+            (asked and running["http"] != options, running["http"]),
+            (grpc_options is not None and running["grpc"] != rpcs, running["grpc"]),
+        ):
+            if differs:
+                raise ServeError(
+                    f"services run already with {what}; call serve.shutdown() before you start them with others"
+                )
         return
     told = shoal.get(made.proxies_ready.remote(_BEGIN_SECONDS), timeout=2 * _BEGIN_SECONDS)
     mine = shoal.get_runtime_context().get_node_id()
@@ -270,13 +289,14 @@ def status() -> ServeStatus:
 
 @attrs.frozen
 class ProxyAddress:
-    """Where one node's proxy listens; `message` says why it does not."""
+    """Where one node's proxy listens; `message` says why it does not. `grpc_port` is 0 where it serves no gRPC."""
 
     node_id: str
     host: str
     port: int
     url: str
     message: str
+    grpc_port: int = 0
 
 
 def proxies() -> list[ProxyAddress]:
@@ -286,9 +306,17 @@ def proxies() -> list[ProxyAddress]:
     """
     told = shoal.get(_controller().proxies_ready.remote(_BEGIN_SECONDS), timeout=2 * _BEGIN_SECONDS)
     options = shoal.get(_controller().begin.remote(), timeout=_BEGIN_SECONDS)["http"]
+    rpcs = shoal.get(_controller().grpc_ports.remote(), timeout=_BEGIN_SECONDS)
     scheme = "https" if options.ssl_certfile else "http"
     return [
-        ProxyAddress(node, host, port, f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}", message)
+        ProxyAddress(
+            node,
+            host,
+            port,
+            f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}",
+            message,
+            rpcs.get(node, 0),
+        )
         for node, (host, port, message) in told.items()
     ]
 
@@ -333,6 +361,30 @@ def scale(deployment_name: str, num_replicas: int, app_name: str = "default") ->
         raise ConfigError(f"num_replicas must be a whole number ≥ 0, not {describe(num_replicas)}")
     try:
         shoal.get(_controller().scale.remote(app_name, deployment_name, num_replicas), timeout=_BEGIN_SECONDS)
+    except ValueError as error:
+        raise ServeError(str(error).splitlines()[-1]) from None
+
+
+def canary(
+    app_name: str, application: str | None, weight: float = 0.0, header: Mapping[str, str] | None = None
+) -> None:
+    """Send part of the HTTP and gRPC requests of an application to another one; with `application=None` none any more.
+
+    The share `weight` (0 to 1) of them goes there, and those with any of the values of `header` (of gRPC: metadata).
+    The other application needs no route of its own, and may have one. When this returns, the proxies know. Each call
+    says all there is: none of an earlier call's stays.
+
+    Raises ConfigError, ServeError if there is no such application.
+
+    Example: `serve.canary("words", "words-v2", weight=0.1, header={"X-Canary": "on"})`
+    """
+    made = (
+        None if application is None else Canary(application=application, weight=weight, header=header or {})
+    )
+    if made is None and (weight or header):
+        raise ConfigError("application=None ends a canary: leave weight and header out")
+    try:
+        shoal.get(_controller().set_canary.remote(app_name, made), timeout=_BEGIN_SECONDS)
     except ValueError as error:
         raise ServeError(str(error).splitlines()[-1]) from None
 

@@ -109,6 +109,94 @@ def run(
             api.shutdown()
 
 
+@serve_command.command()
+@_address
+@click.option("--http-host", help="The address at which proxies listen. Default: loopback.")
+@click.option("--http-port", type=int, help="The port of HTTP. Default: 8000.")
+@click.option(
+    "--proxy-location", type=click.Choice(["EveryNode", "HeadOnly", "Disabled"]), help="Where proxies run."
+)
+@click.option("--grpc-port", type=int, help="The port of gRPC. Default: 9000.")
+@click.option(
+    "--grpc-servicer-functions",
+    multiple=True,
+    metavar="MODULE:NAME",
+    help="A function add_…Servicer_to_server, once for each service; with one, proxies serve gRPC.",
+)
+@click.option(
+    "--grpc-enable-reflection/--grpc-disable-reflection",
+    default=False,
+    help="Tell clients of gRPC which services there are.",
+)
+@_json
+def start(
+    address: str | None,
+    http_host: str | None,
+    http_port: int | None,
+    proxy_location: str | None,
+    grpc_port: int | None,
+    grpc_servicer_functions: tuple[str, ...],
+    grpc_enable_reflection: bool,
+    as_json: bool,
+) -> None:
+    """Start the controller and the proxies on a cluster, without applications."""
+    from shoal.serve import api
+
+    http = {key: value for key, value in (("host", http_host), ("port", http_port)) if value is not None}
+    rpcs: dict[str, Any] = {} if grpc_port is None else {"port": grpc_port}
+    if grpc_servicer_functions:
+        rpcs["grpc_servicer_functions"] = list(grpc_servicer_functions)
+    elif grpc_port is not None or grpc_enable_reflection:
+        raise click.UsageError("gRPC is served where --grpc-servicer-functions says what")
+    if grpc_enable_reflection:
+        rpcs["enable_reflection"] = True
+    location = {} if proxy_location is None else {"proxy_location": proxy_location}
+    with _session(address):
+        api.start(http_options=http or None, grpc_options=rpcs or None, **location)  # type: ignore[arg-type]
+        told: list[dict[str, Any]] = [
+            {"url": each.url, "grpc_port": each.grpc_port} for each in api.proxies()
+        ]
+        lines = [
+            each["url"] + (f", gRPC at port {each['grpc_port']}" if each["grpc_port"] else "")
+            for each in told
+        ]
+        click.echo(
+            json.dumps({"proxies": told}) if as_json else "\n".join(f"serving at {line}" for line in lines)
+        )
+
+
+@serve_command.command()
+@click.argument("app")
+@click.argument("to", required=False)
+@_address
+@click.option("--weight", type=float, default=0.0, help="The share of requests that goes there, 0 to 1.")
+@click.option("--header", multiple=True, metavar="NAME=VALUE", help="Requests with this header go there.")
+@click.option("--off", is_flag=True, help="Send all requests to the application itself again.")
+@_json
+def canary(
+    app: str,
+    to: str | None,
+    address: str | None,
+    weight: float,
+    header: tuple[str, ...],
+    off: bool,
+    as_json: bool,
+) -> None:
+    """Send part of the requests of application APP to application TO."""
+    from shoal.serve import api
+
+    if off == (to is not None):
+        raise click.UsageError("name the application that gets the requests, or say --off")
+    if any("=" not in each for each in header):
+        raise click.UsageError("--header is NAME=VALUE")
+    headers = dict(each.split("=", 1) for each in header)
+    with _session(address):
+        api.canary(app, to, weight, headers)
+        facts = {"application": app, "canary": to, "weight": weight, "header": headers}
+        text = f"{app} has no canary" if off else f"{weight:.0%} of {app} goes to {to}"
+        click.echo(json.dumps(facts) if as_json else text)
+
+
 def _addresses() -> list[tuple[str, int]]:
     import shoal
     from shoal.serve.api import controller_or_none

@@ -12,6 +12,7 @@ from shoal.errors import ConfigError, describe
 from shoal.serve import checks
 from shoal.serve.companion_config import DeploymentActorConfig
 from shoal.serve.gang import GangPlacementStrategy, GangRuntimeFailurePolicy, GangSchedulingConfig
+from shoal.serve.grpc_options import gRPCOptions
 from shoal.serve.policies import AutoscalingPolicy, RequestRouterConfig, policy_of
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "HTTPOptions",
     "ProxyLocation",
     "RequestRouterConfig",
+    "gRPCOptions",
 ]
 
 DEFAULT_HTTP_HOST = "127.0.0.1"

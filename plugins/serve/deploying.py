@@ -12,6 +12,7 @@ import shoal
 from shoal.errors import ConfigError
 from shoal.serve.api import controller_or_none, deploy_and_wait, start
 from shoal.serve.building import build, version_of, with_wishes
+from shoal.serve.canaries import canary_of
 from shoal.serve.deployment import Application, make_options
 from shoal.serve.logs import logging_config
 from shoal.serve.messages import ApplicationSpec
@@ -82,7 +83,12 @@ def built(schema: ServeApplicationSchema) -> ApplicationSpec:
             actor = {**options.ray_actor_options, "runtime_env": schema.runtime_env}
             options = attrs.evolve(options, ray_actor_options=actor)
         deployments[name] = attrs.evolve(one, options=options, version=version_of(options, one.code))
-    spec = attrs.evolve(spec, deployments=deployments, policy=policy_of(schema.autoscaling_policy))
+    spec = attrs.evolve(
+        spec,
+        deployments=deployments,
+        policy=policy_of(schema.autoscaling_policy),
+        canary=canary_of(schema.canary),
+    )
     return with_wishes(spec, logging_config(schema.logging_config), schema.external_scaler_enabled)
 
 
@@ -98,6 +104,7 @@ def deploy_config(config: ServeDeploySchema, wait: bool = True) -> None:
         start(
             proxy_location=config.proxy_location,
             http_options=http,
+            grpc_options=config.grpc_options.model_dump() if config.grpc_options is not None else None,
             logging_config=config.logging_config,
             tracing_config=config.tracing_config,
             controller_options=config.controller_options,

@@ -13,10 +13,14 @@ import attrs
 import shoal
 from shoal.serve.exceptions import BackPressureError, DeploymentUnavailableError, RequestCancelledError
 from shoal.serve.messages import DeploymentSeen
+from shoal.serve.policies import RequestRouterConfig
+from shoal.serve.request_router.driving import Routing
+from shoal.serve.request_router.router import RequestRouter
 from shoal.serve.routers.base import Asked, Candidate, Router
-from shoal.serve.routers.loading import make_router
+from shoal.serve.routers.loading import make_router, router_class
 
 _MODELS = 16  # of one replica that a caller remembers
+RESERVE = "reserve"  # the kind of a call that holds room at a replica, and sends nothing
 _REAP_AT = 256  # calls whose ends nobody has looked at
 
 
@@ -68,6 +72,7 @@ class Dispatcher:
         self._order: list[_Slot] = []
         self._router: Router | None = None
         self._router_config: Any = None
+        self._routing: Routing | None = None  # in the place of a router, one that may wait
         self.pending: deque[Call] = deque()
         self._flying: dict[int, Call] = {}
         self._reap_at = _REAP_AT
@@ -80,8 +85,8 @@ class Dispatcher:
         failed: list[tuple[Call, Exception]] = []
         with self.lock:
             self.version, self._seen = version, seen
-            if self._router is None or self._router_config != seen.router:
-                self._router, self._router_config = make_router(seen.router), seen.router
+            if self._router_config != seen.router:
+                self._make_router(seen.router)
             slots: dict[str, _Slot] = {}
             for each in seen.replicas:
                 slot = self._slots.get(each.replica_id)
@@ -97,7 +102,9 @@ class Dispatcher:
                 slot.stats = each.stats
                 slots[each.replica_id] = slot
             self._slots, self._order = slots, list(slots.values())
-            self._router.update(self._order)
+            for router in (self._router, self._routing):
+                if router is not None:
+                    router.update(self._order)
             if seen.gone:
                 error = DeploymentUnavailableError(self.key, seen.gone)
                 failed = [(call, error) for call in self.pending]
@@ -106,6 +113,16 @@ class Dispatcher:
             self._drain()
         for call, why in failed:
             _fail(call, why)
+
+    def _make_router(self, config: RequestRouterConfig) -> None:
+        cls = router_class(config)
+        if issubclass(cls, RequestRouter):
+            self._router, self._routing = None, Routing(self, cls, config, self._node_id)
+            for call in self.pending:
+                self._routing.begin(call)
+        else:
+            self._router, self._routing = make_router(config), None
+        self._router_config = config
 
     @property
     def replicas(self) -> list[_Slot]:
@@ -143,7 +160,38 @@ class Dispatcher:
                 raise BackPressureError(len(self.pending), most, told.status_code, told.retry_after_s)
             call.waiter = call.waiter or concurrent.futures.Future()
             self.pending.append(call)
+            if self._routing is not None:
+                self._routing.begin(call)
         self._wake()
+
+    def send_to(self, call: Call, replica: str) -> bool:
+        """Send a call that waits to a replica, if it has room. False: it has none, or is gone, or the call is over."""
+        with self.lock:
+            slot = self._slots.get(replica)
+            if slot is None or not slot.has_room or call not in self.pending:
+                return False
+            self.pending.remove(call)
+            try:
+                self._send(call, slot)
+            except Exception as error:  # what the arguments do when they are pickled
+                _fail(call, error)
+            return True
+
+    def refuse(self, call: Call, error: Exception) -> None:
+        """End a call that waits with an error."""
+        with self.lock:
+            if call in self.pending:
+                self.pending.remove(call)
+        if call.ref is None:
+            _fail(call, error)
+
+    def dispatch(self, held: Call, call: Call) -> None:
+        """Send a call where another of the kind "reserve" holds room. Raises what sending raises."""
+        with self.lock:
+            slot = held.candidate
+            assert slot is not None, "it has been chosen"
+            self._finish(held)
+            self._send(call, slot)
 
     def _choose(self, call: Call) -> _Slot | None:
         if not self._order or self._router is None:
@@ -152,6 +200,12 @@ class Dispatcher:
         return chosen  # type: ignore[no-any-return]
 
     def _send(self, call: Call, slot: _Slot) -> None:
+        if call.kind == RESERVE:
+            call.candidate = slot
+            slot.ongoing += 1
+            if call.waiter is not None and call.waiter.set_running_or_notify_cancel():
+                call.waiter.set_result(slot)
+            return
         method = slot.methods.get(call.kind)
         if method is None:
             method = getattr(slot.actor, call.kind)
@@ -205,6 +259,8 @@ class Dispatcher:
             slot = call.candidate
             if told is not None and slot is not None:
                 slot.told = max(0, told - slot.ongoing - 1)
+            if self._routing is not None:
+                self._routing.finished(call, told)
             if self.pending:
                 self._drain()
 
@@ -231,9 +287,14 @@ class Dispatcher:
             if slot is not None and self._slots.get(slot.replica_id) is slot:
                 del self._slots[slot.replica_id]
                 self._order = list(self._slots.values())
+                if self._routing is not None:
+                    self._routing.lost(slot.replica_id)
         self.finished(call)
 
     def _drain(self) -> None:
+        if self._routing is not None:
+            self._routing.wake()
+            return
         while self.pending:
             call = self.pending[0]
             try:
@@ -255,6 +316,8 @@ class Dispatcher:
         done = ready_now({_end_of(call): call for call in self._flying.values()})
         for call in done:
             self._finish(call)
+            if self._routing is not None:
+                self._routing.finished(call, None)
         return bool(done)
 
     def reap(self) -> None:

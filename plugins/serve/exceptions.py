@@ -99,3 +99,42 @@ class ReplicaUnavailableError(ServeError):
 
     def __str__(self) -> str:
         return self.message
+
+
+class gRPCStatusError(ServeError):  # noqa: N801  (the reference's name)
+    """A gRPC call ends with this status: what a method raises, or what was raised after it had set a code.
+
+    `code` is a `grpc.StatusCode`, `details` the text for the client (the original exception's if None),
+    `trailing_metadata` what is sent after it.
+
+    Example: `raise gRPCStatusError(error, grpc.StatusCode.NOT_FOUND, "no such picture")`
+    """
+
+    def __init__(
+        self,
+        original_exception: BaseException,
+        code: Any = None,
+        details: str | None = None,
+        trailing_metadata: tuple[tuple[str, str | bytes], ...] = (),
+    ) -> None:
+        super().__init__(original_exception, code, details, trailing_metadata)
+        self._original, self._code, self._details = original_exception, code, details
+        self.trailing_metadata = trailing_metadata
+
+    @property
+    def original_exception(self) -> BaseException:
+        """What was raised."""
+        return self._original
+
+    @property
+    def grpc_code(self) -> Any:
+        """The status, a `grpc.StatusCode`; None leaves it to the proxy."""
+        return self._code
+
+    @property
+    def grpc_details(self) -> str | None:
+        """The text for the client."""
+        return self._details
+
+    def __str__(self) -> str:
+        return self._details if self._details is not None else str(self._original)

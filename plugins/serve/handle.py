@@ -15,8 +15,8 @@ import shoal
 from shoal.errors import ActorDied, ActorError, ConfigError, GetTimeout, TaskCancelled, describe
 from shoal.interfaces.current import current
 from shoal.serve.callers import callers
-from shoal.serve.context import request_context
-from shoal.serve.dispatch import Call, Dispatcher
+from shoal.serve.context import ReplicaID, request_context
+from shoal.serve.dispatch import RESERVE, Call, Dispatcher
 from shoal.serve.exceptions import ReplicaUnavailableError, RequestCancelledError, ServeError
 from shoal.serve.messages import key_of
 from shoal.serve.routers.base import Asked
@@ -32,6 +32,35 @@ class HandleOptions:
     multiplexed_model_id: str = ""
     session_id: str = ""
     stream: bool = False
+
+
+class ReplicaSelection:
+    """A replica that `choose_replica` has chosen, with room held there for one request until `dispatch`, or the end."""
+
+    def __init__(self, held: Call) -> None:
+        self._held = held
+        self._used = False
+
+    @property
+    def _slot(self) -> Any:
+        slot = self._held.candidate
+        assert slot is not None, "it has been chosen"
+        return slot
+
+    @property
+    def replica_id(self) -> ReplicaID:
+        """The replica's name."""
+        return ReplicaID.from_full_id_str(self._slot.replica_id)
+
+    @property
+    def node_id(self) -> str:
+        """The node that it is on."""
+        return str(self._slot.node_id)
+
+    @property
+    def replica_metadata(self) -> Mapping[str, Any]:
+        """What its `record_routing_stats()` said last."""
+        return self._slot.stats  # type: ignore[no-any-return]
 
 
 class _Response:
@@ -276,6 +305,7 @@ class DeploymentHandle:
         self._app = app_name
         self._options = _options or HandleOptions()
         self._dispatcher: Dispatcher | None = None
+        self._closed: list[bool] = []  # shared with the handles made of this one
         self._asked = Asked(
             self._options.method_name, (), None, self._options.multiplexed_model_id, self._options.session_id
         )
@@ -311,14 +341,22 @@ class DeploymentHandle:
         multiplexed_model_id: str | None = None,
         session_id: str | None = None,
         stream: bool | None = None,
+        request_serialization: str | None = None,
+        response_serialization: str | None = None,
     ) -> DeploymentHandle:
         """Return the same handle with other options: the method, the model, the session, whether results are a
-        stream.
+        stream. Arguments and results travel as `"cloudpickle"` makes them, the one serialization that may be named.
 
         Raises ConfigError for values of the wrong kind.
 
         Example: `async for token in handle.options(stream=True).generate.remote(prompt)`
         """
+        for name, given in (
+            ("request_serialization", request_serialization),
+            ("response_serialization", response_serialization),
+        ):
+            if given not in (None, "cloudpickle"):
+                raise ConfigError(f"{name} must be 'cloudpickle', not {describe(given)}: there is no other")
         changes: dict[str, Any] = {}
         for name, value, kind in (
             ("method_name", method_name, str),
@@ -337,7 +375,7 @@ class DeploymentHandle:
 
     def _with(self, **changes: Any) -> DeploymentHandle:
         made = DeploymentHandle(self._name, self._app, attrs.evolve(self._options, **changes))
-        made._dispatcher = self._dispatcher
+        made._dispatcher, made._closed = self._dispatcher, self._closed
         return made
 
     def __getattr__(self, name: str) -> DeploymentHandle:
@@ -348,6 +386,8 @@ class DeploymentHandle:
         return made
 
     def _known_dispatcher(self) -> Dispatcher:
+        if self._closed:
+            raise ServeError(f"this handle of {self.deployment_id} was shut down: get another")
         dispatcher = self._dispatcher
         if dispatcher is None or dispatcher.engine is not current.engine:
             dispatcher = self._dispatcher = callers().dispatcher(self.deployment_id)
@@ -361,6 +401,13 @@ class DeploymentHandle:
         Raises BackPressureError, DeploymentUnavailableError, NotSerializable.
         """
         dispatcher = self._known_dispatcher()
+        streams = self._options.stream
+        call = self._call("stream" if streams else "call", args, kwargs, streams)
+        if not _passes_on(call, dispatcher):
+            dispatcher.start(call)
+        return (DeploymentResponseGenerator if streams else DeploymentResponse)(dispatcher, call)
+
+    def _call(self, kind: str, args: Any, kwargs: Any, streams: bool = False) -> Call:
         options, now = self._options, request_context.get()
         meta = (
             options.method_name,
@@ -370,11 +417,59 @@ class DeploymentHandle:
             now.trace,
         )
         asked = Asked(options.method_name, args, kwargs, options.multiplexed_model_id, options.session_id)
-        streams = options.stream
-        call = Call("stream" if streams else "call", meta, args, kwargs, asked, streams)
-        if not _passes_on(call, dispatcher):
-            dispatcher.start(call)
+        return Call(kind, meta, args, kwargs, asked, streams)
+
+    @contextlib.asynccontextmanager
+    async def choose_replica(self, *args: Any, **kwargs: Any) -> AsyncIterator[ReplicaSelection]:
+        """Have the router choose a replica for these arguments, and hold room there for one request.
+
+        Nothing is sent: `dispatch` does that, with other arguments if one likes, such as what the replica has said of
+        itself (`replica_metadata`). Raises as `remote` does.
+
+        Example:
+            async with handle.choose_replica(prompt) as chosen:
+                answer = await handle.dispatch(chosen, prompt, peer=chosen.replica_metadata["peer"])
+        """
+        dispatcher = self._known_dispatcher()
+        held = self._call(RESERVE, args, kwargs)
+        held.waiter = concurrent.futures.Future()
+        dispatcher.start(held)
+        try:
+            await asyncio.wrap_future(held.waiter)
+        except asyncio.CancelledError:
+            if not dispatcher.cancel(held):
+                dispatcher.finished(held)
+            raise
+        selection = ReplicaSelection(held)
+        try:
+            yield selection
+        finally:
+            selection._used = True
+            dispatcher.finished(held)
+
+    def dispatch(self, selection: ReplicaSelection, *args: Any, **kwargs: Any) -> Any:
+        """Call the method at the replica that was chosen, once, and return what `remote` does.
+
+        Raises ServeError for a selection that was used, or whose `async with` has ended.
+        """
+        if selection._used:
+            raise ServeError("a selection is for one request, inside of its `async with`: choose again")
+        selection._used = True
+        dispatcher = self._known_dispatcher()
+        streams = self._options.stream
+        call = self._call("stream" if streams else "call", args, kwargs, streams)
+        if any(isinstance(each, _Response) for each in (*args, *kwargs.values())):
+            raise TypeError("a response cannot be an argument of dispatch: await it first")
+        dispatcher.dispatch(selection._held, call)
         return (DeploymentResponseGenerator if streams else DeploymentResponse)(dispatcher, call)
+
+    def shutdown(self) -> None:
+        """Call nothing any more by this handle, and those made of it; what was asked goes on."""
+        self._closed.append(True)
+
+    async def shutdown_async(self) -> None:
+        """Do as `shutdown`."""
+        self.shutdown()
 
     def broadcast(self, method_name: str, *args: Any, **kwargs: Any) -> DeploymentBroadcastResponse:
         """Call a method of every replica that is known now, whatever it has to do, and return all their results.

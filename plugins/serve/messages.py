@@ -7,7 +7,8 @@ from typing import Any
 
 import attrs
 
-from shoal.serve.config import BackpressureConfig, HTTPOptions, RequestRouterConfig
+from shoal.serve.canaries import Canary
+from shoal.serve.config import BackpressureConfig, HTTPOptions, RequestRouterConfig, gRPCOptions
 from shoal.serve.deployment import DeploymentOptions
 from shoal.serve.gang import GangContext
 from shoal.serve.logs import LoggingConfig
@@ -45,6 +46,7 @@ class ApplicationSpec:
     config: Mapping[str, Any] | None = None
     external_scaler: bool = False  # numbers of replicas come from outside
     policy: Any = None  # decides for all its deployments together
+    canary: Canary | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -63,6 +65,7 @@ class ProxySetup:
     """How a proxy serves."""
 
     http: HTTPOptions
+    grpc: gRPCOptions
     logging: LoggingConfig | None = None
     tracing: TracingConfig | None = None
 
@@ -98,6 +101,8 @@ class RouteSeen:
     deployment: str
     asgi: bool = False
     docs_path: str | None = None
+    canary: Canary | None = None
+    canary_deployment: str = ""
 
 
 @attrs.frozen(kw_only=True)

@@ -131,6 +131,9 @@ class RequestRouterConfig:
     request_router_kwargs: Mapping[str, Any] = attrs.field(factory=dict)
     request_routing_stats_period_s: float = attrs.field(default=10.0, validator=checks.number(above=True))
     request_routing_stats_timeout_s: float = attrs.field(default=30.0, validator=checks.number(above=True))
+    initial_backoff_s: float = attrs.field(default=0.025, validator=checks.number(above=True))
+    backoff_multiplier: float = attrs.field(default=2.0, validator=checks.number(1.0))
+    max_backoff_s: float = attrs.field(default=0.5, validator=checks.number(above=True))
 
     def __attrs_post_init__(self) -> None:
         self.model_post_init(None)

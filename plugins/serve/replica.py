@@ -28,12 +28,14 @@ from shoal.serve.context import (
 from shoal.serve.deployment import DeploymentOptions
 from shoal.serve.exceptions import BackPressureError, ServeError
 from shoal.serve.exchange import Exchanges
+from shoal.serve.grpc_util import RayServegRPCContext
 from shoal.serve.ingresses.base import Door
 from shoal.serve.ingresses.loading import make_ingress
 from shoal.serve.instruments import ReplicaInstruments
 from shoal.serve.logs import ACCESS
 from shoal.serve.logs import set_up as set_up_logs
 from shoal.serve.messages import DeploymentSpec, ReplicaSetup
+from shoal.serve.rpc import Inboxes, as_bytes, failure, named
 from shoal.serve.running import in_thread, kind_of
 from shoal.serve.scopes import unpack
 from shoal.serve.tracing import set_up as set_up_spans
@@ -63,6 +65,7 @@ class Replica:
         self._ended = asyncio.Event()
         self._exchanges: Exchanges | None = None
         self._door: Door | None = None
+        self._inboxes = Inboxes()
         self._ready = False
         self._access = False
         self._tracer: Any = None
@@ -242,6 +245,62 @@ class Replica:
                 failed = False
         finally:
             self._end(started, failed)
+
+    async def rpc(self, meta: Meta, context: RayServegRPCContext, message: Any, inbox: str) -> Any:
+        """Answer a gRPC call with one message: returns its bytes, and the context with what the method has set.
+
+        With `inbox` the client sends many messages, which come by `rpc_push`.
+        """
+        started = self._begin(meta)
+        failed = True
+        given = self._inboxes.open(inbox) if inbox else message
+        try:
+            async with self._room, self._span(meta) if self._tracer else _NO_SPAN:
+                function, kind = self._method(meta[0])
+                if kind == "generator":
+                    raise TypeError(
+                        f"{meta[0]} is a generator, but its proto says that it returns one message"
+                    )
+                run = functools.partial(function, given, **named(function, context))
+                value = await self._run_any(run, (), {})
+                failed = False
+                return as_bytes(value, meta[0]), context
+        except Exception as error:  # of the user's method
+            raise failure(error, context) from error
+        finally:
+            self._inboxes.close(inbox)
+            self._end(started, failed)
+
+    async def rpc_stream(self, meta: Meta, context: RayServegRPCContext, message: Any, inbox: str) -> Any:
+        """Answer a gRPC call with many messages: yields the bytes of each, and the context at last."""
+        started = self._begin(meta)
+        failed = True
+        given = self._inboxes.open(inbox) if inbox else message
+        try:
+            async with self._room, self._span(meta) if self._tracer else _NO_SPAN:
+                function, _ = self._method(meta[0])
+                made = function(given, **named(function, context))
+                if inspect.isawaitable(made):
+                    made = await made
+                if not hasattr(made, "__aiter__"):
+                    if not inspect.isgenerator(made):
+                        raise TypeError(
+                            f"{meta[0]} must be a generator, as its proto says, not {describe(made)}"
+                        )
+                    made = in_thread(made)
+                async for value in made:
+                    yield as_bytes(value, meta[0])
+                failed = False
+                yield context
+        except Exception as error:  # of the user's method
+            raise failure(error, context) from error
+        finally:
+            self._inboxes.close(inbox)
+            self._end(started, failed)
+
+    async def rpc_push(self, inbox: str, message: Any, over: bool) -> bool:
+        """Hand on what a gRPC client has sent. False: nobody reads any more."""
+        return await self._inboxes.push(inbox, message, over)
 
     async def http(self, meta: Meta, packed: bytes, body: bytes) -> Any:
         """Answer an HTTP request: with all of it, or with its beginning and the number of a stream to pull."""

@@ -35,6 +35,7 @@ __all__ = [
     "ServeApplicationSchema",
     "ServeDeploySchema",
     "ServeStatus",
+    "gRPCOptionsSchema",
     "read_config",
 ]
 
@@ -110,6 +111,7 @@ class ServeApplicationSchema(_Strict):
     autoscaling_policy: dict[str, Any] | None = None
     logging_config: dict[str, Any] | None = None
     external_scaler_enabled: bool = False
+    canary: dict[str, Any] | None = None
 
     @field_validator("route_prefix")
     @classmethod
@@ -148,11 +150,27 @@ class HTTPOptionsSchema(_Strict):
     ssl_ca_certs: str | None = None
 
 
+class gRPCOptionsSchema(_Strict):  # noqa: N801  (the reference's name)
+    """How proxies serve gRPC; see `gRPCOptions`."""
+
+    port: int = Field(default=9000, ge=0, le=65535)
+    grpc_servicer_functions: list[str] = Field(default_factory=list)
+    request_timeout_s: float | None = None
+    enable_reflection: bool = False
+    host: str = "127.0.0.1"
+    ssl_keyfile: str | None = None
+    ssl_certfile: str | None = None
+    ssl_ca_certs: str | None = None
+    max_message_bytes: int = Field(default=64 << 20, ge=1)
+    max_concurrent_rpcs: int = Field(default=10_000, ge=1)
+
+
 class ServeDeploySchema(_Strict):
     """A whole config file: proxies, and all applications. Those that it does not name are deleted."""
 
     proxy_location: str = "EveryNode"
     http_options: HTTPOptionsSchema | None = None
+    grpc_options: gRPCOptionsSchema | None = None
     controller_options: dict[str, Any] | None = None
     logging_config: dict[str, Any] | None = None
     tracing_config: dict[str, Any] | None = None

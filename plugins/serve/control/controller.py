@@ -16,7 +16,8 @@ import cloudpickle
 
 from shoal.errors import ShoalError
 from shoal.interfaces.current import current
-from shoal.serve.config import HTTPOptions
+from shoal.serve.canaries import Canary
+from shoal.serve.config import HTTPOptions, gRPCOptions
 from shoal.serve.control import saved
 from shoal.serve.control.events import (
     Action,
@@ -28,6 +29,7 @@ from shoal.serve.control.events import (
     Reconfigure,
     Save,
     Scale,
+    SetCanary,
     Start,
     Stop,
     Tick,
@@ -66,14 +68,16 @@ class Controller:
         http: HTTPOptions,
         logging: LoggingConfig | None = None,
         tracing: TracingConfig | None = None,
+        grpc: gRPCOptions | None = None,
     ) -> None:
         self._http = http
+        self._grpc = grpc or gRPCOptions()
         if logging is not None:
             set_up_logs(logging, "controller", str(os.getpid()), {"component": "controller"})
         self._machine = Machine(lambda: uuid.uuid4().hex[:8])
         self._news = News(self._unknown)
         self._replicas = Replicas(self._happened, self._news, logging, tracing, self._restated, http)
-        self._proxies = Proxies(http, logging, tracing)
+        self._proxies = Proxies(http, self._grpc, logging, tracing)
         self._scaler = Scaler(self._machine, self._replicas)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._changed = asyncio.Event()
@@ -90,7 +94,7 @@ class Controller:
         if self._beginning is None:
             self._beginning = asyncio.get_running_loop().create_task(self._begin())
         await asyncio.shield(self._beginning)
-        return {"http": self._http}
+        return {"http": self._http, "grpc": self._grpc}
 
     async def _begin(self) -> None:
         await self._take_over()
@@ -162,6 +166,23 @@ class Controller:
             )
         self._act(self._machine.handle(Scale(app, deployment, replicas, "asked"), time.monotonic()))
 
+    async def set_canary(self, app: str, canary: Canary | None) -> None:
+        """Send part of an application's requests to another, or (None) none any more.
+
+        Raises ValueError if either is not there.
+        """
+        await self.begin()
+        for name in (app, *(() if canary is None else (canary.application,))):
+            found = self._machine.apps.get(name)
+            if found is None or found.deleting:
+                raise ValueError(
+                    f"there is no application named {name!r}; there are: {sorted(self._machine.apps)}"
+                )
+        if canary is not None and canary.application == app:
+            raise ValueError(f"application {app!r} cannot be its own canary")
+        self._act(self._machine.handle(SetCanary(app, canary), time.monotonic()))
+        await self._news.heard(ROUTES, _HEARD_SECONDS)
+
     async def wait_for(self, names: list[str], seconds: float) -> dict[str, tuple[str, str]]:
         """Return the status and message of applications, when they run or have failed, or that many seconds later."""
         await self.begin()
@@ -199,6 +220,11 @@ class Controller:
         """Return host, port and message of each node's proxy, when all serve or have failed."""
         await self.begin()
         return await self._proxies.ready(seconds)
+
+    async def grpc_ports(self) -> dict[str, int]:
+        """Return where each node's proxy listens for gRPC, 0 where it does not."""
+        await self.begin()
+        return {node: each["grpc_port"] for node, each in self._proxies.details().items()}
 
     async def status(self) -> dict[str, Any]:
         """Return how everything stands, in plain values."""
@@ -364,6 +390,10 @@ class Controller:
             routed = app.routed
             if routed is not None and routed.route_prefix is not None and not app.deleting:
                 spec = routed.deployments[routed.ingress]
+                canary = app.spec.canary
+                other = self._machine.apps.get(canary.application) if canary is not None else None
+                if other is None or other.deleting or other.routed is None:
+                    canary = None  # it does not serve, or not yet
                 routes.append(
                     RouteSeen(
                         prefix=routed.route_prefix,
@@ -371,6 +401,8 @@ class Controller:
                         deployment=routed.ingress,
                         asgi=spec.kind == "asgi",
                         docs_path=spec.docs_path,
+                        canary=canary,
+                        canary_deployment=other.routed.ingress if other is not None and other.routed else "",
                     )
                 )
         self._news.publish(ROUTES, routes)

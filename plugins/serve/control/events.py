@@ -6,6 +6,7 @@ from typing import Any
 
 import attrs
 
+from shoal.serve.canaries import Canary
 from shoal.serve.gang import GangContext
 from shoal.serve.messages import ApplicationSpec
 
@@ -77,7 +78,15 @@ class Scale:
     why: str = ""
 
 
-Event = Deploy | Delete | Tick | Placed | Started | Failed | Died | Stopped | Scale
+@attrs.frozen
+class SetCanary:
+    """Part of an application's requests goes to another, or (None) none any more."""
+
+    app: str
+    canary: Canary | None
+
+
+Event = SetCanary | Deploy | Delete | Tick | Placed | Started | Failed | Died | Stopped | Scale
 
 
 @attrs.frozen

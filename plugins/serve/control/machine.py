@@ -26,6 +26,7 @@ from shoal.serve.control.events import (
     Reconfigure,
     Save,
     Scale,
+    SetCanary,
     Start,
     Started,
     Stop,
@@ -156,6 +157,10 @@ class Machine:
                 return actions
             case Scale():
                 return self._scale(event, now)
+            case SetCanary():
+                changed = self.apps[event.app]
+                changed.spec = attrs.evolve(changed.spec, canary=event.canary)
+                return [PublishRoutes(), Save()]
         deployment = self._where.get(event.replica)
         if deployment is None:
             return []
@@ -181,6 +186,10 @@ class Machine:
             app = self.apps.get(spec.name)
             if app is None:
                 app = self.apps[spec.name] = ApplicationState(spec, now)
+            if (
+                spec.config is None
+            ):  # what a program deploys anew keeps its canary; a config file says it itself
+                spec = attrs.evolve(spec, canary=app.spec.canary)
             app.spec, app.deployed_at, app.deleting = spec, now, False
             for name, wanted in spec.deployments.items():
                 actions += self._want(app, name, wanted, now)

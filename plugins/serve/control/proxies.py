@@ -13,7 +13,7 @@ import attrs
 
 import shoal
 from shoal.errors import ActorError, ShoalError
-from shoal.serve.config import HTTPOptions, ProxyLocation
+from shoal.serve.config import HTTPOptions, ProxyLocation, gRPCOptions
 from shoal.serve.control.replicas import answer_of
 from shoal.serve.ingresses.loading import make_ingress
 from shoal.serve.logs import LoggingConfig
@@ -37,6 +37,7 @@ class _Held:
     status: ProxyStatus = ProxyStatus.STARTING
     host: str = ""
     port: int = 0
+    grpc_port: int = 0
     message: str = ""
     pid: int = 0
     task: asyncio.Task[None] | None = None
@@ -48,11 +49,12 @@ class Proxies:
     def __init__(
         self,
         http: HTTPOptions,
+        grpc: gRPCOptions,
         logging: LoggingConfig | None = None,
         tracing: TracingConfig | None = None,
     ) -> None:
         self._http = http
-        self._setup = ProxySetup(http=http, logging=logging, tracing=tracing)
+        self._setup = ProxySetup(http=http, grpc=grpc, logging=logging, tracing=tracing)
         self._held: dict[str, _Held] = {}
         self._changed = asyncio.Event()
         self._looked = False
@@ -92,7 +94,8 @@ class Proxies:
         while not self._ends:
             try:
                 held.actor = await asyncio.to_thread(_create, held.node_id, self._setup_of(held))
-                held.host, held.port, held.pid = await answer_of(held.actor.start.remote(), _START_SECONDS)
+                told = await answer_of(held.actor.start.remote(), _START_SECONDS)
+                held.host, held.port, held.pid, held.grpc_port = told
                 held.status, held.message = ProxyStatus.HEALTHY, ""
                 self._tell()
                 await held.actor.until_end.remote()
@@ -150,6 +153,7 @@ class Proxies:
                 "status": held.status.value,
                 "host": held.host,
                 "port": held.port,
+                "grpc_port": held.grpc_port,
                 "pid": held.pid,
                 "message": held.message,
                 "actor_id": held.actor._shoal_info.actor_id.hex() if held.actor is not None else "",

@@ -6,6 +6,8 @@ import time
 from collections import Counter
 from typing import Any
 
+import attrs
+
 from shoal.serve.control.machine import ApplicationState, Machine
 
 
@@ -27,6 +29,9 @@ def describe(machine: Machine) -> dict[str, Any]:
             "ingress": app.spec.ingress,
             "docs_path": app.spec.deployments[app.spec.ingress].docs_path,
             "config": app.spec.config,
+            "canary": None
+            if app.spec.canary is None
+            else attrs.asdict(app.spec.canary, value_serializer=lambda _, __, value: value),
             "deployments": {
                 each: {
                     "name": each,

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     AnyServer = Server | Http2Server
 
+    from shoal.serve.proxy.grpc_server import GrpcServer
+
 _BACKLOG = 2048
 _STARTED_SECONDS = 20.0
 
@@ -35,15 +37,20 @@ class Proxy:
         self._server: AnyServer | None = None
         self._task: asyncio.Task[None] | None = None
         self._address = ("", 0)
+        self._grpc_options = setup.grpc
+        self._grpc: GrpcServer | None = None
         self._ended = asyncio.Event()
         self._starting = asyncio.Lock()
 
-    async def start(self) -> tuple[str, int, int]:
-        """Begin to serve and return host, port and process. Raises OSError if the port is taken, ConfigError."""
+    async def start(self) -> tuple[str, int, int, int]:
+        """Begin to serve and return host, port, process, and the port of gRPC (0 without).
+
+        Raises OSError if a port is taken, ConfigError.
+        """
         async with self._starting:
             if self._server is None:
                 await self._start()
-        return (*self._address, os.getpid())
+        return (*self._address, os.getpid(), self._grpc.port if self._grpc is not None else 0)
 
     async def _start(self) -> None:
         from shoal.serve.callers import callers
@@ -53,6 +60,12 @@ class Proxy:
         try:
             app = ProxyApp(self._http)
             server = _make_server(app, self._http)
+            if self._grpc is None and self._grpc_options.grpc_servicer_functions:
+                from shoal.serve.proxy.grpc_server import GrpcServer
+
+                rpcs = GrpcServer(self._grpc_options, app.routes, self._http.access_log)
+                await rpcs.start()
+                self._grpc = rpcs
             callers().on_routes(app.on_routes)
             self._task = await self._serve(app, server, sock)
         except BaseException:
@@ -79,6 +92,8 @@ class Proxy:
         if self._server is not None and self._task is not None:
             self._server.should_exit = True
             await asyncio.wait({self._task}, timeout=10.0)
+        if self._grpc is not None:
+            await self._grpc.stop()
         self._ended.set()
 
 
@@ -132,5 +147,9 @@ def require(package: str, extra: str = "serve") -> None:
     """Raise ConfigError if a package of an extra is not there."""
     import importlib.util
 
-    if importlib.util.find_spec(package) is None:
+    try:
+        found = importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # of a part, without the whole
+        found = False
+    if not found:
         raise ConfigError(f"shoal.serve needs {package}: install it with `pip install 'shoal[{extra}]'`")

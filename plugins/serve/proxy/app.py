@@ -59,12 +59,19 @@ class ProxyApp:
         self._routes = Routes(routes)
         for each in routes:
             callers().dispatcher(key_of(each.app, each.deployment))
+            if each.canary is not None:
+                callers().dispatcher(key_of(each.canary.application, each.canary_deployment))
         self._loop.call_soon_threadsafe(self._known.set)
 
     async def until_known(self) -> None:
         """Wait until the routes are known. Raises asyncio.TimeoutError if they do not come."""
         if not self._known.is_set():
             await asyncio.wait_for(self._known.wait(), _KNOWN_SECONDS)
+
+    async def routes(self) -> Routes:
+        """Return the routes as they are now; the first time waits for them, within a bound."""
+        await self.until_known()
+        return self._routes
 
     def request(self, scope: Any, receive: Any, send: Any, found: Found, path: str) -> Request:
         """Return what answers a request to one of the routes."""
@@ -94,6 +101,8 @@ class ProxyApp:
                 return
             await _answer(send, 404, f"no application serves {path!r}; GET /-/routes lists what there is\n")
             return
+        if found.canary is not None:
+            found = found.pick(scope["headers"])
         request = self.request(scope, receive, send, found, path)
         spans = tracer()
         self.ongoing += 1
@@ -355,6 +364,14 @@ class ProxiedRequest(Request):
             tries -= 1
             try:
                 status, headers, first, stream, ongoing = await self._answer_or_leave(call)
+            except DeploymentUnavailableError:
+                back = self.found.other
+                if back is None:
+                    raise
+                # A canary that was just ended: nothing was sent, and the stable version has the request.
+                self.found, self.dispatcher = back, callers().dispatcher(back.key)
+                tries += 1
+                continue
             except ActorError as error:
                 if isinstance(error, ActorDied):
                     self.dispatcher.lost(call)

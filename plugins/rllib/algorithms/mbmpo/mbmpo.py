@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from shoal.errors import ConfigError
-from shoal.rllib.algorithms.algorithm import Algorithm
+from shoal.rllib.algorithms.array_algorithm import ArrayAlgorithm
 from shoal.rllib.algorithms.mbmpo.adaptation import LEAST_SPREAD, Paths, adapted, outer_loss, stacked
 from shoal.rllib.algorithms.mbmpo.imagination import play_in_models
 from shoal.rllib.algorithms.off_policy.off_policy import as_arrays, as_tensors
@@ -28,7 +28,7 @@ _SPREAD = -0.7  # the logarithm of actions' spread at first
 _KEPT = ("observations", "actions", "next_observations")
 
 
-class MBMPO(Algorithm):
+class MBMPO(ArrayAlgorithm):
     """Model-based meta-policy optimisation (Clavera et al., 2018).
 
     Example: `MBMPOConfig().environment(PointMass).training(horizon=25).build().train()["episode_reward_mean"]`
