@@ -433,3 +433,47 @@ def test_wrong_settings_are_told(family: str, settings: dict[str, Any], told: st
 def test_the_class_follows_from_what_is_told() -> None:
     assert small().algorithm_class() is ComponentPPO
     assert PPOConfig().algorithm_class().__name__ == "PPO"
+
+
+def test_a_configuration_is_a_mapping() -> None:
+    config = PPOConfig().environment("CartPole-v1").training(lr=0.1)
+    assert config["lr"] == config.get("lr") == dict(config.items())["lr"] == 0.1
+    assert "num_workers" in config
+    assert "nothing" not in config
+    config["num_workers"] = 2
+    assert config.num_rollout_workers == config["num_env_runners"] == 2
+    assert config.pop("lr") == 0.1
+    assert config["lr"] == PPOConfig().lr
+    assert PPOConfig.overrides(num_sgd_iter=3) == {"num_epochs": 3}
+    again = AlgorithmConfig.from_state(config.get_state())
+    assert isinstance(again, PPOConfig)
+    assert again.num_env_runners == 2
+    assert config.serialize()["env"] == "CartPole-v1"
+    assert not config.is_multi_agent
+    config.freeze()
+    with pytest.raises(ConfigError, match="is frozen"):
+        config.training(lr=1.0)
+    assert config.copy(copy_frozen=False).training(lr=1.0).lr == 1.0
+    with pytest.raises(KeyError, match="no setting 'nothing'"):
+        config["nothing"]
+
+
+def test_an_algorithm_is_made_of_its_checkpoint(tmp_path: Path) -> None:
+    config = small().rl_module(model_config={"fcnet_hiddens": (8,)})
+    first = config.build()
+    try:
+        first.train()
+        path = first.save(tmp_path / "checkpoint")
+        again = Algorithm.from_checkpoint(path)
+        seen = np.array([0.1, -0.2, 0.03, 0.4], np.float32)
+        assert again.iteration == 1
+        assert again.compute_single_action(seen, explore=False) == first.compute_single_action(
+            seen, explore=False
+        )
+        again.stop()
+    finally:
+        first.stop()
+    with pytest.raises(ConfigError, match="is of ComponentPPO, which is no PolicyGradient"):
+        PolicyGradient.from_checkpoint(path)
+    with pytest.raises(FileNotFoundError, match=r"no config\.pkl"):
+        Algorithm.from_checkpoint(tmp_path)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import torch
 
@@ -275,6 +276,9 @@ class Algorithm(ABC):
             "seconds": self._seconds,
             "episodes": list(self._episodes),
         }
+        unfinished = folder / ".config.pkl.part"
+        unfinished.write_bytes(cloudpickle.dumps(self.config))
+        os.replace(unfinished, folder / "config.pkl")
         unfinished = folder / ".algorithm.json.part"
         unfinished.write_text(json.dumps(about))
         os.replace(unfinished, folder / "algorithm.json")
@@ -301,6 +305,30 @@ class Algorithm(ABC):
         self._iteration, self._steps, self._seconds = about["iteration"], about["steps"], about["seconds"]
         self._episodes = deque(map(tuple, about["episodes"]), maxlen=_EPISODES)
         self.callbacks("on_checkpoint_loaded", algorithm=self)
+
+    @classmethod
+    def from_checkpoint(cls, path: str | os.PathLike[str]) -> Algorithm:
+        """Return the algorithm of a checkpoint, made with its settings, going on from there.
+
+        The settings are unpickled: open only checkpoints whose writer you trust. Raises FileNotFoundError, and
+        ConfigError for the checkpoint of another algorithm than the class that is asked.
+
+        Example: `PPO.from_checkpoint("/tmp/checkpoint").train()`
+        """
+        file = Path(path) / "config.pkl"
+        if not file.is_file():
+            raise FileNotFoundError(f"{path} holds no checkpoint: there is no config.pkl")
+        config: AlgorithmConfig = cloudpickle.loads(file.read_bytes())
+        kind = config.algorithm_class()
+        if kind is None or not issubclass(kind, cls):
+            raise ConfigError(f"{path} is of {kind and kind.__name__}, which is no {cls.__name__}")
+        made = config.build()
+        try:
+            made.restore(path)
+        except BaseException:
+            made.stop()
+            raise
+        return made
 
     def stop(self) -> None:
         """End the runners. Again does nothing."""

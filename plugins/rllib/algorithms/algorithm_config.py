@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from shoal.errors import ConfigError, describe
 from shoal.rllib.algorithms.component_config import COMPONENTS, ComponentConfig
+from shoal.rllib.algorithms.config_mapping import ConfigMapping
 from shoal.rllib.callbacks.callbacks import MOMENTS, Callbacks
 from shoal.rllib.multi_agent.policies import specs_of
 
@@ -32,7 +33,7 @@ OLDER = {
 MODEL = {"fcnet_hiddens": (256, 256), "fcnet_activation": "tanh", "vf_share_layers": False}
 
 
-class AlgorithmConfig(ComponentConfig):
+class AlgorithmConfig(ConfigMapping, ComponentConfig):
     """Settings of an algorithm. Each family of settings is a method with the settings' names; all of them may be read.
 
     Unknown settings raise ConfigError with the nearest name that there is, wrong values with what is allowed.
@@ -173,19 +174,25 @@ class AlgorithmConfig(ComponentConfig):
         """Say what makes runs alike: `seed`."""
         return self._set("debugging", settings)
 
-    def copy(self: C) -> C:
-        """Return a configuration of its own, equal to this one."""
+    def copy(self: C, copy_frozen: bool | None = None) -> C:
+        """Return a configuration of its own, equal to this one; frozen if it is (None), or as `copy_frozen` says."""
         made = type(self)(self._algo_class)
         made._settings = copy.deepcopy(self._settings)
+        if self._is_frozen if copy_frozen is None else copy_frozen:
+            made.freeze()
         return made
+
+    def present_name(self, name: str) -> str:
+        """Return the name that a setting has now."""
+        return OLDER.get(name, name)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all settings by their names."""
         return copy.deepcopy(self._settings)
 
-    def update_from_dict(self: C, settings: Mapping[str, Any]) -> C:
+    def update_from_dict(self: C, config_dict: Mapping[str, Any]) -> C:
         """Take settings by their names, whichever family they are of. Raises ConfigError as the families do."""
-        for name, value in settings.items():
+        for name, value in config_dict.items():
             present = OLDER.get(name, name)
             family = next((each for each, names in self.families.items() if present in names), "training")
             if value is not None or self._settings.get(present) is not None:
@@ -193,9 +200,9 @@ class AlgorithmConfig(ComponentConfig):
         return self
 
     @classmethod
-    def from_dict(cls: type[C], settings: Mapping[str, Any]) -> C:
+    def from_dict(cls: type[C], config_dict: Mapping[str, Any]) -> C:
         """Return a configuration with these settings, the others as they are by default."""
-        return cls().update_from_dict(settings)
+        return cls().update_from_dict(config_dict)
 
     def validate(self) -> None:
         """Raise ConfigError for settings that are wrong together."""
@@ -212,7 +219,7 @@ class AlgorithmConfig(ComponentConfig):
 
     def build(self, env: Any = None) -> Algorithm:
         """Return the algorithm, ready to train. Raises ConfigError for settings that are wrong."""
-        made = self.copy()
+        made = self.copy(copy_frozen=False)
         if env is not None:
             made.environment(env)
         searched = [name for name, value in made._settings.items() if is_searched(value)]
@@ -241,12 +248,16 @@ class AlgorithmConfig(ComponentConfig):
         """Return the callbacks, made anew."""
         return Callbacks(self.callbacks_class, self.moments())
 
-    def build_algo(self, env: Any = None) -> Algorithm:
-        """Do as `build`."""
-        return self.build(env)
+    def build_algo(self, env: Any = None, use_copy: bool = True) -> Algorithm:
+        """Do as `build`; without `use_copy` these settings are frozen."""
+        made = self.build(env)
+        if not use_copy:
+            self.freeze()
+        return made
 
     def _set(self: C, family: str, given: Mapping[str, Any]) -> C:
         known = self.families[family]
+        self._refuse_if_frozen()
         for name, value in given.items():
             present = OLDER.get(name, name)
             if present not in known:
