@@ -62,7 +62,7 @@ class Engine(ABC):
         """Return a vector for each text, and how many tokens they had. Raises ValueError if the engine makes none."""
         raise ValueError(f"the engine {self.name!r} makes no embeddings")
 
-    def check_health(self) -> None:
+    def check_health(self) -> None:  # noqa: B027  (most engines cannot tell)
         """Raise if the model cannot answer any more."""
 
 

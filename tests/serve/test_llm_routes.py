@@ -73,10 +73,14 @@ def config(folder: Path, **changes: Any) -> LLMConfig:
     return LLMConfig(model_loading_config={"model_id": "tiny", "model_source": str(folder)}, **changes)
 
 
+@pytest.fixture(scope="module")
+def engine(folder: Path) -> Engine:
+    """The engine with the model."""
+    return make_engine(config(folder))
+
+
 class TestTransformersEngine(EngineContract):
-    @pytest.fixture(scope="class")
-    def engine(self, folder: Path) -> Engine:
-        return make_engine(config(folder))
+    """The contract."""
 
 
 @pytest.fixture(scope="module")
