@@ -76,7 +76,6 @@ def test_it_learns_in_what_it_imagines(env: Any, iterations: int, reached: float
     assert told == pytest.approx(64 * 200 * (iterations - 1), rel=0.1), "the ratio of training"
 
 
-@pytest.mark.slow
 def test_the_first_dreamer_learns_too() -> None:
     algorithm = first().build()
     for _ in range(9):

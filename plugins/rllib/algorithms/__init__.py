@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from shoal.rllib.algorithms.bc import BC, BCConfig
     from shoal.rllib.algorithms.cql import CQL, CQLConfig
     from shoal.rllib.algorithms.dqn import DQN, DQNConfig
+    from shoal.rllib.algorithms.dreamerv3 import DreamerV3, DreamerV3Config
     from shoal.rllib.algorithms.impala import IMPALA, IMPALAConfig
     from shoal.rllib.algorithms.iql import IQL, IQLConfig
     from shoal.rllib.algorithms.marwil import MARWIL, MARWILConfig
@@ -35,6 +36,8 @@ __all__ = [
     "BCConfig",
     "CQLConfig",
     "DQNConfig",
+    "DreamerV3",
+    "DreamerV3Config",
     "IMPALAConfig",
     "IQLConfig",
     "MARWILConfig",
