@@ -127,6 +127,7 @@ MODULES: dict[str, tuple[Source, ...]] = {
         _of("shoal.serve.context"),
         _of("shoal.serve.companions", "DeploymentActorContext"),
     ),
+    "ray.serve.schema": (_of("shoal.serve.schema"), _of("shoal.serve.details")),
     "ray.serve.dag": (_of("shoal.dag", "InputNode"),),
     "ray.serve.experimental": (),  # has sub-modules only
     "ray.serve.experimental.consistent_hash_router": (

@@ -33,6 +33,8 @@ def build(
     found: dict[int, str] = {}
     names: dict[str, int] = {}
     specs: dict[str, DeploymentSpec] = {}
+    calls: dict[str, list[str]] = {}
+    path: list[str] = []
 
     def visit(one: Application) -> Any:
         if id(one) not in found:
@@ -42,11 +44,17 @@ def build(
             names[base] = number + 1
             mine = base if not number else f"{base}_{number}"
             found[id(one)] = mine
+            calls[mine] = []
+            path.append(mine)
             args = tuple(_replace(each, visit) for each in one._args)
             kwargs = {key: _replace(each, visit) for key, each in one._kwargs.items()}
-            specs[mine] = spec_of(
+            path.pop()
+            made = spec_of(
                 attrs.evolve(deployment._options, name=mine), deployment.func_or_class, args, kwargs
             )
+            specs[mine] = attrs.evolve(made, calls=tuple(dict.fromkeys(calls[mine])))
+        if path:
+            calls[path[-1]].append(found[id(one)])
         return DeploymentHandle(found[id(one)], name)
 
     visit(app)

@@ -33,6 +33,7 @@ class DeploymentSpec:
     version: str  # of all that needs new processes when it changes
     kind: str = "class"  # "class", "function" or "asgi": a class with an ASGI application for HTTP
     docs_path: str | None = None
+    calls: tuple[str, ...] = ()  # deployments of the same application that it has handles of
 
 
 @attrs.frozen(kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import shoal
 from shoal.errors import ConfigError, ShoalError
 from shoal.interfaces.routes import Contribution, RouteContext
 from shoal.util.reports import Report, read
@@ -36,8 +37,11 @@ def routes(context: RouteContext) -> Contribution:
             return JSONResponse({"error": str(error)}, 500)
 
     def look() -> Any:
+        from shoal.serve.details import instance_details
+
         context.connect()
-        return details()
+        addresses = {each["NodeID"]: each["NodeManagerAddress"] for each in shoal.nodes()}
+        return instance_details(details(), addresses).model_dump(mode="json")
 
     def deploy(given: Any) -> Any:
         from shoal.serve.deploying import deploy_config
@@ -81,7 +85,6 @@ def routes(context: RouteContext) -> Contribution:
 
 def details() -> dict[str, Any]:
     """Return all that is known of services, in plain values; nothing if none were started."""
-    import shoal
     from shoal.serve.api import controller_or_none
 
     controller = controller_or_none()

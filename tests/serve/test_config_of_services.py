@@ -203,7 +203,17 @@ def test_the_dashboard_deploys_looks_and_ends(site: Path) -> None:
             answer = asker.put(path, json=config)
             assert answer.status_code == 200, answer.text
             until(lambda: asker.get(path).json()["applications"]["default"]["status"] == "RUNNING")
-            [proxy] = asker.get(path).json()["proxies"].values()
+            told = asker.get(path).json()
+            [proxy] = told["proxies"].values()
+            app = told["applications"]["default"]
+            [(name, one)] = app["deployments"].items()
+            assert app["source"] == "declarative"
+            assert [each["state"] for each in one["replicas"]] == ["RUNNING"] * one["target_num_replicas"]
+            assert one["deployment_config"]["name"] == name
+            assert app["deployment_topology"]["nodes"][name]["is_ingress"]
+            assert told["target_groups"][0]["targets"][0]["port"] == proxy["port"]
+            assert told["controller_health_metrics"]["uptime_s"] > 0
+            assert "ssl_keyfile_password" not in told["http_options"]
             assert httpx.get(f"http://{proxy['host']}:{proxy['port']}/").text == "hello!"
             assert asker.delete(path).status_code == 200
             assert asker.get(path).json()["applications"] == {}

@@ -14,6 +14,7 @@ from typing import Any
 
 import cloudpickle
 
+import shoal
 from shoal.errors import ShoalError
 from shoal.interfaces.current import current
 from shoal.serve.canaries import Canary
@@ -85,6 +86,7 @@ class Controller:
         self._ends = False
         self._beginning: asyncio.Task[None] | None = None
         self._config: dict[str, Any] | None = None
+        self._started_at, self._rounds = time.time(), 0
 
     async def begin(self) -> dict[str, Any]:
         """Take over what a controller before this one left, and begin to work; once. Returns how it was begun.
@@ -239,7 +241,30 @@ class Controller:
             for each, one in app["deployments"].items():
                 one["replicas"] = self._replicas.details(key_of(name, each))
                 one["autoscaling"] = self._scaler.details(key_of(name, each))
-        return {"applications": described, "proxies": self._proxies.details(), "config": self._config}
+        return {
+            "applications": described,
+            "proxies": self._proxies.details(),
+            "config": self._config,
+            "instance": self._instance(),
+        }
+
+    def _instance(self) -> dict[str, Any]:
+        """What is known of this process, and how it was told to serve."""
+        now = time.time()
+        context = shoal.get_runtime_context()
+        return {
+            "controller_info": {"node_id": context.get_node_id(), "actor_id": context.get_actor_id()},
+            "http_options": saved.plain(self._http),
+            "grpc_options": saved.plain(self._grpc),
+            "proxy_location": str(getattr(self._http.location, "value", self._http.location)),
+            "controller_health_metrics": {
+                "timestamp": now,
+                "controller_start_time": self._started_at,
+                "uptime_s": now - self._started_at,
+                "num_control_loops": self._rounds,
+                "num_asyncio_tasks": len(asyncio.all_tasks()),
+            },
+        }
 
     async def ingress_of(self, app: str) -> str:
         """Return the name of an application's first deployment. Raises ValueError if there is no such application."""
@@ -289,6 +314,7 @@ class Controller:
     async def _tick(self) -> None:
         while not self._ends:
             await asyncio.sleep(_TICK_SECONDS)
+            self._rounds += 1
             try:
                 now = time.monotonic()
                 self._act(self._machine.handle(Tick(), now))
