@@ -127,7 +127,15 @@ MODULES: dict[str, tuple[Source, ...]] = {
         _of("shoal.serve.context"),
         _of("shoal.serve.companions", "DeploymentActorContext"),
     ),
-    "ray.serve.schema": (_of("shoal.serve.schema"), _of("shoal.serve.details")),
+    "ray.serve.schema": (
+        _of("shoal.serve.schema"),
+        _of("shoal.serve.details"),
+        _of("shoal.serve.queues", "CeleryAdapterConfig TaskProcessorAdapter TaskProcessorConfig TaskResult"),
+    ),
+    "ray.serve.task_consumer": (
+        _of("shoal.serve.queues", "instantiate_adapter_from_config task_consumer task_handler"),
+    ),
+    "ray.serve.task_processor": (_of("shoal.serve.queues.celery_adapter", "CeleryTaskProcessorAdapter"),),
     "ray.serve.dag": (_of("shoal.dag", "InputNode"),),
     "ray.serve.experimental": (),  # has sub-modules only
     "ray.serve.experimental.consistent_hash_router": (

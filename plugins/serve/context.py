@@ -80,6 +80,11 @@ class ReplicaContext:
         return self._state.rank if self._state is not None else ReplicaRank()
 
     @property
+    def max_ongoing_requests(self) -> int:
+        """How many requests may be under way here at once."""
+        return int(self._state.max_ongoing) if self._state is not None else 1
+
+    @property
     def app_name(self) -> str:
         """The application's name."""
         return self.replica_id.deployment_id.app_name

@@ -120,6 +120,11 @@ class Replica:
             await start(value)
         return value
 
+    @property
+    def max_ongoing(self) -> int:
+        """How many requests may be under way at once."""
+        return self._max
+
     async def reconfigure(self, user_config: Any, max_ongoing: int | None = None) -> None:
         """Have the user's `reconfigure` take its configuration, if there is one."""
         if max_ongoing is not None and max_ongoing != self._max:

@@ -125,6 +125,7 @@ LATE: dict[str, tuple[str, ...]] = {
     "boto3": (),
     "botocore": (),
     "kubernetes": (),
+    "celery": (),
     "crc32c": (),
     "dask": (),
     "datasets": (),
