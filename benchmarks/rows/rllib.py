@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 import time
 from typing import Any
 
+import numpy as np
 from harness.declare import Rows
 from harness.measure import Bench, Reading
+from harness.processes import resident_mb
 
 from rows.rllib_floors import BATCH, ENVIRONMENTS, EPOCHS, HIDDEN, MINIBATCH, SETTINGS
 
@@ -88,25 +91,118 @@ def build(bench: Bench) -> Reading:
 
 
 @ROWS.row(
-    "rllib: PPO on CartPole, until the mean return is 450",
+    "rllib: PPO on CartPole, until the policy's return is 450",
     unit="s",
     less_is_better=True,
     required=3,
-    seconds=200,
+    seconds=400,
     once=True,
 )
 def until_good(bench: Bench) -> Reading:
-    """Seconds of training until the mean of the last episodes is 450."""
-    algorithm = _ppo(bench).build_algo()
+    """Seconds of training until the policy as it is plays ten episodes with a mean return of 450, twice in a row.
+
+    Episodes are played apart, and not timed: the last hundred, which `train` tells of, were those of policies before.
+    """
+    config = _ppo(bench).evaluation(evaluation_duration=10, evaluation_duration_unit="episodes")
+    algorithm = config.build_algo()
+    enough = 20.0 if bench.quick else GOOD
+    seconds, good = 0.0, 0
     try:
-        began = time.perf_counter()
-        while time.perf_counter() - began < PATIENCE:
+        while seconds < PATIENCE:
+            began = time.perf_counter()
             result = algorithm.train()
-            if result["env_runners"].get("episode_return_mean", 0.0) >= (20.0 if bench.quick else GOOD):
-                return Reading(time.perf_counter() - began, {"steps": _steps(result)})
+            seconds += time.perf_counter() - began
+            played = algorithm.evaluate()["env_runners"]["episode_return_mean"]
+            good = good + 1 if played >= enough else 0
+            if good == 2:
+                return Reading(seconds, {"steps": _steps(result)})
         raise TimeoutError(f"not there after {PATIENCE:g} s: {result['env_runners']}")
     finally:
         algorithm.stop()
+
+
+@ROWS.row(
+    "rllib: PPO on CartPole, memory of all processes (PSS)",
+    unit="MB",
+    less_is_better=True,
+    required=2,
+    seconds=120,
+)
+def memory(bench: Bench) -> Reading:
+    """What an algorithm with two runners takes after two iterations, with all that it runs on and this process."""
+    algorithm = _ppo(bench).build_algo()
+    try:
+        for _ in range(2):
+            algorithm.train()
+        pss, rss, processes = resident_mb(os.getpid())
+        return Reading(pss, {"RSS MB": rss, "processes": processes})
+    finally:
+        algorithm.stop()
+
+
+@ROWS.row("rllib: prioritized replay, rows sampled", required=5, seconds=60)
+def replay(bench: Bench) -> Reading:
+    """Rows a second that are sampled and given new priorities, 32 at a time, of 50,000 steps of CartPole's shape."""
+    rows, size = bench.size(50_000, 2_000), 32
+    rounds = bench.size(2_000, 20)
+    one = _replay_of_shoal if bench.api.__name__ == "shoal" else _replay_of_ray
+    draw = one(rows, size)
+    for _ in range(20):
+        draw()
+    began = time.perf_counter()
+    for _ in range(rounds):
+        draw()
+    return Reading(rounds * size / (time.perf_counter() - began))
+
+
+def _replay_of_shoal(rows: int, size: int) -> Any:
+    from shoal.rllib.replay import PrioritizedReplayBuffer
+
+    buffer = PrioritizedReplayBuffer(rows, alpha=0.6, beta=0.4, seed=1)
+    random = np.random.default_rng(1)
+    buffer.add(
+        {
+            "observations": random.random((rows, 4), np.float32),
+            "next_observations": random.random((rows, 4), np.float32),
+            "actions": random.integers(2, size=rows),
+            "rewards": np.ones(rows, np.float32),
+            "terminated": np.zeros(rows, np.float32),
+        }
+    )
+    priorities = random.random(size)
+
+    def draw() -> None:
+        buffer.update(buffer.sample(size)["indices"], priorities)
+
+    return draw
+
+
+def _replay_of_ray(rows: int, size: int) -> Any:
+    """The buffer that the reference's DQN has, which holds episodes."""
+    from ray.rllib.env.single_agent_episode import SingleAgentEpisode
+    from ray.rllib.utils.replay_buffers import PrioritizedEpisodeReplayBuffer
+
+    buffer = PrioritizedEpisodeReplayBuffer(capacity=rows, alpha=0.6)
+    random = np.random.default_rng(1)
+    steps = 100
+    for _ in range(rows // steps):
+        seen = list(random.random((steps + 1, 4), np.float32))
+        buffer.add(
+            SingleAgentEpisode(
+                observations=seen,
+                actions=list(random.integers(2, size=steps)),
+                rewards=[1.0] * steps,
+                terminated=True,
+                len_lookback_buffer=0,
+            )
+        )
+    priorities = random.random(size)
+
+    def draw() -> None:
+        buffer.sample(num_items=size, beta=0.4)
+        buffer.update_priorities(priorities)
+
+    return draw
 
 
 @ROWS.row("rllib: IMPALA on CartPole, steps", required=1, seconds=120)
