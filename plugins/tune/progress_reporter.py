@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from shoal.errors import ConfigError
 from shoal.tune.callback import Callback
 from shoal.tune.experiment.trial import Trial
+from shoal.tune.modes import check_mode
 from shoal.tune.schedulers.trial_scheduler import AUTO
 from shoal.tune.tools.log import in_notebook
 
@@ -138,8 +139,7 @@ class TuneReporterBase(ProgressReporter, RemoteReporterMixin):
         mode: str | None = None,
         sort_by_metric: bool = False,
     ) -> None:
-        if mode is not None and mode not in ("max", "min"):
-            raise ConfigError(f"mode must be 'max' or 'min', not {mode!r}")
+        check_mode(mode)
         self._metrics = (
             dict(metric_columns) if isinstance(metric_columns, Mapping) else list(metric_columns or ())
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import threading
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
@@ -102,9 +103,8 @@ class _ForLoop(_Awaited):
         if threading.get_ident() == self._thread:
             self._complete(value, error)
             return
-        loop = self.future.get_loop()
-        if not loop.is_closed():  # nobody awaits anything there any more
-            loop.call_soon_threadsafe(self._complete, value, error)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody awaits anything there any more
+            self.future.get_loop().call_soon_threadsafe(self._complete, value, error)
 
     def _complete(self, value: Any, error: BaseException | None) -> None:
         if self.future.done():

@@ -8,6 +8,7 @@ from typing import Any
 
 from shoal.errors import ConfigError
 from shoal.tune.experiment.trial import Trial
+from shoal.tune.modes import check_mode
 from shoal.tune.schedulers.trial_scheduler import FIFOScheduler, TrialView
 
 __all__ = ["ASHAScheduler", "AsyncHyperBandScheduler"]
@@ -88,8 +89,7 @@ class AsyncHyperBandScheduler(FIFOScheduler):
             raise ConfigError(f"reduction_factor must be more than 1, not {reduction_factor}")
         if brackets < 1:
             raise ConfigError(f"brackets must be at least 1, not {brackets}")
-        if mode is not None and mode not in ("max", "min"):
-            raise ConfigError(f"mode must be 'max' or 'min', not {mode!r}")
+        check_mode(mode)
         self.metric = metric
         self.mode = mode
         self.time_attr = time_attr

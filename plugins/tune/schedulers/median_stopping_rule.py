@@ -9,6 +9,7 @@ from typing import Any
 
 from shoal.errors import ConfigError
 from shoal.tune.experiment.trial import Trial
+from shoal.tune.modes import check_mode
 from shoal.tune.schedulers.trial_scheduler import FIFOScheduler, TrialView
 
 __all__ = ["MedianStoppingRule"]
@@ -35,8 +36,7 @@ class MedianStoppingRule(FIFOScheduler):
         min_time_slice: float = 0,
         hard_stop: bool = True,
     ) -> None:
-        if mode is not None and mode not in ("max", "min"):
-            raise ConfigError(f"mode must be 'max' or 'min', not {mode!r}")
+        check_mode(mode)
         if min_samples_required < 1:
             raise ConfigError(f"min_samples_required must be at least 1, not {min_samples_required}")
         if grace_period < 0 or min_time_slice < 0:

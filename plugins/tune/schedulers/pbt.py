@@ -9,6 +9,7 @@ from typing import Any
 
 from shoal.errors import ConfigError, describe
 from shoal.tune.experiment.trial import Trial
+from shoal.tune.modes import check_mode
 from shoal.tune.schedulers.trial_scheduler import FIFOScheduler, TrialView
 from shoal.tune.search.sample import Categorical, Domain
 
@@ -107,8 +108,7 @@ class PopulationBasedTraining(FIFOScheduler):
             raise ConfigError(f"resample_probability must be between 0 and 1, not {resample_probability}")
         if custom_explore_fn is not None and not callable(custom_explore_fn):
             raise ConfigError(f"custom_explore_fn must be a function, not {describe(custom_explore_fn)}")
-        if mode is not None and mode not in ("max", "min"):
-            raise ConfigError(f"mode must be 'max' or 'min', not {mode!r}")
+        check_mode(mode)
         self.metric = metric
         self.mode = mode
         self.time_attr = time_attr

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from shoal.errors import ConfigError, describe
 from shoal.tune.experiment.trial import Trial
+from shoal.tune.modes import check_mode
 
 __all__ = ["FIFOScheduler", "TrialScheduler", "TrialView"]
 
@@ -83,8 +84,7 @@ class TrialScheduler:
             return False
         if self.mode and mode and self.mode != mode:
             return False
-        if mode is not None and mode not in ("max", "min"):
-            raise ConfigError(f"mode must be 'max' or 'min', not {describe(mode)}")
+        check_mode(mode)
         self.metric = metric or self.metric
         self.mode = mode or self.mode
         return True

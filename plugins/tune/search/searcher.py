@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shoal.errors import ConfigError, describe
+from shoal.tune.modes import check_modes
 
 __all__ = [
     "FINISHED",
@@ -29,19 +29,6 @@ UNDEFINED_METRIC_MODE = (
 )
 
 FINISHED = "FINISHED"
-
-
-def check_modes(metric: Any, mode: Any) -> None:
-    """Raise ConfigError for modes that are not "max" or "min", or not as many as metrics.
-
-    Example: `check_modes(["loss", "size"], ["min", "min"])`
-    """
-    modes = [mode] if isinstance(mode, str) or mode is None else list(mode)
-    for each in modes:
-        if each is not None and each not in ("max", "min"):
-            raise ConfigError(f"mode must be 'max' or 'min', not {describe(each)}")
-    if isinstance(metric, (list, tuple)) and mode is not None and len(metric) != len(modes):
-        raise ConfigError(f"there are {len(metric)} metrics but {len(modes)} modes: give one mode for each")
 
 
 class Searcher:

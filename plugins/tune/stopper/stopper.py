@@ -12,6 +12,7 @@ from statistics import pstdev
 from typing import Any
 
 from shoal.errors import ConfigError, describe
+from shoal.tune.modes import check_mode
 
 
 class Stopper:
@@ -240,8 +241,7 @@ class ExperimentPlateauStopper(Stopper):
     def __init__(
         self, metric: str, std: float = 0.001, top: int = 10, mode: str = "min", patience: int = 0
     ) -> None:
-        if mode not in ("min", "max"):
-            raise ConfigError(f"mode must be 'max' or 'min', not {mode!r}")
+        check_mode(mode, optional=False)
         if patience < 0:
             raise ConfigError(f"patience must be at least 0, not {patience}")
         if top <= 1:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
 
 from shoal.rllib.environments import size_of_observation
+from shoal.rllib.modules.actor_and_critics import actor_and_critics
 from shoal.rllib.modules.continuous import (
     ChoicePolicy,
-    Critics,
     NormalPolicy,
     log_probability,
-    policy_layers,
 )
 from shoal.rllib.modules.layers import arrays_of, layers
 from shoal.rllib.modules.optimizers import adam, follow, step
@@ -45,27 +43,15 @@ class IQL(Offline):
 
     def make_module(self) -> Any:
         """Return the policy, the networks of values of actions, their targets, and the network of values."""
-        config = self.config
+        model = self.config.model
         self.actions = Actions(self.action_space)
-        size, count = size_of_observation(self.observation_space), self.actions.size
-        hidden, kind = tuple(config.model["fcnet_hiddens"]), config.model["fcnet_activation"]
-        discrete = self.actions.discrete
-        shape = (
-            2 if config.twin_q else 1,
-            size if discrete else size + count,
-            count if discrete else 1,
-            hidden,
-            kind,
+        made = actor_and_critics(self.config, self.observation_space, self.actions)
+        made["value"] = layers(
+            size_of_observation(self.observation_space),
+            tuple(model["fcnet_hiddens"]),
+            model["fcnet_activation"],
+            1,
         )
-        made = nn.ModuleDict(
-            {
-                "actor": policy_layers(size, count if discrete else 2 * count, hidden, kind),
-                "critics": Critics(*shape),
-                "target": Critics(*shape),
-                "value": layers(size, hidden, kind, 1),
-            }
-        )
-        made["target"].load_state_dict(made["critics"].state_dict())
         return made
 
     def policy(self, warm: bool) -> Any:

@@ -10,8 +10,8 @@ from torch import nn
 
 from shoal.rllib.algorithms.off_policy.off_policy import OffPolicy
 from shoal.rllib.algorithms.sac.loss import actor_loss, critic_loss, later_values
-from shoal.rllib.environments import size_of_observation
-from shoal.rllib.modules.continuous import ChoicePolicy, Critics, SquashedPolicy, policy_layers
+from shoal.rllib.modules.actor_and_critics import actor_and_critics
+from shoal.rllib.modules.continuous import ChoicePolicy, SquashedPolicy
 from shoal.rllib.modules.layers import arrays_of
 from shoal.rllib.modules.optimizers import adam, follow, step
 from shoal.rllib.sampling.transitions import Actions
@@ -47,27 +47,9 @@ class SAC(OffPolicy):
 
     def make_module(self) -> Any:
         """Return the policy, the networks of values, their targets and the weight of entropy."""
-        config = self.config
         self.actions = Actions(self.action_space)
-        size, count = size_of_observation(self.observation_space), self.actions.size
-        hidden, kind = tuple(config.model["fcnet_hiddens"]), config.model["fcnet_activation"]
-        discrete = self.actions.discrete
-        shape = (
-            2 if config.twin_q else 1,
-            size if discrete else size + count,
-            count if discrete else 1,
-            hidden,
-            kind,
-        )
-        made = nn.ModuleDict(
-            {
-                "actor": policy_layers(size, count if discrete else 2 * count, hidden, kind),
-                "critics": Critics(*shape),
-                "target": Critics(*shape),
-                "alpha": _Alpha(config.initial_alpha),
-            }
-        )
-        made["target"].load_state_dict(made["critics"].state_dict())
+        made = actor_and_critics(self.config, self.observation_space, self.actions)
+        made["alpha"] = _Alpha(self.config.initial_alpha)
         return made
 
     def policy(self, warm: bool) -> Any:
