@@ -10,8 +10,7 @@ from shoal.rllib.callbacks.callbacks import heard_by_runners
 
 if TYPE_CHECKING:
     from shoal.rllib.connectors.connector_pipeline_v2 import ConnectorPipelineV2
-    from shoal.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
-    from shoal.rllib.core.rl_module.rl_module import RLModuleSpec
+    from shoal.rllib.core.rl_module.rl_module import MultiRLModuleSpec, RLModuleSpec
 
 C = TypeVar("C", bound="ComponentConfig")
 
@@ -66,7 +65,7 @@ class ComponentConfig:
             name
             for family in COMPONENTS.values()
             for name, default in family.items()
-            if self._settings[name] != default
+            if self._settings.get(name, default) != default
         ]
         return settings + heard_by_runners(self._settings["callbacks_class"], self.moments())
 

@@ -11,7 +11,7 @@ import torch
 
 from shoal.rllib.connectors.connector_v2 import ConnectorV2
 from shoal.rllib.core.columns import DEFAULT_MODULE_ID
-from shoal.rllib.core.rl_module.multi_rl_module import MultiRLModule
+from shoal.rllib.core.rl_module.rl_module import MultiRLModule
 from shoal.rllib.env.structures import batch as batched
 
 

@@ -10,7 +10,7 @@ import optree
 from shoal.errors import ConfigError
 from shoal.rllib.connectors.connector_v2 import ConnectorV2, key_of
 from shoal.rllib.core.columns import Columns
-from shoal.rllib.core.rl_module.multi_rl_module import MultiRLModule
+from shoal.rllib.core.rl_module.rl_module import MultiRLModule
 from shoal.rllib.postprocessing.zero_padding import create_mask_and_seq_lens, split_and_zero_pad
 
 MAX_SEQ_LEN = 20

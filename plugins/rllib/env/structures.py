@@ -22,7 +22,7 @@ def batch(items: Sequence[Any]) -> Any:
         try:
             return optree.tree_map(lambda *leaves: _stacked(leaves), *items)
         except ValueError:  # dictionaries that differ, such as infos
-            return _objects(items)
+            return objects(items)
     return _stacked(items)
 
 
@@ -73,11 +73,15 @@ def zeros_like(item: Any) -> Any:
 
 def _stacked(leaves: Sequence[Any]) -> Any:
     if isinstance(leaves[0], (dict, str)) or leaves[0] is None:
-        return _objects(leaves)
+        return objects(leaves)
     return np.stack([np.asarray(each) for each in leaves])
 
 
-def _objects(items: Sequence[Any]) -> Any:
+def objects(items: Sequence[Any]) -> Any:
+    """Return an array of things as they are.
+
+    Example: `objects([{}, {"a": 1}]).shape  # (2,)`
+    """
     made = np.empty(len(items), dtype=object)
     for number, each in enumerate(items):
         made[number] = each

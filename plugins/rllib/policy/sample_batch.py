@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import optree
-import torch
 
 from shoal.errors import ConfigError
 from shoal.rllib.core.columns import DEFAULT_MODULE_ID, Columns
-from shoal.rllib.env.structures import unbatch, zeros_like
+from shoal.rllib.env.structures import objects, unbatch
+from shoal.rllib.policy.columns import Packed, copied, cut, joined, padded, picked, taken
 
 DEFAULT_POLICY_ID = DEFAULT_MODULE_ID
 
@@ -123,7 +122,7 @@ class SampleBatch(dict[str, Any]):
     def copy(self, shallow: bool = False) -> SampleBatch:
         """Return the batch with columns of its own; with `shallow` the arrays are the same."""
         made = {
-            name: optree.tree_map(lambda leaf: leaf if shallow else _copied(leaf), value)
+            name: optree.tree_map(lambda leaf: leaf if shallow else copied(leaf), value)
             if name != Columns.INFOS
             else value
             for name, value in super().items()
@@ -134,7 +133,7 @@ class SampleBatch(dict[str, Any]):
         """Yield each row, a value a column."""
         columns = {name: value for name, value in super().items() if name != Columns.SEQ_LENS}
         for number in range(len(self)):
-            yield {name: _taken(value, number) for name, value in columns.items()}
+            yield {name: taken(value, number) for name, value in columns.items()}
 
     def columns(self, keys: Sequence[str]) -> list[Any]:
         """Return some of the columns."""
@@ -151,14 +150,14 @@ class SampleBatch(dict[str, Any]):
             )
         order = np.random.permutation(len(self))
         for name, value in list(super().items()):
-            super().__setitem__(name, optree.tree_map(lambda leaf: _picked(leaf, order), value))
+            super().__setitem__(name, optree.tree_map(lambda leaf: picked(leaf, order), value))
         self._intercepted = {}
         return self
 
     def concat(self, other: SampleBatch) -> SampleBatch:
         """Return these rows with another batch's behind them."""
-        joined: SampleBatch = concat_samples([self, other])
-        return joined
+        whole: SampleBatch = concat_samples([self, other])
+        return whole
 
     @staticmethod
     def concat_samples(samples: Sequence[Any]) -> Any:
@@ -180,7 +179,7 @@ class SampleBatch(dict[str, Any]):
                 made[name] = optree.tree_map(lambda leaf: leaf[start:end], value)
         if lengths is not None and len(lengths):
             made[Columns.SEQ_LENS] = (
-                lengths[state_start:state_end] if state_start is not None else _cut(lengths, start, end)
+                lengths[state_start:state_end] if state_start is not None else cut(lengths, start, end)
             )
         return self._like(made)
 
@@ -260,7 +259,7 @@ class SampleBatch(dict[str, Any]):
         for name in columns:
             if name in self:
                 value = self[name]
-                packed: Any = _Packed(value) if bulk else _objects([_Packed(each) for each in unbatch(value)])
+                packed: Any = Packed(value) if bulk else objects([Packed(each) for each in unbatch(value)])
                 super().__setitem__(name, packed)
         return self
 
@@ -268,9 +267,9 @@ class SampleBatch(dict[str, Any]):
         """Take columns out that `compress` has compressed; return the batch."""
         for name in columns:
             value = super().get(name)
-            if isinstance(value, _Packed):
+            if isinstance(value, Packed):
                 super().__setitem__(name, value.unpacked())
-            elif isinstance(value, np.ndarray) and value.dtype == object and isinstance(value[0], _Packed):
+            elif isinstance(value, np.ndarray) and value.dtype == object and isinstance(value[0], Packed):
                 rows = [each.unpacked() for each in value]
                 super().__setitem__(name, optree.tree_map(lambda *leaves: np.stack(leaves), *rows))
         return self
@@ -369,7 +368,7 @@ class SampleBatch(dict[str, Any]):
         for name, value in list(super().items()):
             if name == Columns.SEQ_LENS or (without_states and name.startswith("state_")):
                 continue
-            super().__setitem__(name, optree.tree_map(lambda leaf: _padded(leaf, lengths, size), value))
+            super().__setitem__(name, optree.tree_map(lambda leaf: padded(leaf, lengths, size), value))
         self.zero_padded, self.max_seq_len = True, size
         return self
 
@@ -506,7 +505,7 @@ def concat_samples(samples: Sequence[Any]) -> Any:
         if set(each) != names:
             raise ValueError(f"batches have different columns: {', '.join(sorted(names ^ set(each)))}")
     first = filled[0]
-    made = {name: _joined([each[name] for each in filled]) for name in first}
+    made = {name: joined([each[name] for each in filled]) for name in first}
     return SampleBatch(
         made, _time_major=first.time_major, _zero_padded=first.zero_padded, _max_seq_len=first.max_seq_len
     )
@@ -557,66 +556,5 @@ def attempt_count_timesteps(tensor_dict: Mapping[str, Any]) -> int:
     return 0
 
 
-class _Packed:
-    """A value that is compressed, with zlib."""
-
-    def __init__(self, value: Any) -> None:
-        leaves, self._form = optree.tree_flatten(value)
-        self._leaves = [
-            (zlib.compress(np.ascontiguousarray(leaf).tobytes(), 1), leaf.dtype, leaf.shape)
-            for leaf in leaves
-        ]
-
-    def unpacked(self) -> Any:
-        return optree.tree_unflatten(
-            self._form,
-            [np.frombuffer(zlib.decompress(raw), kind).reshape(shape) for raw, kind, shape in self._leaves],
-        )
-
-
-def _restored(columns: dict[str, Any], time_major: bool, padded: bool, size: int | None) -> SampleBatch:
-    return SampleBatch(columns, _time_major=time_major, _zero_padded=padded, _max_seq_len=size)
-
-
-def _objects(items: Sequence[Any]) -> Any:
-    made = np.empty(len(items), dtype=object)
-    made[:] = items
-    return made
-
-
-def _copied(leaf: Any) -> Any:
-    return leaf.clone() if isinstance(leaf, torch.Tensor) else np.copy(leaf)
-
-
-def _taken(value: Any, number: int) -> Any:
-    return value[number] if isinstance(value, list) else optree.tree_map(lambda leaf: leaf[number], value)
-
-
-def _picked(leaf: Any, order: Any) -> Any:
-    return leaf[torch.as_tensor(order)] if isinstance(leaf, torch.Tensor) else leaf[order]
-
-
-def _joined(values: Sequence[Any]) -> Any:
-    def join(*leaves: Any) -> Any:
-        return torch.cat(leaves) if isinstance(leaves[0], torch.Tensor) else np.concatenate(leaves)
-
-    if isinstance(values[0], list):
-        return [each for value in values for each in value]
-    return optree.tree_map(join, *values)
-
-
-def _cut(lengths: Any, start: int, end: int) -> Any:
-    """The lengths of stretches of which the rows from `start` to `end` are left."""
-    bounds = np.concatenate([[0], np.cumsum(lengths)])
-    left = np.minimum(bounds[1:], end) - np.maximum(bounds[:-1], start)
-    return left[left > 0]
-
-
-def _padded(leaf: Any, lengths: Any, size: int) -> Any:
-    array = np.asarray(leaf)
-    made = np.repeat(zeros_like(array[:1]), len(lengths) * size, axis=0)
-    row = 0
-    for number, length in enumerate(lengths):
-        made[number * size : number * size + int(length)] = array[row : row + int(length)]
-        row += int(length)
-    return made
+def _restored(columns: dict[str, Any], time_major: bool, zeros: bool, size: int | None) -> SampleBatch:
+    return SampleBatch(columns, _time_major=time_major, _zero_padded=zeros, _max_seq_len=size)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from shoal.rllib.algorithms.algorithm import Algorithm
-from shoal.rllib.algorithms.ppo.config import PPOConfig
 from shoal.rllib.core.learner.learner_group import merged
 from shoal.rllib.env.env_runner_group import synchronous_parallel_sample
 
@@ -17,8 +16,6 @@ class ComponentPPO(Algorithm):
 
     Example: `PPOConfig().environment("CartPole-v1").rl_module(rl_module_spec=RLModuleSpec(module_class=Mine)).build()`
     """
-
-    config_class = PPOConfig
 
     def training_step(self) -> dict[str, Any]:
         """Sample a batch of steps, learn from it in epochs of minibatches, hand the weights out."""

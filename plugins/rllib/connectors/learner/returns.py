@@ -10,7 +10,7 @@ import torch
 from shoal.rllib.connectors.connector_v2 import ConnectorV2
 from shoal.rllib.core.columns import Columns
 from shoal.rllib.core.rl_module.apis import ValueFunctionAPI
-from shoal.rllib.core.rl_module.multi_rl_module import MultiRLModule
+from shoal.rllib.core.rl_module.rl_module import MultiRLModule
 from shoal.rllib.postprocessing.episodes import add_one_ts_to_episodes_and_truncate
 from shoal.rllib.postprocessing.value_predictions import compute_value_targets
 

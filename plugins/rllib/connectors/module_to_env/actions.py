@@ -9,7 +9,7 @@ import numpy as np
 
 from shoal.rllib.connectors.connector_v2 import ConnectorV2
 from shoal.rllib.core.columns import Columns
-from shoal.rllib.core.rl_module.multi_rl_module import MultiRLModule
+from shoal.rllib.core.rl_module.rl_module import MultiRLModule
 from shoal.rllib.spaces.space_values import clip_action, unsquash_action
 
 

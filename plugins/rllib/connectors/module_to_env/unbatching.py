@@ -8,7 +8,7 @@ import optree
 
 from shoal.rllib.connectors.connector_v2 import ConnectorV2, key_of
 from shoal.rllib.core.columns import Columns
-from shoal.rllib.core.rl_module.multi_rl_module import MultiRLModule
+from shoal.rllib.core.rl_module.rl_module import MultiRLModule
 from shoal.rllib.env.structures import unbatch
 
 

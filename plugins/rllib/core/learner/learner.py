@@ -11,8 +11,7 @@ from shoal.rllib.checkpoints import Checkpointable, chosen
 from shoal.rllib.core.columns import COMPONENT_OPTIMIZER, COMPONENT_RL_MODULE
 from shoal.rllib.core.learner.minibatches import MiniBatchCyclicIterator
 from shoal.rllib.core.learner.training_data import TrainingData
-from shoal.rllib.core.rl_module.multi_rl_module import MultiRLModule
-from shoal.rllib.core.rl_module.rl_module import RLModule, RLModuleSpec
+from shoal.rllib.core.rl_module.rl_module import MultiRLModule, RLModule, RLModuleSpec
 from shoal.rllib.metrics.metrics_logger import MetricsLogger
 from shoal.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 

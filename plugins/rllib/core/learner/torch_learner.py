@@ -10,8 +10,7 @@ import torch
 from torch import nn
 
 from shoal.rllib.core.learner.learner import Learner
-from shoal.rllib.core.rl_module.multi_rl_module import MultiRLModule
-from shoal.rllib.core.rl_module.rl_module import RLModule
+from shoal.rllib.core.rl_module.rl_module import MultiRLModule, RLModule
 from shoal.rllib.metrics.names import NUM_ENV_STEPS_SAMPLED_LIFETIME
 from shoal.rllib.modules.optimizers import adam
 from shoal.rllib.tensors.torch_tensors import clip_gradients

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from shoal.rllib.core.rl_module.multi_rl_module import MultiRLModule, MultiRLModuleSpec, validate_module_id
-from shoal.rllib.core.rl_module.rl_module import RLModule, RLModuleSpec
+from shoal.rllib.core.rl_module.rl_module import (
+    MultiRLModule,
+    MultiRLModuleSpec,
+    RLModule,
+    RLModuleSpec,
+    validate_module_id,
+)
 
 __all__ = ["MultiRLModule", "MultiRLModuleSpec", "RLModule", "RLModuleSpec", "validate_module_id"]
