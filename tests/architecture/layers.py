@@ -163,7 +163,7 @@ LATE: dict[str, tuple[str, ...]] = {
     "PIL": (),
     "pandas": ("shoal.data.extensions.",),
     "prometheus_client": (),
-    "pydantic": ("shoal.serve.llm.requests", "shoal.serve.schema"),
+    "pydantic": ("shoal.serve.details", "shoal.serve.llm.requests", "shoal.serve.schema"),
     "pyarrow": ("shoal.stores.arrow", "shoal.serial.arrow", "shoal.data."),
     "redis": (),
     "stevedore": (),
