@@ -23,6 +23,7 @@ from shoal.rllib.algorithms.evaluation import played
 from shoal.rllib.callbacks.callbacks import Callbacks
 from shoal.rllib.core.columns import DEFAULT_MODULE_ID
 from shoal.rllib.environments import creator_of
+from shoal.rllib.policy.policy import Policy
 
 _VERSION = 1  # of checkpoints
 _EPISODES = 100  # that means are taken over
@@ -112,6 +113,32 @@ class Algorithm(ABC):
     def metrics(self) -> Any:
         """Where numbers of runners and learners come together."""
         return self.components.metrics
+
+    def get_policy(self, policy_id: str = DEFAULT_MODULE_ID) -> Policy:
+        """Return a policy. Raises ConfigError for an unknown name."""
+        if policy_id != DEFAULT_MODULE_ID:
+            raise ConfigError(f"there is no policy {policy_id!r}; there is {DEFAULT_MODULE_ID}")
+        return Policy(self, policy_id, self.observation_space, self.action_space)
+
+    def act_of(self, policy: str, observation: Any, explore: bool) -> Any:
+        """Return an action of a policy for one observation."""
+        return self.compute_single_action(observation, explore)
+
+    def acting_network(self, policy: str) -> Any:
+        """Return the network of a policy that acts. Raises ConfigError if it is no one network."""
+        return self.get_module(policy)
+
+    def export_policy_model(
+        self, export_dir: str | os.PathLike[str], policy_id: str = DEFAULT_MODULE_ID
+    ) -> str:
+        """Write a policy's network as a program of torch's that runs without Shoal; return its path."""
+        return self.get_policy(policy_id).export_model(export_dir)
+
+    def export_policy_checkpoint(
+        self, export_dir: str | os.PathLike[str], policy_id: str = DEFAULT_MODULE_ID
+    ) -> str:
+        """Write the weights of a policy's network; return the file's path."""
+        return self.get_policy(policy_id).export_checkpoint(export_dir)
 
     def count(self, episodes: Sequence[Any], told: Sequence[Mapping[str, Any]]) -> None:
         """Count the steps of what runners played, and put their numbers together."""

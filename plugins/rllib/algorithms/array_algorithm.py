@@ -11,6 +11,7 @@ from shoal.rllib.algorithms.algorithm import Algorithm
 from shoal.rllib.environments import flat_observation, size_of_observation
 from shoal.rllib.modules.actor_critic import ActorCritic, ArrayPolicy
 from shoal.rllib.modules.distributions import distribution_of
+from shoal.rllib.policy.policy import network_named
 from shoal.rllib.sampling.group import RunnerGroup
 from shoal.rllib.sampling.runner import Play, as_action
 
@@ -61,6 +62,10 @@ class ArrayAlgorithm(Algorithm, ABC):
     def size(self) -> int:
         """Return how many weights the network has."""
         return sum(each.numel() for each in self.module.parameters())
+
+    def acting_network(self, policy: str) -> Any:
+        """Return the network of a policy that acts. Raises ConfigError if it is no one network."""
+        return network_named(self.module, policy, type(self).__name__)
 
     def stop(self) -> None:
         """End the runners. Again does nothing."""

@@ -53,10 +53,10 @@ class QNetwork(nn.Module):  # type: ignore[misc]
     def logits(self, observations: Any) -> Any:
         """Return for each row and action the logits of the atoms; where there is one atom, the value."""
         seen = self.body(observations)
-        made = self.advantage(seen).view(len(seen), self.shape.actions, self.shape.atoms)
+        made = self.advantage(seen).view(seen.shape[0], self.shape.actions, self.shape.atoms)
         if self.value is None:
             return made
-        value = self.value(seen).view(len(seen), 1, self.shape.atoms)
+        value = self.value(seen).view(seen.shape[0], 1, self.shape.atoms)
         return value + made - made.mean(1, keepdim=True)
 
     def forward(self, observations: Any) -> Any:

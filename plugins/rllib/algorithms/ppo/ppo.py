@@ -18,6 +18,7 @@ from shoal.rllib.modules.distributions import distribution_of
 from shoal.rllib.multi_agent.environment import MultiAgentEnv
 from shoal.rllib.multi_agent.policies import spaces_of
 from shoal.rllib.multi_agent.runner import MultiAgentRunner, Together
+from shoal.rllib.policy.policy import Policy
 from shoal.rllib.sampling.group import RunnerGroup
 from shoal.rllib.sampling.runner import as_action
 
@@ -118,6 +119,16 @@ class PPO(ArrayAlgorithm):
         distribution = self.distributions[policy_id]
         chosen = distribution.sample(inputs, self._random)[0] if explore else distribution.best(inputs)
         return as_action(actions, chosen[0], self.config.clip_actions)
+
+    def get_policy(self, policy_id: str = ONLY) -> Policy:
+        """Return a policy. Raises ConfigError for an unknown name."""
+        if policy_id not in self.spaces:
+            raise ConfigError(f"there is no policy {policy_id!r}; there are {', '.join(self.spaces)}")
+        return Policy(self, policy_id, *self.spaces[policy_id])
+
+    def act_of(self, policy: str, observation: Any, explore: bool) -> Any:
+        """Return an action of a policy for one observation."""
+        return self.compute_single_action(observation, explore, policy_id=policy)
 
     def act(self, observation: Any, explore: bool) -> Any:
         """Return what an environment's `step` takes: an action, or with several agents one for each that acts."""
