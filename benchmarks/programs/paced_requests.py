@@ -1,9 +1,10 @@
-"""GETs at a steady pace, whatever the answers do, and how long each took from when it was due.
+"""GETs at a steady pace, whatever the answers do, and how long each took from when it was handed out.
 
 python -P paced_requests.py URL PER_SECOND SECONDS CONNECTIONS        writes one line of JSON: p50, p99, answered
 
 A request whose turn has come while all connections are busy waits, and its wait counts: a client that only asks when it
-has been answered would not see the queue that it makes.
+has been answered would not see the queue that it makes. That a timer wakes a millisecond late is the client's affair: it
+does not count.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ async def main(url: str, rate: float, seconds: float, connections: int) -> None:
         at = began + number / rate
         if (left := at - time.perf_counter()) > 0:
             await asyncio.sleep(left)
-        due.put_nowait(at)
+        due.put_nowait(time.perf_counter())
     for _ in asking:
         due.put_nowait(None)
     await asyncio.wait_for(asyncio.gather(*asking), 60)
