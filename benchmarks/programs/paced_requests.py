@@ -3,8 +3,7 @@
 python -P paced_requests.py URL PER_SECOND SECONDS CONNECTIONS        writes one line of JSON: p50, p99, answered
 
 A request whose turn has come while all connections are busy waits, and its wait counts: a client that only asks when it
-has been answered would not see the queue that it makes. That a timer wakes a millisecond late is the client's affair: it
-does not count.
+has been answered would not see the queue that it makes. That a timer wakes the client late is its own affair.
 """
 
 from __future__ import annotations
