@@ -10,6 +10,7 @@ import numpy as np
 import optree
 
 from shoal.rllib.env.structures import batch, one_hot, zeros_like
+from shoal.rllib.spaces.space_values import get_base_struct_from_space
 
 
 class InfiniteLookbackBuffer:
@@ -35,7 +36,7 @@ class InfiniteLookbackBuffer:
     @property
     def space_struct(self) -> Any:
         """The space's parts, in its form."""
-        return None if self.space is None else _parts(self.space)
+        return None if self.space is None else get_base_struct_from_space(self.space)
 
     def __len__(self) -> int:
         return self.len_incl_lookback() - self.lookback
@@ -227,11 +228,3 @@ class InfiniteLookbackBuffer:
 
     def _shown(self, item: Any, as_one_hot: bool) -> Any:
         return one_hot(item, self.space) if as_one_hot and self.space is not None else item
-
-
-def _parts(space: Any) -> Any:
-    if isinstance(space, gymnasium.spaces.Dict):
-        return {name: _parts(each) for name, each in space.spaces.items()}
-    if isinstance(space, gymnasium.spaces.Tuple):
-        return tuple(_parts(each) for each in space.spaces)
-    return space

@@ -6,21 +6,7 @@ from typing import Any
 
 import torch
 
-
-def symlog(values: Any) -> Any:
-    """Return sign(x) ln(1 + |x|) (equation 2 of Hafner et al., 2023).
-
-    Example: `symlog(torch.tensor([-1.0, 0.0, 100.0]))`
-    """
-    return values.sign() * values.abs().log1p()
-
-
-def symexp(values: Any) -> Any:
-    """Return sign(x) (exp(|x|) - 1), which undoes `symlog`.
-
-    Example: `symexp(symlog(torch.ones(3)))`
-    """
-    return values.sign() * values.abs().expm1()
+from shoal.rllib.tensors.torch_tensors import inverse_symlog, symlog
 
 
 class TwoHot:
@@ -40,7 +26,7 @@ class TwoHot:
     def mean(self, logits: Any) -> Any:
         """Return the values that logits (…, bins) stand for."""
         places = torch.linspace(self._low, self._high, self.bins, device=logits.device)
-        return symexp((torch.softmax(logits, -1) * places).sum(-1))
+        return inverse_symlog((torch.softmax(logits, -1) * places).sum(-1))
 
     def loss(self, logits: Any, values: Any) -> Any:
         """Return the cross-entropy of each value."""

@@ -12,12 +12,13 @@ from shoal.rllib.algorithms.dreamerv3.loss import actor_loss, critic_loss, expec
 from shoal.rllib.environments import size_of_observation
 from shoal.rllib.modules.optimizers import adam, follow, step
 from shoal.rllib.sampling.transitions import Actions
+from shoal.rllib.tensors.torch_tensors import symlog
 from shoal.rllib.world_models.algorithm import WorldModelAlgorithm
 from shoal.rllib.world_models.heads import BoundedNormalHead, ChoiceHead, Head
 from shoal.rllib.world_models.imagination import imagined
 from shoal.rllib.world_models.latents import CategoricalLatents
 from shoal.rllib.world_models.state_space import StateSpace, perceptron
-from shoal.rllib.world_models.symlog import TwoHot, symlog
+from shoal.rllib.world_models.symlog import TwoHot
 
 _WORLD = ("encoder", "space", "decoder", "reward", "going")
 
